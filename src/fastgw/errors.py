@@ -1,0 +1,260 @@
+"""
+The exception tree of fastgw.
+
+Two sides under `FastgwError`: `ProtocolError` (the service broke a rule) and `UsageError` (the
+caller did). Beside them stand what can happen to a healthy program: a connection that could not be
+made or was lost, and the refusals that no retry can mend (`FatalError`).
+
+Numbers are attributes as well as text. No text ever holds a token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .wire import Action, Initiator, Intents
+
+__all__ = [
+    "AuthenticationFailed",
+    "CertificateRefused",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "DecodeError",
+    "DisallowedIntents",
+    "FastgwError",
+    "FatalError",
+    "GatewayInfoError",
+    "HandshakeRefused",
+    "InvalidApiVersion",
+    "InvalidIntents",
+    "InvalidShard",
+    "MessageTooBig",
+    "NotAWebSocket",
+    "ProtocolError",
+    "SendQueueFull",
+    "SessionLost",
+    "ShardingRequired",
+    "UsageError",
+]
+
+
+class FastgwError(Exception):
+    """Base of every error that fastgw raises on purpose."""
+
+
+class UsageError(FastgwError):
+    """The caller broke a rule of this library; the text says what to do instead."""
+
+
+class ProtocolError(FastgwError):
+    """
+    The service broke a rule of RFC 6455 or of the gateway protocol.
+
+    Attributes:
+        close_code: the code the connection is closed with because of it.
+    """
+
+    def __init__(self, message: str, *, close_code: int = 4000) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class DecodeError(ProtocolError):
+    """
+    Bytes that are not what they must be: a bad stream, bad JSON, bad UTF-8.
+
+    Attributes:
+        offset: bytes into the data where decoding failed, or None when the decoder cannot know.
+        name: the event's name when an event's own data is at fault, else None.
+        sequence: that event's sequence, else None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        close_code: int = 4000,
+        offset: int | None = None,
+        name: str | None = None,
+        sequence: int | None = None,
+    ) -> None:
+        super().__init__(message, close_code=close_code)
+        self.offset = offset
+        self.name = name
+        self.sequence = sequence
+
+
+class MessageTooBig(DecodeError):
+    """
+    A message exceeds a limit of ours (RFC 6455 7.4.1: 1009).
+
+    Attributes:
+        size: what was reached when the limit struck, in `unit`.
+        limit: the limit, in `unit`.
+        unit: "bytes" or "fragments".
+    """
+
+    def __init__(self, size: int, limit: int, unit: str = "bytes") -> None:
+        super().__init__(
+            f"message of at least {size} {unit} is over the limit of {limit} {unit}",
+            close_code=1009,
+        )
+        self.size = size
+        self.limit = limit
+        self.unit = unit
+
+
+class ConnectFailed(FastgwError):
+    """A connection could not be opened; worth another try unless a subclass says otherwise."""
+
+
+class ConnectTimeout(ConnectFailed):
+    """
+    Opening a connection took longer than allowed.
+
+    Attributes:
+        timeout_s: the deadline that passed, in seconds.
+    """
+
+    def __init__(self, message: str, *, timeout_s: float) -> None:
+        super().__init__(message)
+        self.timeout_s = timeout_s
+
+
+class CertificateRefused(ConnectFailed):
+    """The server's TLS certificate was not accepted."""
+
+
+class NotAWebSocket(ConnectFailed):
+    """The peer answered with something that is not a websocket upgrade."""
+
+
+class HandshakeRefused(ConnectFailed):
+    """
+    The server answered the websocket upgrade with an HTTP status other than 101.
+
+    Attributes:
+        status: the HTTP status.
+        retry_after_s: what a Retry-After header asked for, in seconds, or None.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class GatewayInfoError(FastgwError):
+    """
+    `GET /gateway/bot` did not give a usable answer.
+
+    Attributes:
+        status: the HTTP status, or None when there was no answer.
+        retry_after_s: seconds the service asked us to wait, or None.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ConnectionClosed(FastgwError):
+    """
+    A connection has ended.
+
+    Attributes:
+        close_code: the code received or sent; None when there was no CLOSE frame.
+        reason: its text.
+        initiator: who began it.
+        outcome: what the session needs next: resume, identify or stop.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        close_code: int | None,
+        reason: str,
+        initiator: Initiator,
+        outcome: Action,
+    ) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+        self.reason = reason
+        self.initiator = initiator
+        self.outcome = outcome
+
+
+class SessionLost(FastgwError):
+    """A command was still waiting when its session ended, and was not sent."""
+
+
+class SendQueueFull(FastgwError):
+    """
+    Too many commands wait for the send budget.
+
+    Attributes:
+        limit: how many may wait.
+    """
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class FatalError(FastgwError):
+    """
+    The service refused for good: no retry can help, somebody has to change something.
+
+    Attributes:
+        close_code: the gateway close code, or None when HTTP said it.
+        shard_id: the shard that was refused, or None.
+    """
+
+    def __init__(
+        self, message: str, *, close_code: int | None = None, shard_id: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+        self.shard_id = shard_id
+
+
+class AuthenticationFailed(FatalError):
+    """The token was refused (close code 4004, HTTP 401)."""
+
+
+class InvalidShard(FatalError):
+    """Shard id and count do not go together for this bot (close code 4010)."""
+
+
+class ShardingRequired(FatalError):
+    """The bot is in too many guilds for this shard count (close code 4011)."""
+
+
+class InvalidApiVersion(FatalError):
+    """The gateway no longer speaks our API version (close code 4012)."""
+
+
+class InvalidIntents(FatalError):
+    """
+    Intents hold undefined bits (close code 4013).
+
+    Attributes:
+        intents: what was asked for.
+    """
+
+    def __init__(
+        self, message: str, *, intents: Intents, close_code: int | None = None,
+        shard_id: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message, close_code=close_code, shard_id=shard_id)
+        self.intents = intents
+
+
+class DisallowedIntents(InvalidIntents):
+    """Privileged intents that are not enabled for the application (close code 4014)."""
