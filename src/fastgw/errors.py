@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationFailed",
     "CertificateRefused",
+    "CommandTooBig",
     "ConnectFailed",
     "ConnectTimeout",
     "ConnectionClosed",
@@ -46,6 +47,21 @@ class FastgwError(Exception):
 
 class UsageError(FastgwError):
     """The caller broke a rule of this library; the text says what to do instead."""
+
+
+class CommandTooBig(UsageError):
+    """
+    A command is larger than the gateway accepts (it would close with 4002); nothing was sent.
+
+    Attributes:
+        size: of the encoded command, in bytes.
+        limit: the limit, in bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"command of {size} bytes is over the limit of {limit} bytes")
+        self.size = size
+        self.limit = limit
 
 
 class ProtocolError(FastgwError):

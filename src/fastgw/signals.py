@@ -1,0 +1,145 @@
+"""
+What the protocol reports to the shard: signals, and the outcome of a connection.
+
+A signal says what happened or what is wanted; what to do about it is the shard's policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Union
+
+from .states import State
+from .wire import Action, Initiator
+
+__all__ = [
+    "Cause",
+    "CloseWanted",
+    "Closed",
+    "IdentifyWanted",
+    "Outcome",
+    "Ready",
+    "Resumed",
+    "SessionDropped",
+    "Signal",
+    "StateChanged",
+]
+
+
+class Cause(Enum):
+    """Why a connection ended, or why a state moved down."""
+
+    STOPPED = "stopped"  # the user asked
+    CLOSED_BY_SERVICE = "closed by service"  # a CLOSE frame came; see close_code
+    CONNECTION_LOST = "connection lost"  # the end came without a CLOSE frame
+    CONNECT_FAILED = "connect failed"  # DNS, TCP, TLS or the upgrade
+    RECONNECT_ASKED = "reconnect asked"  # op 7
+    INVALID_SESSION = "invalid session"  # op 9
+    ZOMBIED = "zombied"  # heartbeats without ACK
+    SLEPT = "slept"  # the machine was suspended
+    HELLO_TIMEOUT = "hello timeout"
+    READY_TIMEOUT = "ready timeout"
+    RESUMED_TIMEOUT = "resumed timeout"
+    PROTOCOL_ERROR = "protocol error"  # the service broke a rule; see error
+    EXPIRED = "expired"  # the session is too old or was refused too often
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How one connection (or one attempt at it) ended, and what the session needs next.
+
+    Two outcomes are equal when action and close_code are; the rest is commentary.
+
+    Attributes:
+        action: RESUME, IDENTIFY or STOP.
+        close_code: the code received, or the one we sent; None when there was neither.
+        reason: the close reason, as text.
+        initiator: who began it.
+        cause: why.
+        delay_s: seconds the service wants us to wait before the next attempt (op 9, 4008). A
+            backoff of the shard's own comes beside it (the longer one counts), not on top of it.
+        ready_for_s: how long the connection had been READY, in seconds; None when it never was.
+            Only an end after some stability deserves an immediate attempt and a fresh backoff.
+        error: what broke (ConnectFailed, ProtocolError, FatalError), or None.
+    """
+
+    action: Action
+    close_code: int | None = None
+    reason: str = field(default="", compare=False)
+    initiator: Initiator = field(default=Initiator.TRANSPORT, compare=False)
+    cause: Cause = field(default=Cause.CONNECTION_LOST, compare=False)
+    delay_s: float = field(default=0.0, compare=False)
+    ready_for_s: float | None = field(default=None, compare=False)
+    error: BaseException | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The state moved; one INFO line and one on_status call each. cause is None on the way up."""
+
+    old: State
+    new: State
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyWanted:
+    """HELLO came and there is no session: call `identify()` as soon as a turn is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A new session began. data is READY's `d`, shared with whoever else got the event."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """
+    The session goes on and the replay is complete.
+
+    Attributes:
+        replayed: dispatches replayed and new to us.
+        duplicates: dispatches replayed that we had; they were dropped.
+    """
+
+    replayed: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDropped:
+    """The session cannot be resumed any more: commands that wait for it fail, chunks too."""
+
+    session_id: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWanted:
+    """
+    End the connection: `transport.close(close_code, reason)`, or `transport.abort()` when abort.
+
+    May come twice for one connection: first politely, then with abort when nothing answers. While
+    CONNECTING it comes with abort and means: cancel the attempt.
+    """
+
+    close_code: int
+    reason: str
+    abort: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is over; exactly one for each `connecting()`, and one for a stop."""
+
+    outcome: Outcome
+
+
+Signal = Union[  # noqa: UP007  (an alias evaluated at run time on 3.10)
+    StateChanged, IdentifyWanted, Ready, Resumed, SessionDropped, CloseWanted, Closed
+]
