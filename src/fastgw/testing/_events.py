@@ -1,0 +1,565 @@
+"""
+Builders of dispatch data: one small function an event, each returning `(d, guild_id)`.
+
+Maps are written in *descending* alphabetical order, and in MESSAGE_CREATE, MESSAGE_UPDATE,
+MESSAGE_REACTION_ADD and GUILD_AUDIT_LOG_ENTRY_CREATE `guild_id` stands at the very end: so they
+were captured from the service (the order is observed, not promised). A test holds the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from ._guilds import channel_object, guild_create, guild_update, members_chunk, role_object
+from ._population import EMOJI, Guild, Member, World
+
+__all__ = ["BUILDERS", "Built"]
+
+Built = tuple[dict[str, Any], "int | None"]
+
+
+def _embed(world: World) -> dict[str, Any]:
+    rng = world.random
+    embed: dict[str, Any] = {
+        "type": "rich",
+        "title": world.text(5),
+        "footer": {"text": world.text(4), "icon_url": _cdn(world, "avatars")},
+        "fields": [
+            {"value": world.text(rng.randint(2, 12)), "name": world.text(2), "inline": True}
+            for _ in range(rng.choice((0, 0, 2, 3, 6)))
+        ],
+        "description": world.text(rng.randint(8, 60)),
+        "content_scan_version": 4,
+        "color": rng.getrandbits(24),
+    }
+    return embed
+
+
+def _cdn(world: World, kind: str) -> str:
+    path = f"{kind}/{world.old_snowflake()}"
+    return f"https://cdn.discordapp.com/{path}/{world.hex(32)}.png"
+
+
+def _attachment(world: World) -> dict[str, Any]:
+    rng = world.random
+    path = f"attachments/{world.old_snowflake()}/{world.clock.snowflake()}/image.png"
+    signature = f"?ex={world.hex(8)}&is={world.hex(8)}&hm={world.hex(64)}&"
+    return {
+        "width": rng.randint(200, 2560),
+        "url": f"https://cdn.discordapp.com/{path}{signature}",
+        "size": rng.randint(10_000, 4_000_000),
+        "proxy_url": f"https://media.discordapp.net/{path}{signature}",
+        "placeholder_version": 1,
+        "placeholder": world.hex(24),
+        "id": world.clock.snowflake(),
+        "height": rng.randint(200, 1440),
+        "filename": "image.png",
+        "content_type": "image/png",
+        "content_scan_version": 4,
+    }
+
+
+def _message(world: World, channel_id: str, author: Member, guild: Guild | None) -> dict[str, Any]:
+    """Build a message; `guild` None means a direct message."""
+    rng = world.random
+    draw = rng.random()
+    mentioned: list[orjson.Fragment] = []
+    if guild is not None and rng.random() < 0.14:
+        mentioned = [guild.member().user for _ in range(rng.choice((1, 1, 2)))]
+    message: dict[str, Any] = {
+        "type": 0,
+        "tts": False,
+        "timestamp": world.clock.timestamp(),
+        "pinned": False,
+        "nonce": world.clock.snowflake(),
+        "mentions": mentioned,
+        "mention_roles": [],
+        "mention_everyone": False,
+        "member": author.member,
+        "id": world.clock.snowflake(),
+        "flags": 0,
+        "embeds": [_embed(world) for _ in range(1 + (draw < 0.01))] if draw < 0.055 else [],
+        "edited_timestamp": None,
+        "content": world.text(max(1, int(rng.lognormvariate(2.2, 0.9)))),
+        "components": [],
+        "channel_type": 0 if guild else 1,
+        "channel_id": channel_id,
+        "author": author.user,
+        "attachments": [_attachment(world)] if 0.055 <= draw < 0.11 else [],
+    }
+    if guild is None:
+        del message["member"]
+    return message
+
+
+def message_create(world: World) -> Built:
+    """A message; one in fifty is a direct one, one in nine a reply with the referenced message."""
+    rng = world.random
+    guild = world.guild()
+    author = guild.member()
+    if rng.random() < 0.02:
+        return _message(world, world.old_snowflake(), author, None), None
+    channel_id = guild.channel()
+    message = _message(world, channel_id, author, guild)
+    if rng.random() < 0.10:
+        referenced = _message(world, channel_id, guild.member(), guild)
+        for key in ("member", "nonce", "channel_type"):
+            del referenced[key]
+        reply: dict[str, Any] = {
+            "message_id": referenced["id"],
+            "guild_id": guild.key,
+            "channel_id": channel_id,
+            "type": 0,
+        }
+        message["type"] = 19
+        message["referenced_message"] = referenced
+        message["message_reference"] = dict(sorted(reply.items(), reverse=True))
+        message = dict(sorted(message.items(), reverse=True))
+    message["guild_id"] = guild.key
+    return message, guild.id
+
+
+def message_update(world: World) -> Built:
+    """An edit: the full message again, with its edit time."""
+    message, guild_id = message_create(world)
+    message["edited_timestamp"] = world.clock.timestamp(900)
+    return message, guild_id
+
+
+def message_delete(world: World) -> Built:
+    guild = world.guild()
+    message_id = world.clock.snowflake()
+    return {"id": message_id, "guild_id": guild.key, "channel_id": guild.channel()}, guild.id
+
+
+def message_delete_bulk(world: World) -> Built:
+    guild = world.guild()
+    ids = [world.clock.snowflake() for _ in range(world.random.randint(2, 60))]
+    return {"ids": ids, "guild_id": guild.key, "channel_id": guild.channel()}, guild.id
+
+
+def _emoji(world: World) -> dict[str, Any]:
+    if world.random.random() < 0.6:
+        return {"name": world.random.choice(EMOJI), "id": None}
+    return {"name": world.handle(), "id": world.old_snowflake()}
+
+
+def reaction_add(world: World) -> Built:
+    guild = world.guild()
+    member = guild.member()
+    return {
+        "user_id": member.user_id,
+        "type": 0,
+        "message_id": world.clock.snowflake(),
+        "message_author_id": guild.member().user_id,
+        "member": member.full,
+        "emoji": _emoji(world),
+        "channel_id": guild.channel(),
+        "burst": False,
+        "guild_id": guild.key,
+    }, guild.id
+
+
+def reaction_remove(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "user_id": guild.member().user_id,
+        "type": 0,
+        "message_id": world.clock.snowflake(),
+        "emoji": _emoji(world),
+        "channel_id": guild.channel(),
+        "burst": False,
+        "guild_id": guild.key,
+    }, guild.id
+
+
+def poll_vote_add(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "user_id": guild.member().user_id,
+        "message_id": world.clock.snowflake(),
+        "guild_id": guild.key,
+        "channel_id": guild.channel(),
+        "answer_id": world.random.randint(1, 10),
+    }, guild.id
+
+
+_GAMES = ("Minecraft", "VALORANT", "League of Legends", "原神", "Stardew Valley", "osu!", "Rust")
+
+
+def presence_update(world: World) -> Built:
+    """Mostly a bare status; one in two plays something or has set a custom status."""
+    rng = world.random
+    guild = world.guild()
+    status = rng.choice(("online", "idle", "dnd", "offline"))
+    activities: list[dict[str, Any]] = []
+    if status != "offline" and rng.random() < 0.55:
+        activities.append(
+            {
+                "type": 4,
+                "state": world.text(4),
+                "name": "Custom Status",
+                "id": "custom",
+                "created_at": world.clock.unix_ms,
+            }
+        )
+    if status != "offline" and rng.random() < 0.40:
+        activities.append(
+            {
+                "type": 0,
+                "timestamps": {"start": world.clock.unix_ms - rng.randint(0, 9_000_000)},
+                "name": rng.choice(_GAMES),
+                "id": world.hex(16),
+                "created_at": world.clock.unix_ms,
+                "application_id": world.old_snowflake(),
+            }
+        )
+    return {
+        "user": {"id": guild.member().user_id},
+        "status": status,
+        "processed_at_timestamp": world.clock.unix_ms,
+        "guild_id": guild.key,
+        "client_status": {} if status == "offline" else {rng.choice(("desktop", "mobile")): status},
+        "broadcast": None,
+        "activities": activities,
+    }, guild.id
+
+
+def typing_start(world: World) -> Built:
+    guild = world.guild()
+    member = guild.member()
+    return {
+        "user_id": member.user_id,
+        "timestamp": world.clock.unix_s,
+        "member": member.full,
+        "guild_id": guild.key,
+        "channel_id": guild.channel(),
+    }, guild.id
+
+
+def voice_state_update(world: World) -> Built:
+    rng = world.random
+    guild = world.guild()
+    member = guild.member()
+    return {
+        "user_id": member.user_id,
+        "suppress": False,
+        "session_id": member.session_id,
+        "self_video": rng.random() < 0.1,
+        "self_mute": rng.random() < 0.4,
+        "self_deaf": rng.random() < 0.2,
+        "request_to_speak_timestamp": None,
+        "mute": False,
+        "member": member.full,
+        "guild_id": guild.key,
+        "deaf": False,
+        "channel_id": rng.choice(guild.voice) if rng.random() < 0.7 else None,
+    }, guild.id
+
+
+def voice_channel_status_update(world: World) -> Built:
+    guild = world.guild()
+    status = world.text(4)
+    channel_id = world.random.choice(guild.voice)
+    return {"status": status, "id": channel_id, "guild_id": guild.key}, guild.id
+
+
+def member_add(world: World) -> Built:
+    guild = world.guild()
+    member = Member(world, guild.roles)
+    data: dict[str, Any] = {
+        "user": member.user,
+        "unusual_dm_activity_until": None,
+        "roles": [],
+        "premium_since": None,
+        "pending": True,
+        "nick": None,
+        "mute": False,
+        "joined_at": world.clock.timestamp(),
+        "guild_id": guild.key,
+        "flags": 0,
+        "deaf": False,
+        "communication_disabled_until": None,
+        "banner": None,
+        "avatar": None,
+    }
+    return data, guild.id
+
+
+def member_update(world: World) -> Built:
+    rng = world.random
+    guild = world.guild()
+    data: dict[str, Any] = {
+        "user": guild.member().user,
+        "unusual_dm_activity_until": None,
+        "roles": rng.sample(guild.roles, min(len(guild.roles), rng.randint(0, 6))),
+        "premium_since": None,
+        "pending": False,
+        "nick": world.text(1) if rng.random() < 0.3 else None,
+        "mute": False,
+        "joined_at": world.old_timestamp(),
+        "guild_id": guild.key,
+        "flags": 0,
+        "deaf": False,
+        "communication_disabled_until": None,
+        "banner": None,
+        "avatar": None,
+    }
+    return data, guild.id
+
+
+def member_remove(world: World) -> Built:
+    guild = world.guild()
+    return {"user": guild.member().user, "guild_id": guild.key}, guild.id
+
+
+def interaction_create(world: World) -> Built:
+    """A slash command (in a guild), with what the service resolves for it."""
+    rng = world.random
+    guild = world.guild()
+    member = guild.member()
+    target = guild.member()
+    channel_id = guild.channel()
+    options: list[dict[str, Any]] = [
+        {"value": target.user_id, "type": 6, "name": "user"},
+        {"value": world.text(rng.randint(1, 12)), "type": 3, "name": "reason"},
+    ]
+    channel = channel_object(world, channel_id, guild.roles)
+    channel["permissions"] = "2248473465835073"
+    channel["guild_id"] = guild.key
+    data: dict[str, Any] = {
+        "version": 1,
+        "type": 2,
+        "token": "aW50ZXJhY3Rpb246" + world.hex(160),
+        "member": member.full,
+        "locale": rng.choice(("en-US", "en-GB", "de", "ja", "pt-BR", "ru")),
+        "id": world.clock.snowflake(),
+        "guild_locale": "en-US",
+        "guild_id": guild.key,
+        "guild": {"locale": "en-US", "id": guild.key, "features": ["COMMUNITY", "NEWS"]},
+        "entitlements": [],
+        "entitlement_sku_ids": [],
+        "data": {
+            "type": 1,
+            "resolved": {
+                "users": {target.user_id: target.user},
+                "members": {target.user_id: target.member},
+            },
+            "options": options,
+            "name": rng.choice(("warn", "profile", "play", "rank", "give", "timeout", "poll")),
+            "id": world.application_id,
+        },
+        "context": 0,
+        "channel_id": channel_id,
+        "channel": dict(sorted(channel.items(), reverse=True)),
+        "authorizing_integration_owners": {"0": guild.key},
+        "attachment_size_limit": 10_485_760,
+        "application_id": world.application_id,
+        "app_permissions": "2248473465835073",
+    }
+    return data, guild.id
+
+
+def thread(world: World) -> Built:
+    rng = world.random
+    guild = world.guild()
+    return {
+        "type": 11,
+        "total_message_sent": rng.randint(0, 900),
+        "thread_metadata": {
+            "locked": False,
+            "create_timestamp": world.old_timestamp(),
+            "auto_archive_duration": 4320,
+            "archived": rng.random() < 0.3,
+            "archive_timestamp": world.clock.timestamp(),
+        },
+        "rate_limit_per_user": 0,
+        "parent_id": guild.channel(),
+        "owner_id": guild.member().user_id,
+        "name": world.text(4),
+        "message_count": rng.randint(0, 900),
+        "member_count": rng.randint(1, 50),
+        "last_message_id": world.clock.snowflake(),
+        "id": world.old_snowflake(),
+        "guild_id": guild.key,
+        "flags": 0,
+    }, guild.id
+
+
+def thread_delete(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "type": 11,
+        "parent_id": guild.channel(),
+        "id": world.old_snowflake(),
+        "guild_id": guild.key,
+    }, guild.id
+
+
+def audit_log_entry(world: World) -> Built:
+    rng = world.random
+    guild = world.guild()
+    return {
+        "user_id": guild.member().user_id,
+        "target_id": guild.member().user_id,
+        "reason": world.text(6) if rng.random() < 0.5 else None,
+        "options": {"channel_id": guild.channel()},
+        "id": world.clock.snowflake(),
+        "changes": [
+            {"new_value": [{"name": world.role_name(), "id": rng.choice(guild.roles)}], "key": key}
+            for key in rng.choice((("$add",), ("$remove",), ("$add", "$remove")))
+        ],
+        "action_type": rng.choice((20, 22, 24, 25, 25, 25, 26, 72)),
+        "guild_id": guild.key,
+    }, guild.id
+
+
+def automod_execution(world: World) -> Built:
+    guild = world.guild()
+    content = world.text(12)
+    return {
+        "user_id": guild.member().user_id,
+        "rule_trigger_type": 1,
+        "rule_id": world.old_snowflake(),
+        "message_id": world.clock.snowflake(),
+        "matched_keyword": content[:5],
+        "matched_content": content[:5],
+        "guild_id": guild.key,
+        "content": content,
+        "channel_id": guild.channel(),
+        "action": {"type": 1, "metadata": {"custom_message": world.text(6)}},
+    }, guild.id
+
+
+def channel_event(world: World) -> Built:
+    guild = world.guild()
+    channel = channel_object(world, guild.channel(), guild.roles)
+    channel["guild_id"] = guild.key
+    return dict(sorted(channel.items(), reverse=True)), guild.id
+
+
+def channel_pins_update(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "last_pin_timestamp": world.clock.timestamp(),
+        "guild_id": guild.key,
+        "channel_id": guild.channel(),
+    }, guild.id
+
+
+def role_event(world: World) -> Built:
+    guild = world.guild()
+    role = role_object(world, world.random.choice(guild.roles), 3)
+    return {"role": role, "guild_id": guild.key}, guild.id
+
+
+def role_delete(world: World) -> Built:
+    guild = world.guild()
+    return {"role_id": world.random.choice(guild.roles), "guild_id": guild.key}, guild.id
+
+
+def ban_event(world: World) -> Built:
+    guild = world.guild()
+    return {"user": guild.member().user, "guild_id": guild.key}, guild.id
+
+
+def invite_create(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "uses": 0,
+        "type": 0,
+        "temporary": False,
+        "max_uses": 0,
+        "max_age": 604800,
+        "inviter": guild.member().user,
+        "guild_id": guild.key,
+        "expires_at": world.clock.timestamp(604_800_000),
+        "created_at": world.clock.timestamp(),
+        "code": world.hex(8),
+        "channel_id": guild.channel(),
+    }, guild.id
+
+
+def invite_delete(world: World) -> Built:
+    guild = world.guild()
+    return {"guild_id": guild.key, "code": world.hex(8), "channel_id": guild.channel()}, guild.id
+
+
+def webhooks_update(world: World) -> Built:
+    guild = world.guild()
+    return {"guild_id": guild.key, "channel_id": guild.channel()}, guild.id
+
+
+def scheduled_event_user(world: World) -> Built:
+    guild = world.guild()
+    return {
+        "user_id": guild.member().user_id,
+        "guild_scheduled_event_id": world.old_snowflake(),
+        "guild_id": guild.key,
+    }, guild.id
+
+
+def guild_delete(world: World) -> Built:
+    """An outage (`unavailable`), the usual cause."""
+    guild = world.guild()
+    return {"unavailable": True, "id": guild.key}, guild.id
+
+
+def entitlement_create(world: World) -> Built:
+    """A purchase by a user: it belongs to no guild and goes to shard 0."""
+    return {
+        "user_id": world.old_snowflake(),
+        "type": 8,
+        "starts_at": world.clock.timestamp(),
+        "sku_id": world.old_snowflake(),
+        "id": world.clock.snowflake(),
+        "ends_at": None,
+        "deleted": False,
+        "consumed": False,
+        "application_id": world.application_id,
+    }, None
+
+
+BUILDERS: dict[str, Callable[[World], Built]] = {
+    "AUTO_MODERATION_ACTION_EXECUTION": automod_execution,
+    "CHANNEL_CREATE": channel_event,
+    "CHANNEL_DELETE": channel_event,
+    "CHANNEL_PINS_UPDATE": channel_pins_update,
+    "CHANNEL_UPDATE": channel_event,
+    "ENTITLEMENT_CREATE": entitlement_create,
+    "GUILD_AUDIT_LOG_ENTRY_CREATE": audit_log_entry,
+    "GUILD_BAN_ADD": ban_event,
+    "GUILD_BAN_REMOVE": ban_event,
+    "GUILD_CREATE": guild_create,
+    "GUILD_DELETE": guild_delete,
+    "GUILD_MEMBERS_CHUNK": members_chunk,
+    "GUILD_MEMBER_ADD": member_add,
+    "GUILD_MEMBER_REMOVE": member_remove,
+    "GUILD_MEMBER_UPDATE": member_update,
+    "GUILD_ROLE_CREATE": role_event,
+    "GUILD_ROLE_DELETE": role_delete,
+    "GUILD_ROLE_UPDATE": role_event,
+    "GUILD_SCHEDULED_EVENT_USER_ADD": scheduled_event_user,
+    "GUILD_UPDATE": guild_update,
+    "INTERACTION_CREATE": interaction_create,
+    "INVITE_CREATE": invite_create,
+    "INVITE_DELETE": invite_delete,
+    "MESSAGE_CREATE": message_create,
+    "MESSAGE_DELETE": message_delete,
+    "MESSAGE_DELETE_BULK": message_delete_bulk,
+    "MESSAGE_POLL_VOTE_ADD": poll_vote_add,
+    "MESSAGE_REACTION_ADD": reaction_add,
+    "MESSAGE_REACTION_REMOVE": reaction_remove,
+    "MESSAGE_UPDATE": message_update,
+    "PRESENCE_UPDATE": presence_update,
+    "THREAD_CREATE": thread,
+    "THREAD_DELETE": thread_delete,
+    "THREAD_UPDATE": thread,
+    "TYPING_START": typing_start,
+    "VOICE_CHANNEL_STATUS_UPDATE": voice_channel_status_update,
+    "VOICE_STATE_UPDATE": voice_state_update,
+    "WEBHOOKS_UPDATE": webhooks_update,
+}

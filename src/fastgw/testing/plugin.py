@@ -1,0 +1,38 @@
+"""
+The pytest plugin: a started `FakeGateway` as a fixture.
+
+    async def test_answers(fake_gateway):
+        ...
+        fake_gateway.dispatch("MESSAGE_CREATE", {"content": "!ping", "channel_id": "1"})
+
+pytest loads this module in every run of everybody who has installed fastgw, so it imports nothing
+of fastgw until a test asks for the fixture. The fixture needs pytest-asyncio (any mode); with
+another runner write `async with FakeGateway() as fake:` in the test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .server import FakeGateway
+
+try:
+    from pytest_asyncio import fixture as async_fixture
+except ImportError:
+    async_fixture = pytest.fixture
+
+__all__ = ["fake_gateway"]
+
+
+@async_fixture
+async def fake_gateway() -> AsyncIterator[FakeGateway]:
+    """Serve a `FakeGateway` on loopback (plain TCP) for one test."""
+    from .server import FakeGateway
+
+    async with FakeGateway() as fake:
+        yield fake
