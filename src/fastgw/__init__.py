@@ -1,0 +1,1 @@
+"""fastgw: the Discord gateway core for Python bots that outgrew their library."""
