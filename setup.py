@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import picows
-import picows.picows
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -29,8 +28,9 @@ compile_args = FLAGS[KIND] if os.name == "posix" else []
 link_args = [flag for flag in compile_args if flag.startswith("-fsanitize")]
 
 # What the listener was compiled against; the gate compares it with what is installed at import.
-# It goes in as C macros, so that a stale build directory cannot keep old values.
-layout = Path(picows.__file__).with_name("picows.pxd").read_bytes()
+# It goes in as C macros; `depends` makes a build directory with older values compile again.
+layout_file = Path(picows.__file__).with_name("picows.pxd")
+layout = layout_file.read_bytes()
 macros = [
     ("FASTGW_PICOWS_VERSION", f'"{picows.__version__}"'),
     ("FASTGW_PICOWS_LAYOUT", f'"{hashlib.sha256(layout).hexdigest()}"'),
@@ -45,6 +45,7 @@ setup(
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
                 define_macros=macros if name == "_transport" else [],
+                depends=["src/fastgw/_scan.h", str(layout_file)],
             )
             for name in ("_decode", "_transport")
         ],
