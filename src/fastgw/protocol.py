@@ -1,8 +1,9 @@
 """
 The state machine of one shard, without IO: messages and time go in, commands and signals come out.
 
-States and moves stand in `states`, the beat of a connection in `heartbeat`, the session and where
-to resume it in `resume`, what is reported in `signals`. The theory in short:
+States and moves stand in `states`, ends and outputs in `machine`, the beat of a connection in
+`heartbeat`, the session and where to resume it in `resume`, what is reported in `signals`. The
+theory in short:
 
 - One instance lives as long as its shard and sees one connection after another. Each begins with
   `connecting(plan)` and ends with exactly one `Closed` signal, however many causes come together.
@@ -20,17 +21,14 @@ After every input: send `commands_to_send()` at once and ahead of anything queue
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
-from ._decode import Event, Message, Sequence
-from .errors import DecodeError, ProtocolError, UsageError
+from ._decode import Event, Message
+from .errors import HandshakeRefused, ProtocolError, UsageError
 from .heartbeat import Heartbeat
 from .identity import Identity
-from .resume import Plan, Session, SessionKeeper
+from .machine import Machine, Timeouts
+from .resume import Plan, Session
 from .signals import (
     Cause,
     Closed,
@@ -45,17 +43,15 @@ from .signals import (
 )
 from .states import CONNECTED, TRANSITIONS, State, Trigger
 from .wire import (
-    FINAL_CLOSE_CODE,
     IDENTIFY_INTERVAL_S,
     IDENTIFY_PAD_S,
-    RESUMABLE_CLOSE_CODE,
     Action,
     Initiator,
     Opcode,
     encode_heartbeat,
     encode_resume,
-    fatal_error,
-    rule_for,
+    read_hello,
+    read_ready,
 )
 
 __all__ = [
@@ -86,176 +82,9 @@ INVALID_SESSION_WAIT_S = (1.0, 5.0)
 # Wall clock ahead of monotonic by more than this between two ticks: the machine slept.
 SLEEP_GAP_S = 5.0
 
-_SEVERITY = {Action.RESUME: 0, Action.IDENTIFY: 1, Action.STOP: 2}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """
-    Seconds each phase of a connection may take.
-
-    Attributes:
-        open_s: DNS, TCP, TLS and upgrade together; kept by the transport.
-        hello_s: from the upgrade to HELLO.
-        ready_s: from IDENTIFY to READY. Long: in an outage the session comes eventually while ACKs
-            flow, and each new IDENTIFY costs one of the day's budget.
-        resumed_s: from RESUME, or the last replayed dispatch, to RESUMED.
-        close_s: from our CLOSE frame to the end; then the transport is aborted.
-        tls_shutdown_s: from the abort to the end; then the connection is given up as it is.
-    """
-
-    open_s: float = 20.0
-    hello_s: float = 20.0
-    ready_s: float = 180.0
-    resumed_s: float = 60.0
-    close_s: float = 3.0
-    tls_shutdown_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"timeout {name}={value!r} is not a positive number of seconds")
-
-
-class GatewayProtocol:
-    """
-    One shard's side of the gateway protocol.
-
-    Attributes:
-        identity: what IDENTIFY says.
-        timeouts: deadlines of each phase.
-        sequence: the session's sequence; give this same object to every connection's Decoder.
-        state: where we are. Written by this class alone.
-        generation: number of the current connection, for telling stale callbacks.
-        outcome: of the last connection that ended, None before.
-        ready_at: when this connection became READY, None while it is not.
-        heartbeat: the beat of this connection (latency, ACKs, interval), None before HELLO.
-    """
-
-    def __init__(
-        self,
-        identity: Identity,
-        *,
-        url: str,
-        compress: str | None = None,
-        sequence: Sequence | None = None,
-        timeouts: Timeouts | None = None,
-        random: Callable[[], float],
-        session: Session | None = None,
-    ) -> None:
-        """
-        Make a disconnected protocol.
-
-        Args:
-            identity: what IDENTIFY says.
-            url: the main gateway URL, without query.
-            compress: transport compression for the query, or None.
-            sequence: to share with the decoder; made here when None.
-            timeouts: None for the defaults.
-            random: returns a float in [0, 1); jitter comes from it.
-            session: a stored session to resume.
-        Raises:
-            UsageError: a bad URL, or the session of another shard.
-        """
-        self.identity = identity
-        self.timeouts = timeouts or Timeouts()
-        self.sequence = Sequence() if sequence is None else sequence
-        self.state = State.DISCONNECTED
-        self.generation = 0
-        self.outcome: Outcome | None = None
-        self.ready_at: float | None = None
-        self.heartbeat: Heartbeat | None = None
-        self._random = random
-        self._keeper = SessionKeeper(url, compress, self.sequence)
-        if session is not None:
-            if (session.shard_id, session.shard_count) != (identity.shard_id, identity.shard_count):
-                raise UsageError(
-                    f"the stored session is of shard {session.shard_id} of {session.shard_count}, "
-                    f"not of {identity.shard_id} of {identity.shard_count}"
-                )
-            self._keeper.restore(session)
-        self._plan: Plan | None = None
-        self._commands: list[bytes] = []
-        self._signals: deque[Signal] = deque()
-        self._deadline: float | None = None  # of the phase the state is in
-        self._pending: Outcome | None = None  # how it will end, while CLOSING
-        self._identify_written = False
-        self._resume_written = False
-        self._aborted = False
-        self._progress = (0, 0)  # replay counters when the RESUMED deadline was set
-        self._replay_from = (0, 0)  # the same when RESUME was written
-        self._received = 0  # messages, as a sign of life when bytes are not counted
-        self._bytes: int | None = None
-        self._paused = False
-        self._clocks: tuple[float, float] | None = None
-
-    def __repr__(self) -> str:
-        identity = self.identity
-        return (
-            f"<GatewayProtocol shard {identity.shard_id}/{identity.shard_count} {self.state.value}>"
-        )
-
-    # --- what others may look at -----------------------------------------------------------------
-
-    @property
-    def session(self) -> Session | None:
-        """The session as it stands, None when there is nothing to resume."""
-        return self._keeper.snapshot(self.identity.shard_id, self.identity.shard_count)
-
-    @property
-    def url(self) -> str:
-        """The main gateway URL; set it after `GET /gateway/bot` was asked again."""
-        return self._keeper.main_url
-
-    @url.setter
-    def url(self, value: str) -> None:
-        self._keeper.replace_main_url(value)
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds of the last heartbeat's round trip on this connection; None when unknown."""
-        return None if self.heartbeat is None else self.heartbeat.latency
-
-    @property
-    def latency_at(self) -> float | None:
-        """When `latency` was measured."""
-        return None if self.heartbeat is None else self.heartbeat.latency_at
-
-    @property
-    def last_ack_at(self) -> float | None:
-        """When the last heartbeat ACK of this connection came."""
-        return None if self.heartbeat is None else self.heartbeat.last_ack_at
-
-    @property
-    def heartbeat_interval_s(self) -> float | None:
-        """Seconds between beats, None before HELLO; slots of the send budget follow from it."""
-        return None if self.heartbeat is None else self.heartbeat.interval_s
-
-    # --- outputs ---------------------------------------------------------------------------------
-
-    def commands_to_send(self) -> list[bytes]:
-        """
-        Return what to write now, in order, ahead of anything queued; each only once.
-
-        They bypass the send queue but count in the send budget. Some hold the token: never log
-        them. Leave them here while the connection is not known yet (HELLO may come in the same read
-        as the upgrade, before `Connection.open` returns).
-        """
-        commands, self._commands = self._commands, []
-        return commands
-
-    def next_signal(self) -> Signal | None:
-        """Return the oldest signal not seen yet, or None."""
-        return self._signals.popleft() if self._signals else None
-
-    def timer_at(self) -> float | None:
-        """Return when `timer()` must be called at the latest, in monotonic seconds, or None."""
-        beat_at = None
-        if self.heartbeat is not None and self.state in CONNECTED:
-            beat_at = self.heartbeat.next_at
-        due = [at for at in (beat_at, self._deadline) if at is not None]
-        return min(due) if due else None
+class GatewayProtocol(Machine):
+    """One shard's side of the gateway protocol. Attributes, outputs and ends are `Machine`'s."""
 
     # --- inputs: the way up ----------------------------------------------------------------------
 
@@ -290,7 +119,6 @@ class GatewayProtocol:
             self.sequence.clear()
         self._plan = plan
         self._clocks = None
-        self._bytes = None
         self._paused = False
         return self.generation
 
@@ -312,6 +140,7 @@ class GatewayProtocol:
         self._end(now, Outcome(
             Action.RESUME, initiator=Initiator.TRANSPORT, cause=Cause.CONNECT_FAILED,
             reason=str(error), error=error,
+            delay_s=error.retry_after_s or 0.0 if isinstance(error, HandshakeRefused) else 0.0,
         ))  # fmt: skip
 
     def identify(self, now: float) -> None:
@@ -334,18 +163,51 @@ class GatewayProtocol:
         """
         Take one message that is not an ordinary dispatch: other opcodes, READY, RESUMED.
 
-        Never raises for what the message holds. After this, call `commands_to_send()`, drain
-        `next_signal()` and re-arm `timer_at()`.
+        Never raises for what the message holds; unknown opcodes and names are ignored. After this,
+        call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
+
+        Raises:
+            UsageError: there is no connection it could have come from.
         """
-        raise NotImplementedError
+        if self.state is State.CONNECTING:
+            self.opened(now)  # it came in the same read as the upgrade
+        if self.state not in CONNECTED and self.state is not State.CLOSING:
+            raise UsageError(f"a message of an old connection came while {self.state.value}")
+        self._received += 1
+        op = Opcode.DISPATCH if isinstance(message, Event) else message.op
+        if self.state is State.CLOSING:
+            self._receive_late(op, message)
+        elif self.state is State.AWAITING_HELLO and op not in (Opcode.HELLO, Opcode.RECONNECT):
+            self._violation(now, ProtocolError(f"the first message has op {op:d}, not HELLO"))
+        elif op == Opcode.DISPATCH:
+            if message.name == "READY":
+                self._ready(message, now)
+            elif message.name == "RESUMED" and self.state is State.RESUMING:
+                self._resumed(now)
+        elif op == Opcode.HEARTBEAT_ACK and self.heartbeat is not None:
+            self.heartbeat.ack(now)
+        elif op == Opcode.HEARTBEAT and self.heartbeat is not None:
+            self._commands.append(encode_heartbeat(self.sequence.last))
+            self.heartbeat.beat_extra(now)
+        elif op == Opcode.RECONNECT:
+            # May come before HELLO, instead of it (Discord docs, "Reconnect").
+            self._leave(now, Cause.RECONNECT_ASKED, Action.RESUME, "reconnect asked")
+        elif op == Opcode.INVALID_SESSION:
+            self._invalid_session(message.data is True, now)
+        elif op == Opcode.HELLO and self.state is State.AWAITING_HELLO:
+            self._hello(message.data, now)
 
     def reading_paused(self) -> None:
         """Note that we stopped reading from this connection: missing ACKs do not count."""
-        raise NotImplementedError
+        self._paused = True
+        if self.heartbeat is not None:
+            self.heartbeat.pause()
 
     def reading_resumed(self) -> None:
         """Note that we read again."""
-        raise NotImplementedError
+        self._paused = False
+        if self.heartbeat is not None:
+            self.heartbeat.resume()
 
     def timer(
         self, now: float, *, bytes_received: int | None = None, wall: float | None = None
@@ -362,43 +224,116 @@ class GatewayProtocol:
 
         After this, call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
         """
-        raise NotImplementedError
+        if wall is not None and self._has_slept(now, wall) and self.state in CONNECTED:
+            # The socket looks alive and is not: the service gave up long ago. No good-byes.
+            self._leave(now, Cause.SLEPT, Action.RESUME, "the machine slept", abort=True)
+        if self.state is State.RESUMING and self._progress != self._replay_counts():
+            # Replayed dispatches do not come through here; a long replay starts the wait anew.
+            self._progress = self._replay_counts()
+            self._deadline = now + self.timeouts.resumed_s
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline_passed(now)
+        heart = self.heartbeat
+        if heart is not None and self.state in CONNECTED and now >= heart.next_at:
+            alive = self._received if bytes_received is None else bytes_received
+            if heart.is_zombied(alive):
+                self._leave(now, Cause.ZOMBIED, Action.RESUME, "heartbeat not acknowledged")
+            else:
+                self._commands.append(encode_heartbeat(self.sequence.last))
+                heart.beat(now, alive)
 
-    # --- inputs: the way down --------------------------------------------------------------------
+    # --- what messages do ------------------------------------------------------------------------
 
-    def lost(
-        self,
-        now: float,
-        *,
-        close_code: int | None,
-        reason: str = "",
-        initiator: Initiator,
-        error: BaseException | None = None,
-    ) -> None:
-        """
-        Take the end of the connection (CloseInfo's fields). After this, drain `next_signal()`: it
-        has Closed with the outcome. Moves to DISCONNECTED, or STOPPED when the action is STOP.
-        """
-        raise NotImplementedError
+    def _hello(self, data: object, now: float) -> None:
+        try:
+            interval_s = read_hello(data)
+        except ProtocolError as error:
+            self._violation(now, error)
+            return
+        # The first beat is jittered over the whole interval (Discord docs, "Heartbeat interval").
+        first_at = now + interval_s * self._random()
+        self.heartbeat = Heartbeat(interval_s, first_at=first_at, paused=self._paused)
+        session_id, last = self._keeper.session_id, self.sequence.last
+        if self._plan is None or not self._plan.resume or session_id is None or last is None:
+            self._move(Trigger.HELLO_IDENTIFY)
+            self._deadline = None  # a turn may take its time; heartbeats watch the connection
+            self._signals.append(IdentifyWanted())
+            return
+        self._move(Trigger.HELLO_RESUME)
+        self._resume_written = True
+        self._commands.append(encode_resume(self.identity.token, session_id, last))
+        self.sequence.start_replay()
+        self._replay_from = self._progress = self._replay_counts()
+        self._deadline = now + self.timeouts.resumed_s
 
-    def close(self, now: float, *, keep_session: bool) -> None:
-        """
-        Stop for good; wins in every state. Without effect once stopped.
+    def _ready(self, event: Message | Event, now: float) -> None:
+        try:
+            if self.state is not State.IDENTIFYING or not self._identify_written:
+                raise ProtocolError("READY came without IDENTIFY")
+            data = event.data
+            session_id, resume_url = read_ready(data)
+        except ProtocolError as error:
+            self._violation(now, error, Action.IDENTIFY)
+            return
+        self._keeper.start(session_id, resume_url)
+        self._move(Trigger.READY)
+        self._deadline = None
+        self.ready_at = now
+        self._signals.append(Ready(data))
 
-        From a connected state: CloseWanted comes (a resumable code to keep the session, else 1000),
-        and STOPPED with Closed follows at `lost()` or the closing deadline. While CONNECTING:
-        CloseWanted(abort=True) and Closed at once; cancel the attempt. Otherwise Closed at once.
-        After a stop that keeps it, `session` is what the store should have.
-        """
-        raise NotImplementedError
+    def _resumed(self, now: float) -> None:
+        if self._plan is not None:
+            self._keeper.resumed(self._plan)
+        self.sequence.end_replay()
+        self._move(Trigger.RESUMED)
+        self._deadline = None
+        self.ready_at = now
+        before, after = self._replay_from, self._replay_counts()
+        self._signals.append(Resumed(after[0] - before[0], after[1] - before[1]))
 
-    # --- moves -----------------------------------------------------------------------------------
+    def _invalid_session(self, resumable: bool, now: float) -> None:
+        if self.state is State.IDENTIFYING:
+            # Rate limited or an error inside (discord-api-docs#254): the identify key is taken for
+            # its whole interval, whatever `d` says.
+            delay_s = IDENTIFY_INTERVAL_S + self._between(IDENTIFY_PAD_S)
+            action = Action.IDENTIFY
+        else:
+            delay_s = self._between(INVALID_SESSION_WAIT_S)
+            action = Action.RESUME if resumable else Action.IDENTIFY
+        self._leave(now, Cause.INVALID_SESSION, action, "invalid session", delay_s=delay_s)
 
-    def _move(self, trigger: Trigger, cause: Cause | None = None) -> None:
-        raise NotImplementedError
+    def _receive_late(self, op: int, message: Message | Event) -> None:
+        # We are leaving; of all that may still come, one thing changes what to do next.
+        pending = self._pending
+        if op == Opcode.INVALID_SESSION and message.data is not True and pending is not None:
+            self._drop_session(Cause.INVALID_SESSION)
+            if pending.action is Action.RESUME:
+                self._pending = replace(pending, action=Action.IDENTIFY)
 
-    def _drop_session(self, cause: Cause) -> None:
-        raise NotImplementedError
+    # --- what time does --------------------------------------------------------------------------
 
-    def _end(self, now: float, outcome: Outcome) -> None:
-        raise NotImplementedError
+    def _has_slept(self, now: float, wall: float) -> bool:
+        before, self._clocks = self._clocks, (now, wall)
+        if before is None:
+            return False
+        return (wall - before[1]) - (now - before[0]) > SLEEP_GAP_S
+
+    def _deadline_passed(self, now: float) -> None:
+        self._deadline = None
+        if self.state is State.AWAITING_HELLO:
+            self._leave(now, Cause.HELLO_TIMEOUT, Action.RESUME, "no HELLO")
+        elif self.state is State.IDENTIFYING:
+            self._leave(now, Cause.READY_TIMEOUT, Action.IDENTIFY, "no READY")
+        elif self.state is State.RESUMING:
+            self._leave(now, Cause.RESUMED_TIMEOUT, Action.RESUME, "no RESUMED")
+        elif self.state is State.CLOSING and self._pending is not None:
+            if self._aborted:
+                self._end(now, self._pending)  # not even the abort was answered: give it up
+            else:
+                self._abort(now, self._pending)
+
+    def _replay_counts(self) -> tuple[int, int]:
+        return self.sequence.replayed, self.sequence.duplicates
+
+    def _violation(self, now: float, error: ProtocolError, action: Action = Action.RESUME) -> None:
+        self._leave(now, Cause.PROTOCOL_ERROR, action, str(error), error=error)

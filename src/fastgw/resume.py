@@ -89,6 +89,11 @@ class SessionKeeper:
         self.host_failures = 0
         self.dropped_at: float | None = None
 
+    def replace_main_url(self, url: str) -> None:
+        """Use another main URL from the next attempt on; raises UsageError for a bad one."""
+        gateway_url(url, self._compress)
+        self.main_url = url
+
     def start(self, session_id: str, resume_url: object) -> None:
         """Begin a new session with READY's fields; an unusable resume URL gives way to main."""
         self.session_id = session_id

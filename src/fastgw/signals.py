@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Union
+from typing import Any
 
 from .states import State
 from .wire import Action, Initiator
@@ -140,6 +140,4 @@ class Closed:
     outcome: Outcome
 
 
-Signal = Union[  # noqa: UP007  (an alias evaluated at run time on 3.10)
-    StateChanged, IdentifyWanted, Ready, Resumed, SessionDropped, CloseWanted, Closed
-]
+Signal = StateChanged | IdentifyWanted | Ready | Resumed | SessionDropped | CloseWanted | Closed

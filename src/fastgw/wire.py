@@ -26,6 +26,7 @@ from .errors import (
     InvalidApiVersion,
     InvalidIntents,
     InvalidShard,
+    ProtocolError,
     ShardingRequired,
     UsageError,
 )
@@ -62,6 +63,8 @@ __all__ = [
     "fatal_error",
     "gateway_url",
     "normalise_token",
+    "read_hello",
+    "read_ready",
     "redact",
     "rule_for",
 ]
@@ -144,9 +147,9 @@ class CloseRule:
 
 
 # Discord docs, "Gateway close event codes", say whether to reconnect. Whether to resume has no
-# column there; the merged view of the docs' text, of staff ("if you have a session, try to resume;
-# otherwise reconnect", discord-api-docs#4376) and of five clients is `protocol.md` section 4. A
-# RESUME that fails costs no identify, so doubt goes to RESUME.
+# column there; it follows from the docs' text, from staff ("if you have a session, try to resume;
+# otherwise reconnect", discord-api-docs#4376) and from what other clients found. A RESUME that
+# fails costs no identify, so doubt goes to RESUME.
 CLOSE_RULES: MappingProxyType[int, CloseRule] = MappingProxyType(
     {
         # RFC 6455 codes. From Discord 1000 and 1001 mean deploys and rebalancing, not our good-bye:
@@ -242,7 +245,7 @@ def gateway_url(base: str, compress: str | None) -> str:
         compress: "zlib-stream", "zstd-stream", or None for no transport compression.
     Raises:
         UsageError: base is no websocket URL.
-    Source: Discord docs, "Connecting"; protocol.md section 1.
+    Source: Discord docs, "Connecting" and "Gateway URL query string params".
     """
     try:
         parts = urlsplit(base)
@@ -327,6 +330,36 @@ def _whole(value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"expected a whole number of at least {least}, got {value!r}")
     return value
+
+
+def read_hello(data: object) -> float:
+    """
+    Return the heartbeat interval in seconds from HELLO's `d`.
+
+    Raises:
+        ProtocolError: it is not there, or is no positive number.
+    """
+    interval_ms = data.get("heartbeat_interval") if isinstance(data, Mapping) else None
+    if (
+        isinstance(interval_ms, bool)
+        or not isinstance(interval_ms, (int, float))
+        or not 0 < interval_ms < math.inf
+    ):
+        raise ProtocolError(f"HELLO has no usable heartbeat_interval: {interval_ms!r}")
+    return interval_ms / 1000
+
+
+def read_ready(data: object) -> tuple[str, object]:
+    """
+    Return session id and resume URL (unchecked, None when absent) from READY's `d`.
+
+    Raises:
+        ProtocolError: there is no session id.
+    """
+    session_id = data.get("session_id") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(session_id, str) or not session_id:
+        raise ProtocolError("READY has no session_id")
+    return session_id, data.get("resume_gateway_url")
 
 
 # --- token ---------------------------------------------------------------------------------------
