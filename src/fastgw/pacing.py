@@ -21,6 +21,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import FatalError, UsageError
+from .wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S, SEND_LIMIT, SEND_WINDOW_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,16 +35,8 @@ __all__ = [
     "SendBudget",
 ]
 
-# Discord docs, "Rate limiting": 120 gateway events every 60 seconds, per connection.
-SEND_LIMIT = 120
-SEND_WINDOW_S = 60.0
 # Two commands may arrive closer together than they left: the window is ours plus this much [est].
 SEND_WINDOW_PADDING_S = 0.5
-
-# Discord docs, "Session start limit": one identify per rate limit key every 5 seconds.
-IDENTIFY_INTERVAL_S = 5.0
-# The 5 seconds count on arrival: pad for latency (discord.js adds 0 to 1.5 s) [adv].
-IDENTIFY_PADDING_S = (0.25, 1.5)
 
 
 class SendBudget:
@@ -250,7 +243,7 @@ class LocalIdentifyQueue:
         max_concurrency: int = 1,
         *,
         interval_s: float = IDENTIFY_INTERVAL_S,
-        padding_s: tuple[float, float] = IDENTIFY_PADDING_S,
+        padding_s: tuple[float, float] = IDENTIFY_PAD_S,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,

@@ -1,0 +1,267 @@
+"""
+Handlers: who wants which event, and how it reaches them.
+
+Interest follows from the handlers: `Dispatcher` keeps one `Interests` table in step with what is
+registered, and everything else is dropped unparsed by the decoder. The target of a name is what the
+listener calls for each of its events:
+
+    one sync handler     the user's own function; nothing of ours stands between
+    one async handler    a small function that starts a task
+    several              a small function that calls one after the other
+
+An async handler is a real task from its first line. On Python 3.12 and newer it starts inside the
+call, so the handlers of a shard keep the order of its events up to their first await; before 3.12
+the loop starts them in that order. A handler that fails is logged and counted, and never disturbs
+the connection or another handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import inspect
+import logging
+import re
+import sys
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ._decode import Interests
+from .errors import UsageError
+from .wire import EVENT_INTENTS, EVENT_NAMES, LIBRARY_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ._decode import Event
+    from .wire import Intents
+
+    Handler = Callable[[Event], object]
+    HandlerT = TypeVar("HandlerT", bound=Handler)
+
+__all__ = ["Dispatcher", "MissingIntentWarning"]
+
+log = logging.getLogger(__name__)
+
+EVERYTHING = "*"
+# protocol.md 2: names hold only these so far; a name on the wire with others would not match.
+_NAME = re.compile(r"[A-Z0-9_]+\Z")
+
+
+class MissingIntentWarning(UserWarning):
+    """A handler waits for an event that Discord does not send without an intent not asked for."""
+
+
+if sys.version_info >= (3, 12):
+
+    def _start(
+        coroutine: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[object]:
+        # Not loop.create_task(): uvloop's and that of 3.12 take no eager_start.
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+
+else:
+
+    def _start(
+        coroutine: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[object]:
+        return loop.create_task(coroutine)
+
+
+class Dispatcher:
+    """
+    The handlers of one Gateway, and the interest table of all its shards.
+
+    Attributes:
+        interests: the table the decoders look names up in.
+        failures: event name -> how often a handler of it raised.
+    """
+
+    def __init__(self, intents: Intents) -> None:
+        self.interests = Interests()
+        for name in sorted(LIBRARY_EVENTS):
+            self.interests.want(name, None, internal=True)
+        self.failures: Counter[str] = Counter()
+        self._intents = intents
+        self._handlers: dict[str, list[Handler]] = {}  # also under EVERYTHING
+        self._tasks: dict[asyncio.Task[object], tuple[Handler, Event]] = {}
+
+    @property
+    def running(self) -> int:
+        """How many async handlers have begun and not ended."""
+        return len(self._tasks)
+
+    def on(self, names: tuple[str, ...], handler: HandlerT) -> HandlerT:
+        """
+        Register a sync or async handler for events of these names; "*" means every event.
+
+        May be called at any time, also while connected. Returns the handler itself.
+
+        Raises:
+            UsageError: no name, not a name, or a handler that cannot be called with one event.
+        """
+        _check_names(names)
+        _check_handler(handler)
+        for name in dict.fromkeys(names):
+            self._handlers.setdefault(name, []).append(handler)
+            self._warn_of(name)
+        # A handler of everything joins the handlers of each name as well.
+        for name in self._handlers if EVERYTHING in names else names:
+            self._route(name)
+        return handler
+
+    def handler_failed(
+        self, event: Event, error: BaseException, handler: Handler | None = None
+    ) -> None:
+        """Log and count a handler's error; the listener reports those of direct targets here."""
+        self.failures[event.name] += 1
+        if handler is None:
+            handler = next(iter(self._handlers_of(event.name)), None)
+        log.error(
+            "handler %s failed on %s %d of shard %d",
+            getattr(handler, "__qualname__", None) or repr(handler),
+            event.name,
+            event.sequence,
+            event.shard_id,
+            exc_info=error,
+        )
+
+    async def drain(self, timeout_s: float) -> int:
+        """
+        Wait for running async handlers; cancel those left after `timeout_s` seconds.
+
+        The task that calls this (a handler may close the gateway) is not waited for.
+
+        Returns:
+            How many had to be cancelled.
+        """
+        current = asyncio.current_task()
+        running = {task for task in self._tasks if task is not current}
+        if not running:
+            return 0
+        _, late = await asyncio.wait(running, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("%d handlers were cancelled after %.1f s of grace", len(late), timeout_s)
+            # A handler may swallow its cancellation: it gets no second grace.
+            await asyncio.wait(late, timeout=1.0)
+        return len(late)
+
+    def target_of(self, name: str) -> Handler | None:
+        """Return what the listener calls for an event of this name; None when nobody wants it."""
+        handlers = self._handlers_of(name)
+        if not handlers:
+            return None
+        if len(handlers) > 1:
+            return self._several(handlers)
+        (handler,) = handlers
+        return self._starter(handler) if _is_async(handler) else handler
+
+    def _handlers_of(self, name: str) -> list[Handler]:
+        own = [] if name == EVERYTHING else self._handlers.get(name, [])
+        return own + self._handlers.get(EVERYTHING, [])
+
+    def _route(self, name: str) -> None:
+        if name == EVERYTHING:
+            self.interests.want_everything(self.target_of(name))
+        else:
+            self.interests.want(name, self.target_of(name))
+
+    def _starter(self, handler: Handler) -> Handler:
+        """Return a target that starts an async handler as a task."""
+        tasks, finished, failed = self._tasks, self._finished, self.handler_failed
+        running_loop = asyncio.get_running_loop
+        call = cast("Callable[[Event], Coroutine[Any, Any, object]]", handler)
+
+        def start(event: Event) -> None:
+            task = _start(call(event), running_loop())
+            if not task.done():
+                tasks[task] = (handler, event)  # the loop itself holds tasks only weakly
+                task.add_done_callback(finished)
+            elif not task.cancelled() and (error := task.exception()) is not None:
+                failed(event, error, handler)
+
+        return start
+
+    def _several(self, handlers: list[Handler]) -> Handler:
+        """Return a target that calls several handlers; one's failure does not stop the next."""
+        calls = [(h, self._starter(h) if _is_async(h) else h) for h in handlers]
+
+        def call_each(event: Event) -> None:
+            for handler, call in calls:
+                try:
+                    call(event)
+                except Exception as error:  # noqa: PERF203 - one failure, one handler
+                    self.handler_failed(event, error, handler)
+
+        return call_each
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        handler, event = self._tasks.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.handler_failed(event, error, handler)
+
+    def _warn_of(self, name: str) -> None:
+        if name == EVERYTHING:
+            return
+        gates = EVENT_INTENTS.get(name)
+        if gates and not gates & self._intents:
+            wanted = " or ".join(gates.names())
+            warnings.warn(
+                f"{name} never comes without the intent {wanted}: add it to intents=",
+                MissingIntentWarning,
+                stacklevel=_depth_of_caller(),
+            )
+        elif name not in EVENT_NAMES and (
+            close := difflib.get_close_matches(name, EVENT_NAMES, 1, 0.9)
+        ):
+            log.warning("%s is not a documented event; did you mean %s?", name, close[0])
+
+
+def _check_names(names: tuple[object, ...]) -> None:
+    if len(names) == 1 and callable(names[0]) and not isinstance(names[0], str):
+        raise UsageError('write @gateway.on("MESSAGE_CREATE"), with the name of the event')
+    if not names:
+        raise UsageError('name at least one event: @gateway.on("MESSAGE_CREATE")')
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"an event name is a str, not {type(name).__name__}")
+        if name != EVERYTHING and not _NAME.match(name):
+            hint = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", name.removeprefix("on_")).upper()
+            hint = f"; did you mean {hint}?" if hint in EVENT_NAMES else ""
+            raise UsageError(f"{name!r} is not an event name: those look like MESSAGE_CREATE{hint}")
+
+
+def _check_handler(handler: object) -> None:
+    if not callable(handler):
+        raise UsageError(f"a handler must be callable, and {handler!r} is not")
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise UsageError(f"handler {handler!r} is a generator: it would never run; do not yield")
+    try:
+        signature = inspect.signature(handler)
+    except (ValueError, TypeError):
+        return  # some builtins tell no signature
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        raise UsageError(
+            f"handler {handler!r} is called with one argument, the event: {error}"
+        ) from None
+
+
+def _is_async(handler: Callable[..., object]) -> bool:
+    """Tell whether calling it gives a coroutine; sees through partials and callable objects."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - its kind is asked, not its existence
+    )
+
+
+def _depth_of_caller() -> int:
+    """Return the stacklevel of the first frame outside this package, for a warning's place."""
+    depth, frame = 1, sys._getframe(1)
+    package = __name__.rpartition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        depth, frame = depth + 1, frame.f_back
+    return depth
