@@ -20,7 +20,8 @@ cdef class Route:
     cdef bytes key                  # the name as it stands on the wire
     cdef uint64_t hash
     cdef object target              # whom the listener calls with the event, or None
-    cdef bint wanted                # the one flag the hot path reads
+    cdef bint wanted                # does anybody want it
+    cdef bint plain                 # A-Z 0-9 _ only: stands on the wire as it stands here
     cdef bint internal              # the library needs the event too
     cdef bint session_event         # READY, RESUMED: never dropped as a duplicate
     cdef bint guild_is_id           # d.id is the guild's id
@@ -39,7 +40,7 @@ cdef class Interests:
     cdef object _everything_target
 
     cdef Route _find(self, const char* name, Py_ssize_t size)
-    cdef Route _route(self, bytes name)
+    cdef Route _route(self, bytes name, bint keep=*)
     cdef int _insert(self, Route route) except -1
     cdef void _place(self, Route route) noexcept
     cdef int _refresh(self, Route route) except -1
@@ -59,6 +60,7 @@ cdef class Event:
     cdef unsigned char _verified    # the span of d is certain
     cdef unsigned char _guild_known
 
+    cdef int _check(self) except -1
     cdef object _loads(self)
     cdef int _verify(self) except -1
     cdef int _find_guild(self) except -1

@@ -52,6 +52,7 @@ cdef extern from "_scan.h" nogil:
 
 cdef extern from "Python.h":
     const int PyBUF_READ
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     NONE = 0
@@ -160,6 +161,7 @@ cdef Route _new_route(bytes key):
     route.key = key
     route.name = key.decode()
     route.hash = fgw_hash_name(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    route.plain = _is_plain_name(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     route.session_event = key in _SESSION_EVENTS
     route.guild_is_id = key in _GUILD_OBJECT_EVENTS
     return route
@@ -187,6 +189,8 @@ cdef class Interests:
         memset(self._slots, 0, (self._mask + 1) * sizeof(void*))
 
     def __init__(self, names=(), *, internal=()):
+        if isinstance(names, str):
+            raise TypeError(f"names are a collection of strings, not the string {names!r}")
         for name in names:
             self.want(name)
         for name in internal:
@@ -203,7 +207,7 @@ cdef class Interests:
             target: called by the listener with each Event, or None (the event is only returned).
             internal: for the library itself; independent of what users want, and permanent.
         """
-        cdef Route route = self._route(name.encode())
+        cdef Route route = self._route(name.encode(), True)
         if internal:
             route.internal = True
         else:
@@ -264,13 +268,17 @@ cdef class Interests:
             index = (index + 1) & self._mask
         return None
 
-    cdef Route _route(self, bytes name):
-        """The route of `name`; entered in the table unless that is full or the name is too long."""
+    cdef Route _route(self, bytes name, bint keep=False):
+        """
+        The route of `name`; entered in the table if somebody wants it (`keep`), else only while
+        the table is not full and the name not too long: a peer may not grow it for ever.
+        """
         cdef Route route = self._find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
         if route is None:
             route = _new_route(name)
             self._refresh(route)
-            if len(self._routes) < MAX_NAMES and PyBytes_GET_SIZE(name) <= MAX_NAME_BYTES:
+            if keep or (len(self._routes) < MAX_NAMES
+                        and PyBytes_GET_SIZE(name) <= MAX_NAME_BYTES):
                 self._insert(route)
         return route
 
@@ -326,11 +334,13 @@ cdef class Event:
 
     @property
     def name(self):
+        self._check()
         return self._route.name
 
     @property
     def raw(self):
         """The JSON text of `d` as bytes: copied out of the message at each call."""
+        self._check()
         self._verify()
         return PyBytes_FromStringAndSize(
             PyBytes_AS_STRING(self._message) + self._start, self._end - self._start)
@@ -347,6 +357,7 @@ cdef class Event:
                 The connection does not mind.
         """
         if not self._decoded:
+            self._check()
             self._data = self._loads()
             self._decoded = True
             self._verified = True
@@ -362,6 +373,7 @@ cdef class Event:
         walk over the members of `d`; the first member so called counts. Nothing is parsed.
         """
         if not self._guild_known:
+            self._check()
             self._find_guild()
             self._guild_known = True
         return None if self._guild_id < 0 else self._guild_id
@@ -372,6 +384,11 @@ cdef class Event:
     def __reduce__(self):
         return _restore_event, (
             self.name, self.sequence, self.shard_id, self.received_at, self.raw)
+
+    cdef int _check(self) except -1:
+        if self._route is None:
+            raise TypeError("events come from a Decoder; Event.__new__ does not make one")
+        return 0
 
     cdef object _loads(self):
         cdef const char* p = PyBytes_AS_STRING(self._message) + self._start
@@ -433,14 +450,32 @@ cdef class Event:
         p = start + 1
         while fgw_next_member(&p, end, first, &member) == 1:
             first = False
-            if _is_key(&member, wanted, wanted_size):
-                if member.value[0] == c'"':
-                    member.value += 1
-                    member.value_end -= 1
-                if not fgw_parse_snowflake(member.value, member.value_end, &self._guild_id):
-                    self._guild_id = -1
-                return 0
+            try:
+                if not _is_key(&member, wanted, wanted_size):
+                    continue
+                self._guild_id = _snowflake(member.value, member.value_end)
+            except DecodeError:
+                pass  # bad escapes: `data` will say so
+            return 0
         return 0
+
+
+cdef int64_t _snowflake(const char* p, const char* end) except? -2:
+    """The snowflake in the JSON value [p, end): digits bare or in a string; -1 if it is none."""
+    cdef int64_t number = -1
+    cdef bytes text
+    if p[0] == c'"':
+        if memchr(p, c'\\', end - p) != NULL:
+            # Digits may be escaped like any character; nobody does, so it may be slow.
+            text = (<str>_parse(p, end)).encode()
+            p = PyBytes_AS_STRING(text)
+            end = p + PyBytes_GET_SIZE(text)
+        else:
+            p += 1
+            end -= 1
+    if not fgw_parse_snowflake(p, end, &number):
+        return -1
+    return number
 
 
 cdef bint _is_key(fgw_member* member, const char* wanted, Py_ssize_t wanted_size) except -1:
@@ -679,7 +714,7 @@ cdef class Decoder(Assembler):
         self.sequence = Sequence() if sequence is None else sequence
         self.shard_id = shard_id
         self._mode = _MODES[compression]
-        self._cap = max_message_bytes + 1
+        self._cap = min(max_message_bytes, PY_SSIZE_T_MAX - 1) + 1
         self._renew_context()
 
     @property
@@ -838,8 +873,14 @@ cdef class Decoder(Assembler):
         if end - cursor < 14 or memcmp(cursor, b',"op":0,"d":', 12) != 0:
             return self._walk(p, size, owner)
         cursor += 12
+        if fgw_skip_space(cursor, end) != cursor:
+            return self._walk(p, size, owner)
         route = self.interests._find(name, name_size)
-        if route is None:
+        if route is not None:
+            if not route.plain:
+                # A name on the wire may be escaped; the table holds names unescaped.
+                return self._walk(p, size, owner)
+        else:
             if not _is_plain_name(name, name_size):
                 return self._walk(p, size, owner)
             route = self.interests._route(PyBytes_FromStringAndSize(name, name_size))
