@@ -1,0 +1,224 @@
+# Part of _decode.pyx: what user code and protocol see of a message.
+
+
+@cython.final
+@cython.freelist(64)
+@cython.no_gc
+cdef class Event:
+    """
+    A wanted dispatch. Read-only; its data is parsed when first looked at.
+
+    Attributes:
+        name: the dispatch's name, such as "MESSAGE_CREATE".
+        sequence: its `s`; -1 when the service sent none.
+        shard_id: the shard that received it.
+        received_at: monotonic seconds (`time.monotonic`), one clock reading per socket read.
+
+    Owns the bytes of its message; keeping an event keeps them. It is not tracked by the garbage
+    collector: an event put into its own `data` would never be freed.
+    """
+
+    def __init__(self):
+        raise TypeError("events come from a Decoder; pickle or keep one, but do not make one")
+
+    @property
+    def name(self):
+        self._check()
+        return self._route.name
+
+    @property
+    def raw(self):
+        """The JSON text of `d` as bytes: copied out of the message at each call."""
+        self._check()
+        self._verify()
+        return PyBytes_FromStringAndSize(
+            PyBytes_AS_STRING(self._message) + self._start, self._end - self._start)
+
+    @property
+    def data(self):
+        """
+        `d`, parsed by orjson at the first call and kept.
+
+        All handlers of the event see the same object: who changes it changes it for the others.
+
+        Raises:
+            DecodeError: `d` is not JSON; the error names event, sequence and byte offset in `d`.
+                The connection does not mind.
+        """
+        if not self._decoded:
+            self._check()
+            self._data = self._loads()
+            self._decoded = True
+            self._verified = True
+        return self._data
+
+    @property
+    def guild_id(self):
+        """
+        The guild the event belongs to, as int, or None.
+
+        That is `d.guild_id`, or `d.id` where `d` is the guild (GUILD_CREATE, GUILD_UPDATE,
+        GUILD_DELETE). Read off the end of the message where Discord appends it, else found by a
+        walk over the members of `d`; the first member so called counts. Nothing is parsed.
+        """
+        if not self._guild_known:
+            self._check()
+            self._find_guild()
+            self._guild_known = True
+        return None if self._guild_id < 0 else self._guild_id
+
+    def __repr__(self):
+        return f"<Event {self.name} sequence={self.sequence} shard_id={self.shard_id}>"
+
+    def __reduce__(self):
+        return _restore_event, (
+            self.name, self.sequence, self.shard_id, self.received_at, self.raw)
+
+    cdef int _check(self) except -1:
+        if self._route is None:
+            raise TypeError("events come from a Decoder; Event.__new__ does not make one")
+        return 0
+
+    cdef object _loads(self):
+        cdef const char* p = PyBytes_AS_STRING(self._message) + self._start
+        cdef Py_ssize_t size = self._end - self._start
+        try:
+            if size < VIEW_BYTES:
+                return _loads(PyBytes_FromStringAndSize(p, size))
+            return _loads(PyMemoryView_FromMemory(<char*>p, size, PyBUF_READ))
+        except _JSONDecodeError as error:
+            failure = error
+        if not self._verified:
+            # The message fitted the template but `d` was not its last member.
+            self._verify()
+            if self._end - self._start != size:
+                return self._loads()
+        raw = PyBytes_FromStringAndSize(p, size)
+        offset = _error_offset(raw, failure)
+        raise DecodeError(
+            f"data of {self.name} (sequence {self.sequence}) is not JSON at byte {offset}: "
+            f"{failure.msg}",
+            offset=offset, name=self.name, sequence=self.sequence,
+        ) from failure
+
+    cdef int _verify(self) except -1:
+        """Make sure that the span is d's and no member follows: walk to the end of d's value."""
+        if self._verified:
+            return 0
+        cdef const char* base = PyBytes_AS_STRING(self._message)
+        cdef const char* stop = fgw_skip_value(base + self._start, base + self._end)
+        if stop != NULL and fgw_skip_space(stop, base + self._end) != base + self._end:
+            self._end = stop - base
+        self._verified = True
+        return 0
+
+    cdef int _find_guild(self) except -1:
+        cdef const char* base = PyBytes_AS_STRING(self._message)
+        cdef const char* start = base + self._start
+        cdef const char* end = base + self._end
+        cdef const char* p
+        cdef const char* wanted = b"guild_id"
+        cdef Py_ssize_t wanted_size = 8
+        cdef fgw_member member
+        cdef bint first = True
+        self._guild_id = -1
+        if self._route.guild_is_id:
+            wanted = b"id"
+            wanted_size = 2
+        elif end - start > 34 and (end - 1)[0] == c'}' and (end - 2)[0] == c'"':
+            # `,"guild_id":"<digits>"}` closes d: quotes inside strings are escaped, and the last
+            # brace of d closes d itself, so this member is d's own (protocol.md, section 2).
+            p = end - 3
+            while p > start and c'0' <= p[0] <= c'9':
+                p -= 1
+            if (p - start >= 12 and memcmp(p - 12, b',"guild_id":"', 13) == 0
+                    and fgw_parse_snowflake(p + 1, end - 2, &self._guild_id)):
+                return 0
+        if start >= end or start[0] != c'{':
+            return 0
+        p = start + 1
+        while fgw_next_member(&p, end, first, &member) == 1:
+            first = False
+            try:
+                if not _is_key(&member, wanted, wanted_size):
+                    continue
+                self._guild_id = _snowflake(member.value, member.value_end)
+            except DecodeError:
+                pass  # bad escapes: `data` will say so
+            return 0
+        return 0
+
+
+cdef int64_t _snowflake(const char* p, const char* end) except? -2:
+    """The snowflake in the JSON value [p, end): digits bare or in a string; -1 if it is none."""
+    cdef int64_t number = -1
+    cdef bytes text
+    if p[0] == c'"':
+        if memchr(p, c'\\', end - p) != NULL:
+            # Digits may be escaped like any character; nobody does, so it may be slow.
+            text = (<str>_parse(p, end)).encode()
+            p = PyBytes_AS_STRING(text)
+            end = p + PyBytes_GET_SIZE(text)
+        else:
+            p += 1
+            end -= 1
+    if not fgw_parse_snowflake(p, end, &number):
+        return -1
+    return number
+
+
+cdef bint _is_key(fgw_member* member, const char* wanted, Py_ssize_t wanted_size) except -1:
+    cdef Py_ssize_t size = member.key_end - member.key
+    if memchr(member.key, b"\\", size) != NULL:
+        return _parse(member.key - 1, member.key_end + 1) == wanted[:wanted_size].decode()
+    return size == wanted_size and memcmp(member.key, wanted, size) == 0
+
+
+cdef Event _new_event(Route route, int64_t sequence, int shard_id, double received_at,
+                      bytes message, Py_ssize_t start, Py_ssize_t end, bint verified):
+    cdef Event event = Event.__new__(Event)
+    event._route = route
+    event._message = message
+    event._start = start
+    event._end = end
+    event.sequence = sequence
+    event.shard_id = shard_id
+    event.received_at = received_at
+    event._verified = verified
+    return event
+
+
+def _restore_event(str name, int64_t sequence, int shard_id, double received_at, bytes raw):
+    """Make an unpickled event: its own name, and `raw` as its whole message."""
+    return _new_event(_new_route(name.encode()), sequence, shard_id, received_at,
+                      raw, 0, PyBytes_GET_SIZE(raw), True)
+
+
+def _error_offset(bytes raw not None, error):
+    """The byte at which orjson gave up: it counts characters, and says 0 for bad UTF-8."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as bad:
+        return bad.start
+    return len(text[:error.pos].encode())
+
+
+@cython.final
+cdef class Message:
+    """
+    One gateway message that is not a dispatch: hello, ACK, invalid session and the like.
+
+    Attributes:
+        op: opcode.
+        data: `d`, parsed.
+        sequence, name: `s` and `t`, None where absent.
+    """
+
+    def __init__(self, int op, data=None, sequence=None, name=None):
+        self.op = op
+        self.data = data
+        self.sequence = sequence
+        self.name = name
+
+    def __repr__(self):
+        return f"<Message op={self.op}>"
