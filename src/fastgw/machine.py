@@ -129,7 +129,7 @@ class Machine:
         self._signals: deque[Signal] = deque()
         self._deadline: float | None = None  # of the phase the state is in
         self._pending: Outcome | None = None  # how it will end, while CLOSING
-        self._identify_written = False
+        self._identify_written = False  # on this connection
         self._resume_written = False
         self._aborted = False
         self._progress = (0, 0)  # replay counters when the RESUMED deadline was set
@@ -353,6 +353,8 @@ class Machine:
                 refused=self._resume_written and not blameless,
                 host_at_fault=not blameless and outcome.cause is not Cause.INVALID_SESSION,
             )
+            if self._resume_written and self.sequence.replayed > self._replay_from[0]:
+                self._keeper.progressed()
         self.sequence.end_replay()
         self._keeper.dropped(now)
         if outcome.action is Action.RESUME and self._keeper.is_expired(now):

@@ -160,6 +160,16 @@ class SessionKeeper:
         self.failures += refused
         self.host_failures += plan.on_resume_host and host_at_fault
 
+    def progressed(self) -> None:
+        """
+        Note that a replay brought something new, whether or not RESUMED followed.
+
+        The service took the session and the sequence advanced, so neither its age nor earlier
+        refusals count: a long replay over a bad line completes bit by bit.
+        """
+        self.failures = 0
+        self.dropped_at = None
+
     def resumed(self, plan: Plan) -> None:
         """Note RESUMED. It carries no resume URL: the old one stays."""
         self.failures = 0
