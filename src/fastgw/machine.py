@@ -133,6 +133,7 @@ class Machine:
         self._resume_written = False
         self._aborted = False
         self._progress = (0, 0)  # replay counters when the RESUMED deadline was set
+        self._resumed_from = 0  # the `seq` of RESUME
         self._replay_from = (0, 0)  # the same when RESUME was written
         self._received = 0  # messages, as a sign of life when bytes are not counted
         self._paused = False

@@ -183,7 +183,7 @@ class GatewayProtocol(Machine):
             if message.name == "READY":
                 self._ready(message, now)
             elif message.name == "RESUMED" and self.state is State.RESUMING:
-                self._resumed(now)
+                self._resumed(message.sequence, now)
         elif op == Opcode.HEARTBEAT_ACK and self.heartbeat is not None:
             self.heartbeat.ack(now)
         elif op == Opcode.HEARTBEAT and self.heartbeat is not None:
@@ -263,6 +263,7 @@ class GatewayProtocol(Machine):
         self._resume_written = True
         self._commands.append(encode_resume(self.identity.token, session_id, last))
         self.sequence.start_replay()
+        self._resumed_from = last
         self._replay_from = self._progress = self._replay_counts()
         self._deadline = now + self.timeouts.resumed_s
 
@@ -281,7 +282,7 @@ class GatewayProtocol(Machine):
         self.ready_at = now
         self._signals.append(Ready(data))
 
-    def _resumed(self, now: float) -> None:
+    def _resumed(self, sequence: int | None, now: float) -> None:
         if self._plan is not None:
             self._keeper.resumed(self._plan)
         self.sequence.end_replay()
@@ -289,7 +290,11 @@ class GatewayProtocol(Machine):
         self._deadline = None
         self.ready_at = now
         before, after = self._replay_from, self._replay_counts()
-        self._signals.append(Resumed(after[0] - before[0], after[1] - before[1]))
+        replayed, duplicates = after[0] - before[0], after[1] - before[1]
+        if sequence is not None and sequence >= 0:  # RESUMED is a dispatch and was counted as one
+            was_new = sequence > self._resumed_from
+            replayed, duplicates = replayed - was_new, duplicates - (not was_new)
+        self._signals.append(Resumed(replayed, duplicates))
 
     def _invalid_session(self, resumable: bool, now: float) -> None:
         if self.state is State.IDENTIFYING:

@@ -372,16 +372,16 @@ def normalise_token(token: str) -> str:
     Raises:
         UsageError: empty, or with characters no token has. The text never holds the token.
     """
-    bare = token.strip()
-    if bare[:4].lower() == "bot ":
-        bare = bare[4:].strip()
-    if not bare:
+    words = token.split()
+    if words and words[0].lower() == "bot":
+        words = words[1:]
+    if not words:
         raise UsageError("the token is empty; pass token= or set DISCORD_TOKEN")
-    if not all("!" <= character <= "~" for character in bare):
+    if len(words) > 1 or not all("!" <= character <= "~" for character in words[0]):
         raise UsageError(
             "the token holds white space or characters that no token has; copy it again"
         )
-    return bare
+    return words[0]
 
 
 def redact(text: str, token: str) -> str:
