@@ -1,8 +1,56 @@
 """
-A Discord gateway for tests: `FakeGateway` on loopback, `FakePeer` without IO, synthetic `traffic`.
+A Discord gateway for tests: on loopback (`FakeGateway`), without IO (`FakePeer`), and its traffic.
 
-    async with FakeGateway() as fake:
+    async with FakeGateway() as fake, Gateway("token", intents=..., info=fake.info) as bot:
+        await fake.wait_ready()
         fake.dispatch("MESSAGE_CREATE", {"content": "hi", "channel_id": "1"})
 
-Nothing here needs the internet or a token. See the submodules for what each part can do.
+Nothing here needs the internet or a token. Names are imported when they are first used: the pytest
+plugin, which every test run loads, must stay cheap.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .gateway import FakeConnection, FakeGateway, Framing
+    from .peer import Cut, FakePeer
+    from .service import Command, FakeService, FakeSession, Moment
+    from .traffic import Dispatch, Traffic
+
+__all__ = [
+    "Command",
+    "Cut",
+    "Dispatch",
+    "FakeConnection",
+    "FakeGateway",
+    "FakePeer",
+    "FakeService",
+    "FakeSession",
+    "Framing",
+    "Moment",
+    "Traffic",
+]
+
+_HOMES = {
+    "Command": "service",
+    "Cut": "peer",
+    "Dispatch": "traffic",
+    "FakeConnection": "gateway",
+    "FakeGateway": "gateway",
+    "FakePeer": "peer",
+    "FakeService": "service",
+    "FakeSession": "service",
+    "Framing": "gateway",
+    "Moment": "service",
+    "Traffic": "traffic",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)

@@ -17,22 +17,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any
 
-    from .server import FakeGateway
+    from .gateway import FakeGateway
 
+_fixture: Callable[[Any], Any]
 try:
-    from pytest_asyncio import fixture as async_fixture
+    from pytest_asyncio import fixture as _fixture
 except ImportError:
-    async_fixture = pytest.fixture
+    _fixture = pytest.fixture
 
 __all__ = ["fake_gateway"]
 
 
-@async_fixture
+@_fixture
 async def fake_gateway() -> AsyncIterator[FakeGateway]:
     """Serve a `FakeGateway` on loopback (plain TCP) for one test."""
-    from .server import FakeGateway
+    from .gateway import FakeGateway
 
     async with FakeGateway() as fake:
         yield fake
