@@ -27,20 +27,20 @@ import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ._decode import Interests
+from ._decode import Event, Interests
 from .errors import UsageError
 from .wire import EVENT_INTENTS, EVENT_NAMES, LIBRARY_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from collections.abc import Set as AbstractSet
 
-    from ._decode import Event
     from .wire import Intents
 
     Handler = Callable[[Event], object]
     HandlerT = TypeVar("HandlerT", bound=Handler)
 
-__all__ = ["Dispatcher", "MissingIntentWarning"]
+__all__ = ["Dispatcher", "MissingIntentWarning", "check_handler", "check_names"]
 
 log = logging.getLogger(__name__)
 
@@ -78,14 +78,17 @@ class Dispatcher:
         failures: event name -> how often a handler of it raised.
     """
 
-    def __init__(self, intents: Intents) -> None:
+    def __init__(
+        self, intents: Intents, *, on_interrupt: Callable[[BaseException], object] | None = None
+    ) -> None:
         self.interests = Interests()
         for name in sorted(LIBRARY_EVENTS):
             self.interests.want(name, None, internal=True)
         self.failures: Counter[str] = Counter()
         self._intents = intents
+        self._on_interrupt = on_interrupt
         self._handlers: dict[str, list[Handler]] = {}  # also under EVERYTHING
-        self._tasks: dict[asyncio.Task[object], tuple[Handler, Event]] = {}
+        self._tasks: dict[asyncio.Task[object], tuple[Callable[..., object], object]] = {}
 
     @property
     def running(self) -> int:
@@ -101,8 +104,8 @@ class Dispatcher:
         Raises:
             UsageError: no name, not a name, or a handler that cannot be called with one event.
         """
-        _check_names(names)
-        _check_handler(handler)
+        check_names(names)
+        check_handler(handler)
         for name in dict.fromkeys(names):
             self._handlers.setdefault(name, []).append(handler)
             self._warn_of(name)
@@ -111,33 +114,54 @@ class Dispatcher:
             self._route(name)
         return handler
 
+    def call(self, handler: Callable[..., object], argument: object) -> None:
+        """Call a handler of something rare, such as a status change, as one of an event."""
+        try:
+            if _is_async(handler):
+                self._starter(handler)(argument)
+            else:
+                handler(argument)
+        except BaseException as error:
+            self.handler_failed(argument, error, handler)
+
     def handler_failed(
-        self, event: Event, error: BaseException, handler: Handler | None = None
+        self,
+        argument: object,
+        error: BaseException,
+        handler: Callable[..., object] | None = None,
     ) -> None:
         """Log and count a handler's error; the listener reports those of direct targets here."""
-        self.failures[event.name] += 1
-        if handler is None:
-            handler = next(iter(self._handlers_of(event.name)), None)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)) and self._on_interrupt is not None:
+            self._on_interrupt(error)
+            return
+        if isinstance(argument, Event):
+            name = argument.name
+            on = f"{name} {argument.sequence} of shard {argument.shard_id}"
+            if handler is None:
+                handler = next(iter(self._handlers_of(name)), None)
+        else:
+            name = on = type(argument).__name__
+        self.failures[name] += 1
         log.error(
-            "handler %s failed on %s %d of shard %d",
+            "handler %s failed on %s",
             getattr(handler, "__qualname__", None) or repr(handler),
-            event.name,
-            event.sequence,
-            event.shard_id,
+            on,
             exc_info=error,
         )
 
-    async def drain(self, timeout_s: float) -> int:
+    async def drain(
+        self, timeout_s: float, *, spare: AbstractSet[asyncio.Task[Any]] = frozenset()
+    ) -> int:
         """
         Wait for running async handlers; cancel those left after `timeout_s` seconds.
 
-        The task that calls this (a handler may close the gateway) is not waited for.
-
+        Args:
+            timeout_s: their grace.
+            spare: tasks not waited for: handlers that are closing the gateway themselves.
         Returns:
             How many had to be cancelled.
         """
-        current = asyncio.current_task()
-        running = {task for task in self._tasks if task is not current}
+        running = self._tasks.keys() - spare
         if not running:
             return 0
         _, late = await asyncio.wait(running, timeout=timeout_s)
@@ -169,13 +193,13 @@ class Dispatcher:
         else:
             self.interests.want(name, self.target_of(name))
 
-    def _starter(self, handler: Handler) -> Handler:
+    def _starter(self, handler: Callable[..., object]) -> Callable[[Any], None]:
         """Return a target that starts an async handler as a task."""
         tasks, finished, failed = self._tasks, self._finished, self.handler_failed
         running_loop = asyncio.get_running_loop
-        call = cast("Callable[[Event], Coroutine[Any, Any, object]]", handler)
+        call = cast("Callable[..., Coroutine[Any, Any, object]]", handler)
 
-        def start(event: Event) -> None:
+        def start(event: Any) -> None:
             task = _start(call(event), running_loop())
             if not task.done():
                 tasks[task] = (handler, event)  # the loop itself holds tasks only weakly
@@ -199,9 +223,9 @@ class Dispatcher:
         return call_each
 
     def _finished(self, task: asyncio.Task[object]) -> None:
-        handler, event = self._tasks.pop(task)
+        handler, argument = self._tasks.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.handler_failed(event, error, handler)
+            self.handler_failed(argument, error, handler)
 
     def _warn_of(self, name: str) -> None:
         if name == EVERYTHING:
@@ -220,7 +244,8 @@ class Dispatcher:
             log.warning("%s is not a documented event; did you mean %s?", name, close[0])
 
 
-def _check_names(names: tuple[object, ...]) -> None:
+def check_names(names: tuple[object, ...]) -> None:
+    """Raise UsageError unless these are names of events, or "*"."""
     if len(names) == 1 and callable(names[0]) and not isinstance(names[0], str):
         raise UsageError('write @gateway.on("MESSAGE_CREATE"), with the name of the event')
     if not names:
@@ -234,7 +259,8 @@ def _check_names(names: tuple[object, ...]) -> None:
             raise UsageError(f"{name!r} is not an event name: those look like MESSAGE_CREATE{hint}")
 
 
-def _check_handler(handler: object) -> None:
+def check_handler(handler: object) -> None:
+    """Raise UsageError unless it can be called with one argument."""
     if not callable(handler):
         raise UsageError(f"a handler must be callable, and {handler!r} is not")
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
