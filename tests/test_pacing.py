@@ -7,10 +7,10 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from invented_time import run_in_invented_time
 
 from fastgw.errors import InvalidShard, UsageError
 from fastgw.pacing import Backoff, IdentifyGate, LocalIdentifyQueue, SendBudget
+from invented_time import run_in_invented_time
 
 
 def most_in_any_window(times, window_s):

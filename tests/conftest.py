@@ -1,0 +1,102 @@
+"""
+What every test runs under: both event loops, and no leaks.
+
+A coroutine test runs once on asyncio's loop and once on uvloop. After it no task may be left
+running and no exception may have gone unseen; after any test no socket and no thread of ours may be
+open that was not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import pytest_asyncio
+
+from deadline import scaled
+
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    uvloop = None
+
+LOOPS = {"asyncio": asyncio.new_event_loop}
+if uvloop is not None:
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Name the loops that each coroutine test runs on."""
+    return LOOPS
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_in_the_loop(request) -> None:
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("_watched_loop")
+
+
+@pytest_asyncio.fixture
+async def _watched_loop():
+    loop = asyncio.get_running_loop()
+    unseen = []
+    loop.set_exception_handler(lambda loop, context: unseen.append(context))
+    before = asyncio.all_tasks()
+    yield
+    end = time.monotonic() + scaled(2.0)
+    while (left := asyncio.all_tasks() - before - {asyncio.current_task()}) and (
+        time.monotonic() < end
+    ):
+        await asyncio.wait(left, timeout=0.05)
+    gc.collect()  # a task that failed reports it when it is collected
+    await asyncio.sleep(0)
+    assert not left, f"tasks left running: {left}"
+    assert not unseen, f"exceptions nobody saw: {unseen}"
+
+
+def _sockets() -> set[str]:
+    """Name the sockets this process has open, where the system tells."""
+    if not sys.platform.startswith("linux"):
+        return set()
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue  # the descriptor of the listing itself
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("fastgw")}
+
+
+_BEFORE = pytest.StashKey[tuple[set[str], set[threading.Thread]]]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item) -> Iterator[None]:
+    item.stash[_BEFORE] = (_sockets(), _threads())
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item) -> Iterator[None]:
+    result = yield  # the loop of the test is closed now
+    sockets, threads = item.stash[_BEFORE]
+    end = time.monotonic() + scaled(2.0)
+    while (_sockets() - sockets or _threads() - threads) and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.01)
+    assert not _sockets() - sockets, f"sockets left open: {_sockets() - sockets}"
+    assert not _threads() - threads, f"threads left running: {_threads() - threads}"
+    return result
