@@ -1,0 +1,7 @@
+"""`python -m fastgw.cli`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

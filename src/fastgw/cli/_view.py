@@ -1,0 +1,123 @@
+"""How the demo looks: a live table where there is a terminal and rich, lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .demo import Frame, Summary
+
+__all__ = ["choose"]
+
+
+def choose(*, plain: bool, quiet: bool, seconds: float) -> PlainView | LiveView:
+    """Return the view for this terminal; `quiet` shows nothing while it runs."""
+    if not plain and sys.stdout.isatty():
+        try:
+            return LiveView(seconds)
+        except ImportError:
+            sys.stderr.write('for the live view: pip install "fastgw[cli]"\n')
+    return PlainView(quiet)
+
+
+def _rows(frame: Frame) -> list[tuple[str, str]]:
+    latency = "-" if frame.latency_ms is None else f"{frame.latency_ms:.2f} ms"
+    return [
+        ("status", frame.status),
+        ("events", f"{frame.events:,}"),
+        ("events per second", f"{frame.events_per_s:,.0f}"),
+        ("MB per second", f"{frame.megabytes_per_s:,.1f}"),
+        ("dropped unparsed", f"{frame.dropped:,}"),
+        ("delivered", f"{frame.delivered:,}"),
+        ("decoded", f"{frame.decoded:,}"),
+        ("heartbeat latency", latency),
+        ("CPU per event", f"{frame.cpu_us_per_event:.2f} µs"),
+        ("memory", f"{frame.rss_mb:.0f} MB"),
+    ]
+
+
+def _verdict(summary: Summary) -> list[str]:
+    return [
+        f"{summary.events:,} events in {summary.seconds:.1f} s "
+        f"({summary.events_per_s:,.0f} per second), {summary.megabytes:,.0f} MB of JSON "
+        f"in {summary.compressed_megabytes:,.0f} MB of zstd",
+        f"{summary.dropped:,} dropped unparsed, {summary.delivered:,} delivered, "
+        f"{summary.decoded:,} decoded",
+        f"cut once, resumed {summary.resumes} time(s), {summary.replayed:,} replayed: "
+        f"{summary.lost} lost, {summary.duplicated} duplicated",
+        f"CPU {summary.cpu_us_per_event:.2f} µs per event (TLS, zstd, routing and handlers), "
+        f"peak memory {summary.peak_rss_mb:.0f} MB",
+        "everything held" if summary.holds else "THIS IS NOT AS IT SHOULD BE",
+    ]
+
+
+class PlainView(AbstractContextManager["PlainView"]):
+    """One line a second."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._next_s = 0.0
+
+    def __exit__(self, *_details: object) -> None:
+        pass
+
+    def show(self, frame: Frame) -> None:
+        if self._quiet or frame.elapsed_s < self._next_s:
+            return
+        self._next_s = frame.elapsed_s + 1
+        sys.stdout.write(
+            f"{frame.elapsed_s:5.1f} s  " + ", ".join(f"{k} {v}" for k, v in _rows(frame)) + "\n"
+        )
+        sys.stdout.flush()
+
+    def summarise(self, summary: Summary) -> None:
+        sys.stdout.write("\n".join(["", *_verdict(summary)]) + "\n")
+
+
+class LiveView(AbstractContextManager["LiveView"]):
+    """A table that is redrawn in place; needs rich."""
+
+    def __init__(self, seconds: float) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._seconds = seconds
+        self._console = Console()
+        self._live = Live(console=self._console, refresh_per_second=8)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, frame: Frame) -> None:
+        self._live.update(self._table(frame))
+
+    def _table(self, frame: Frame) -> Any:
+        from rich.table import Table
+
+        table = Table(
+            title=f"fastgw demo  {frame.elapsed_s:.0f} of {self._seconds:.0f} s", show_header=False
+        )
+        table.add_column(style="bold")
+        table.add_column(justify="right", min_width=14)
+        for name, value in _rows(frame):
+            colour = {"ready": "green"}.get(value, "yellow") if name == "status" else ""
+            table.add_row(name, f"[{colour}]{value}[/]" if colour else value)
+        return table
+
+    def summarise(self, summary: Summary) -> None:
+        *facts, verdict = _verdict(summary)
+        for line in facts:
+            self._console.print(line)
+        self._console.print(verdict, style="bold green" if summary.holds else "bold red")

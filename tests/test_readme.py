@@ -1,0 +1,71 @@
+"""What the README shows runs: its bot against a fake gateway, its test, its commands."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+async def rest_calls(monkeypatch):
+    """A loopback REST API that writes down what is posted: (path, body)."""
+    calls: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        size = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])
+        calls.put_nowait((head.split(" ", 2)[1], json.loads(await reader.readexactly(size))))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("DISCORD_API", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("DISCORD_TOKEN", "token")
+    yield calls
+    server.close()
+    await server.wait_closed()
+
+
+def load_example():
+    """Import examples/ping.py afresh, as `python examples/ping.py` would."""
+    spec = importlib.util.spec_from_file_location("ping", ROOT / "examples" / "ping.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_readme_shows_the_example_as_it_is():
+    """The bot of the README is examples/ping.py, word for word."""
+    example = (ROOT / "examples" / "ping.py").read_text()
+    assert blocks("python")[0].strip() == example.split("\n\n", 1)[1].strip()
+
+
+async def test_readmes_test_of_the_bot_passes(fake_gateway, rest_calls):
+    """The README's test, run as printed."""
+    bot = load_example()
+    scope = {"make_bot": bot.make_bot}
+    exec(blocks("python")[1], scope)
+    await asyncio.wait_for(scope["test_ping_is_answered"](fake_gateway, rest_calls), 20)
+    await bot.rest.aclose()
+
+
+def test_ci_runs_the_readmes_test_command():
+    """.ci/run calls what the README tells a newcomer to call."""
+    demo, tests = (block.strip() for block in blocks("sh"))
+    script = (ROOT / ".ci" / "run").read_text()
+    assert tests in script
+    assert demo.endswith(".venv/bin/fastgw demo")
+    assert ".venv/bin/fastgw demo" in script

@@ -1,0 +1,46 @@
+"""Checked by mypy --strict and never run: what users may write against the public API."""
+
+from __future__ import annotations
+
+from fastgw import Event, Gateway, GatewayInfo, Intents, Opcode, State, StatusChange, Timeouts
+
+gateway = Gateway(
+    "token",
+    intents=Intents.GUILDS | Intents.GUILD_MESSAGES,
+    info=GatewayInfo(url="wss://gateway.example"),
+    compress="zlib-stream",
+    timeouts=Timeouts(hello_s=5.0),
+)
+
+
+@gateway.on("MESSAGE_CREATE", "MESSAGE_UPDATE")
+def on_message(event: Event) -> None:
+    name: str = event.name
+    guild: int | None = event.guild_id
+    raw: bytes = event.raw
+    at: float = event.received_at
+    print(name, guild, raw, at, event.data["content"], event.sequence + event.shard_id)
+
+
+@gateway.on("*")
+async def on_everything(event: Event) -> None:
+    print(event)
+
+
+@gateway.on_status
+def on_status(change: StatusChange) -> None:
+    if change.new is State.READY:
+        print(change.shard.id, change.cause)
+
+
+async def main() -> None:
+    async with gateway:
+        await gateway.wait_ready()
+        shard = gateway.shards[0]
+        await shard.send(Opcode.PRESENCE_UPDATE, {"status": "online"})
+        latency: float | None = shard.latency
+        print(latency, shard.status, shard.health().duplicates, gateway.health())
+        await gateway.wait_closed()
+
+
+gateway.run()
