@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import ssl
@@ -136,10 +137,8 @@ class PlainClient:
     async def aclose(self) -> None:
         """Drop TCP."""
         self._writer.transport.abort()
-        try:
+        with contextlib.suppress(OSError):
             await self._writer.wait_closed()
-        except OSError:
-            pass
 
     def _inflate(self, message: bytes) -> bytes | None:
         if self._compress == "zlib-stream":

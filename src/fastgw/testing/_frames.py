@@ -97,7 +97,8 @@ class _Zstd:
         self._mode = frame if frame_per_message else block
 
     def compress(self, message: bytes) -> bytes:
-        return self._stream.compress(message, self._mode)
+        compressed: bytes = self._stream.compress(message, self._mode)
+        return compressed
 
 
 class Encoder:

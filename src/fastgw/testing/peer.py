@@ -332,10 +332,13 @@ class FakePeer:
             self._act(Moment.COMMAND, lambda: None)
 
     def _hears_presence(self) -> bool:
-        self._presences_at.append(self._now)
-        while self._now - self._presences_at[0] >= PRESENCE_WINDOW_S:
-            self._presences_at.popleft()
-        return len(self._presences_at) <= PRESENCE_LIMIT
+        heard = self._presences_at
+        while heard and self._now - heard[0] >= PRESENCE_WINDOW_S:
+            heard.popleft()
+        if len(heard) >= PRESENCE_LIMIT:
+            return False
+        heard.append(self._now)
+        return True
 
     def _record(self, op: int, data: Any, heard: bool) -> None:
         shown = {**data, "token": "<token>"} if isinstance(data, dict) and "token" in data else data
