@@ -1,8 +1,8 @@
 """
 The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread.
 
-Every answer that is no gateway information becomes one typed error; whether to try again is
-`gateway`'s policy, see `retry_after_s` and `status` of `GatewayInfoError`.
+Every answer that is no gateway information becomes one typed error. `ask_until_answered` asks again
+when that can help, and gives the rest to the caller.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import contextlib
 import http.client
 import importlib.metadata
 import json
+import logging
 import math
 import socket
 import ssl
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import (
@@ -27,9 +28,16 @@ from .errors import (
     GatewayInfoError,
     UsageError,
 )
+from .pacing import Backoff
+from .reconnect import is_permanent
 from .wire import GatewayInfo
 
-__all__ = ["USER_AGENT", "fetch_gateway_info"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["USER_AGENT", "ask_until_answered", "fetch_gateway_info"]
+
+log = logging.getLogger(__name__)
 
 # Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
 # front of the gateway (discord-api-docs#2500).
@@ -84,6 +92,39 @@ async def fetch_gateway_info(
         return await done
     finally:
         call.abort()
+
+
+async def ask_until_answered(
+    api_url: str,
+    token: str,
+    *,
+    timeout_s: float,
+    ssl_context: ssl.SSLContext | None,
+    random: Callable[[], float],
+) -> GatewayInfo:
+    """
+    Ask as `fetch_gateway_info` does, again and again while the network or the API is down.
+
+    One warning for each failure; HTTP 429 is obeyed in full, however long (23 hours have been seen,
+    discord-api-docs#8570), because asking earlier makes it longer.
+
+    Raises:
+        AuthenticationFailed, CertificateRefused, GatewayInfoError: asking again cannot help.
+    """
+    backoff = Backoff(random)
+    while True:
+        try:
+            return await fetch_gateway_info(
+                api_url, token, timeout_s=timeout_s, ssl_context=ssl_context
+            )
+        except (ConnectFailed, GatewayInfoError) as error:
+            if is_permanent(error):
+                raise
+            wait_s = backoff.next_delay_s()
+            if isinstance(error, GatewayInfoError) and error.retry_after_s is not None:
+                wait_s += error.retry_after_s
+            log.warning("%s; asking again in %.1f s", error, wait_s)
+        await asyncio.sleep(wait_s)
 
 
 class _Call:

@@ -18,24 +18,23 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ._http import USER_AGENT, fetch_gateway_info
+from ._http import USER_AGENT, ask_until_answered
 from .dispatch import Dispatcher, check_handler, check_names
+from .driver import ShardDriver
 from .errors import (
     AuthenticationFailed,
-    ConnectFailed,
     ConnectTimeout,
     FastgwError,
     FatalError,
-    GatewayInfoError,
     UsageError,
 )
 from .identity import Identity
+from .link import ShardSetup
 from .loopwatch import LoopWatch
-from .pacing import Backoff, IdentifyGate, IdentifyQueue, LocalIdentifyQueue
+from .pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
 from .protocol import Timeouts
-from .reconnect import is_permanent
 from .runner import run_until_closed
-from .shard import Shard, ShardSetup, StatusChange
+from .shard import Shard, StatusChange
 from .states import State
 from .stats import GatewayHealth
 from .wire import API_VERSION, GatewayInfo, Intents, normalise_token, redact
@@ -154,7 +153,7 @@ class Gateway:
         self._identity(0, 1)  # bad values are told now, not at the first connection
         self._dispatcher = Dispatcher(self._intents, on_interrupt=self._interrupted)
         self._status_handlers: list[Callable[[StatusChange], object]] = []
-        self._shards: list[Shard] = []
+        self._drivers: list[ShardDriver] = []
         self._stopped_shards: set[Shard] = set()
         self._gate: IdentifyGate | None = None
         self._watch = LoopWatch(self._tick)
@@ -167,7 +166,7 @@ class Gateway:
         self._error: BaseException | None = None
 
     def __repr__(self) -> str:
-        return f"<Gateway {self._phase.value}, {len(self._shards)} shards>"
+        return f"<Gateway {self._phase.value}, {len(self._drivers)} shards>"
 
     # --- handlers --------------------------------------------------------------------------------
 
@@ -227,14 +226,14 @@ class Gateway:
         self._phase = _Phase.STARTING
         try:
             info = self._info or await self._ask()
-            self._shards = self._make_shards(info)
+            self._drivers = self._make_drivers(info)
         except BaseException as error:
             self._ended(error if isinstance(error, Exception) else None)
             raise
         self._phase = _Phase.RUNNING
         self._watch.start()
-        for shard in self._shards:
-            shard.start()
+        for driver in self._drivers:
+            driver.start()
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """
@@ -248,11 +247,11 @@ class Gateway:
         try:
             await asyncio.wait_for(self._all_ready(), timeout_s)
         except asyncio.TimeoutError:
-            for shard in self._shards:
+            for shard in self.shards:
                 if isinstance(error := shard.health().last_error, FastgwError):
                     raise error from None
             raise ConnectTimeout(
-                f"not ready after {timeout_s} s: {', '.join(map(repr, self._shards))}",
+                f"not ready after {timeout_s} s: {', '.join(map(repr, self.shards))}",
                 timeout_s=timeout_s or 0.0,
             ) from None
 
@@ -308,7 +307,7 @@ class Gateway:
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards that run here, by id; empty before `start()`."""
-        return tuple(self._shards)
+        return tuple(driver.shard for driver in self._drivers)
 
     @property
     def was_ready(self) -> bool:
@@ -318,7 +317,7 @@ class Gateway:
     def health(self) -> GatewayHealth:
         """Return the figures of the gateway and all its shards at this moment."""
         return GatewayHealth(
-            shards=tuple(shard.health() for shard in self._shards),
+            shards=tuple(shard.health() for shard in self.shards),
             loop_lag_s=self._watch.lag_s,
             loop_lag_worst_s=self._watch.lag_worst_s,
             loop_blocked=self._watch.blocked,
@@ -349,7 +348,7 @@ class Gateway:
         everybody = isinstance(error, AuthenticationFailed) or (
             error is not None and self._on_fatal == "stop"
         )
-        if everybody or len(self._stopped_shards) == len(self._shards):
+        if everybody or len(self._stopped_shards) == len(self._drivers):
             self._begin_close(DRAIN_S)
 
     def handler_failed(self, event: Event, error: BaseException) -> None:
@@ -370,7 +369,15 @@ class Gateway:
 
     async def _ask(self) -> GatewayInfo:
         """Ask the API until it answers; `close()` ends it."""
-        self._asking = asyncio.ensure_future(self._ask_again_and_again())
+        self._asking = asyncio.ensure_future(
+            ask_until_answered(
+                self._api_url,
+                self._token,
+                timeout_s=self._timeouts.open_s,
+                ssl_context=self._ssl_context,
+                random=random.random,
+            )
+        )
         try:
             return await self._asking
         except asyncio.CancelledError:
@@ -380,26 +387,7 @@ class Gateway:
         finally:
             self._asking.cancel()
 
-    async def _ask_again_and_again(self) -> GatewayInfo:
-        backoff = Backoff(random.random)
-        while True:
-            try:
-                return await fetch_gateway_info(
-                    self._api_url,
-                    self._token,
-                    timeout_s=self._timeouts.open_s,
-                    ssl_context=self._ssl_context,
-                )
-            except (ConnectFailed, GatewayInfoError) as error:
-                if is_permanent(error):
-                    raise
-                wait_s = backoff.next_delay_s()
-                if isinstance(error, GatewayInfoError) and error.retry_after_s is not None:
-                    wait_s += error.retry_after_s  # obeyed in full: 23 hours have been seen
-                log.warning("%s; asking again in %.1f s", error, wait_s)
-            await asyncio.sleep(wait_s)
-
-    def _make_shards(self, info: GatewayInfo) -> list[Shard]:
+    def _make_drivers(self, info: GatewayInfo) -> list[ShardDriver]:
         ids, count = self._shard_ids, self._shard_count
         if ids is None or count is None:
             ids, count = tuple(range(info.shards)), info.shards
@@ -421,7 +409,7 @@ class Gateway:
             headers={"User-Agent": USER_AGENT},
             random=random.random,
         )
-        return [Shard(self._identity(shard_id, count), setup, self) for shard_id in ids]
+        return [ShardDriver(self._identity(shard_id, count), setup, self) for shard_id in ids]
 
     async def _all_ready(self) -> None:
         while True:
@@ -431,7 +419,7 @@ class Gateway:
                 raise self._error
             if self._phase in (_Phase.CLOSING, _Phase.CLOSED):
                 raise UsageError("the gateway was closed before it was ready")
-            if self._shards and all(shard.status is State.READY for shard in self._shards):
+            if self._drivers and all(driver.status is State.READY for driver in self._drivers):
                 return
             await self._changed.wait()
 
@@ -445,7 +433,7 @@ class Gateway:
         self._announce()
         if self._asking is not None:
             self._asking.cancel()
-        await asyncio.gather(*(shard.close() for shard in self._shards))
+        await asyncio.gather(*(driver.close() for driver in self._drivers))
         await self._dispatcher.drain(drain_s, spare=self._closers)
         self._watch.stop()
         self._ended(None)
@@ -467,8 +455,8 @@ class Gateway:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        for shard in self._shards:
-            shard.tick(now, wall)
+        for driver in self._drivers:
+            driver.tick(now, wall)
 
 
 def _check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | None:
