@@ -1,12 +1,17 @@
-"""A `GatewayProtocol` with its real decoder in invented time: the client half of protocol tests."""
+"""
+A `GatewayProtocol` with its real decoder in invented time.
+
+`Client` leaves the service to the test, message by message; `Pair` joins it to a `FakeService`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
-from fastgw._decode import Decoder, Interests
+from fastgw._decode import Decoder, Event, Interests
 from fastgw.protocol import (
     Closed,
     CloseWanted,
@@ -19,7 +24,8 @@ from fastgw.protocol import (
     StateChanged,
     Timeouts,
 )
-from fastgw.wire import LIBRARY_EVENTS, Initiator, Intents, Opcode
+from fastgw.testing import FakePeer, FakeService
+from fastgw.wire import LIBRARY_EVENTS, Action, Initiator, Intents, Opcode
 
 TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 MAIN_URL = "wss://gateway.discord.gg"
@@ -41,7 +47,8 @@ class Client:
     Attributes:
         now: invented monotonic seconds; `advance` moves it.
         roll: what the injected random source returns next.
-        sent: commands written, parsed; signals, closes (CloseWanted) in order.
+        sent: commands written, parsed; outbox: the same as bytes, for a pair to carry.
+        signals: all of them; closes: those that are CloseWanted.
         acks: whether `advance` answers heartbeats.
         turns: whether IdentifyWanted is answered at once.
     """
@@ -52,6 +59,7 @@ class Client:
         self.acks = True
         self.turns = True
         self.sent: list[dict[str, Any]] = []
+        self.outbox: list[bytes] = []
         self.signals: list[Signal] = []
         self.closes: list[CloseWanted] = []
         identity = options.pop("identity", None) or an_identity()
@@ -110,12 +118,18 @@ class Client:
 
     def serve(self, op: int, d: Any = None, *, s: int | None = None, t: str | None = None) -> None:
         """Let one message arrive, through the decoder."""
+        self.feed(orjson.dumps({"t": t, "s": s, "op": int(op), "d": d}))
+
+    def feed(self, raw: bytes) -> Event | None:
+        """Let the bytes of one message arrive; return the event it was, if one that is wanted."""
         assert self.decoder is not None
-        raw = orjson.dumps({"t": t, "s": s, "op": int(op), "d": d})
         message = self.decoder.feed(raw, 1, True)
-        if message is not None:
+        event = message if isinstance(message, Event) else None
+        # As the listener does: events go to their targets, only the library's own come here.
+        if message is not None and (event is None or event.name in LIBRARY_EVENTS):
             self.proto.receive(message, self.now)
-        self.pump()
+            self.pump()
+        return event
 
     def dispatch(self, name: str, d: Any = None, *, s: int | None = None) -> None:
         """Let a dispatch arrive, with the next sequence unless told."""
@@ -179,7 +193,9 @@ class Client:
 
     def pump(self) -> None:
         """Take what the protocol has to say, in the order a shard does."""
-        self.sent += [orjson.loads(command) for command in self.proto.commands_to_send()]
+        commands = self.proto.commands_to_send()
+        self.outbox += commands
+        self.sent += [orjson.loads(command) for command in commands]
         while (signal := self.proto.next_signal()) is not None:
             self.signals.append(signal)
             if isinstance(signal, CloseWanted):
@@ -216,3 +232,149 @@ class Client:
     def ends(self) -> list[Outcome]:
         """The outcomes of all connections so far."""
         return [signal.outcome for signal in self.of(Closed)]
+
+
+class Pair:
+    """
+    A client and a fake service, joined by a wire that the test can freeze, cut or refuse.
+
+    Reconnects by itself, as a shard does: after the outcome's delay, or one second when the attempt
+    had failed. Dispatches that arrive are recorded by session.
+
+    Attributes:
+        client, service: the two sides. peer: the service's half of the connection, or None.
+        frozen: nothing arrives on either side, new connections fail; what was sent waits.
+        refused_hosts: hosts that take no connection.
+        hangs: an aborted connection never says that it is gone.
+        granted: identify turns given out.
+        delivered: session id -> sequences of the dispatches handed out, in order.
+    """
+
+    def __init__(
+        self, *, interval_ms: int = 1_000, timeouts: Timeouts | None = None, **options: Any
+    ) -> None:
+        options = {"token": TOKEN, "resume_url": RESUME_URL, **options}
+        self.service = FakeService(heartbeat_interval_ms=interval_ms, **options)
+        self.client = Client(timeouts=timeouts)
+        self.client.turns = self.client.acks = False
+        self.client.interests.want_everything()
+        self.proto = self.client.proto
+        self.peer: FakePeer | None = None
+        self.frozen = False
+        self.hangs = False
+        self.refused_hosts: set[str] = set()
+        self.granted = 0
+        self.attempts = 0
+        self.retry_at: float | None = self.client.now
+        self.delivered: dict[str, list[int]] = {}
+        self._session_id = ""
+        self._seen = 0
+        self._close_code: int | None = None  # of our CLOSE frame, on its way
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; both sides' timers fire on the dot and messages take no time."""
+        client = self.client
+        until = client.now + seconds
+        self.settle()
+        while True:
+            peer_at = None if self.peer is None or self.frozen else self.peer.timer_at()
+            due = [at for at in (self.proto.timer_at(), peer_at, self.retry_at) if at is not None]
+            if not due or min(due) > until:
+                break
+            client.now = max(client.now, min(due))
+            if self.retry_at is not None and client.now >= self.retry_at:
+                self._attempt()
+            if peer_at is not None and self.peer is not None and client.now >= peer_at:
+                self.peer.timer(client.now)
+            self.proto.timer(client.now)
+            self.settle()
+        client.now = until
+
+    def settle(self) -> None:
+        """Carry what waits, both ways, until nothing moves."""
+        while True:
+            self.client.pump()
+            self._obey()
+            if self.frozen or self.peer is None or not self._carry(self.peer):
+                return
+
+    def _attempt(self) -> None:
+        self.retry_at = None
+        self.attempts += 1
+        self.client.dial()
+        assert self.client.url is not None
+        if self.frozen or urlsplit(self.client.url).hostname in self.refused_hosts:
+            self.proto.connect_failed(self.client.now, OSError("connection refused"))
+        else:
+            self.peer = self.service.connect(self.client.now)
+            self.proto.opened(self.client.now)
+
+    def _obey(self) -> None:
+        """Do what the signals ask, as the shard does."""
+        signals = self.client.signals
+        while self._seen < len(signals):
+            signal = signals[self._seen]
+            self._seen += 1
+            if isinstance(signal, IdentifyWanted):
+                self.granted += 1
+                self.proto.identify(self.client.now)
+            elif isinstance(signal, CloseWanted):
+                if not signal.abort:
+                    self._close_code = signal.close_code
+                elif self.proto.state is State.CLOSING and not self.hangs:
+                    self._gone()
+                    self.client.end(None)
+            elif isinstance(signal, Closed):
+                self._gone()
+                self.retry_at = None
+                if signal.outcome.action is not Action.STOP:
+                    failed = signal.outcome.ready_for_s is None
+                    self.retry_at = self.client.now + max(signal.outcome.delay_s, float(failed))
+            self.client.pump()
+
+    def _gone(self) -> None:
+        """The connection is gone on our side; the service learns of it if the wire lets it."""
+        if self.peer is not None and not self.frozen:
+            self.peer.closed(None, self.client.now)
+        self.peer = self._close_code = None
+        self.client.outbox.clear()
+
+    def _carry(self, peer: FakePeer) -> bool:
+        client = self.client
+        moved = bool(client.outbox)
+        for command in client.outbox:
+            peer.receive(command, client.now)
+        client.outbox.clear()
+        messages = peer.messages_to_send()
+        for message in messages:
+            event = client.feed(message)
+            if event is not None:
+                if event.name == "READY":
+                    self._session_id = event.data["session_id"]
+                got = self.delivered.setdefault(self._session_id, [])
+                # A RESUMED is never dropped, also when a replay repeats an old one.
+                if event.name != "RESUMED" or not got or event.sequence > got[-1]:
+                    got.append(event.sequence)
+        if self._close_code is not None:
+            code, self._close_code = self._close_code, None
+            peer.closed(code, client.now)
+            self.peer = None
+            client.end(code, initiator=Initiator.CLIENT)
+            return True
+        close = peer.close_to_send()
+        if close is not None or peer.cut_to_make() is not None:
+            self.peer = None
+            client.end(
+                None if close is None else close[0],
+                initiator=Initiator.TRANSPORT if close is None else Initiator.SERVICE,
+            )
+            return True
+        return moved or bool(messages)
+
+
+def paired(**options: Any) -> Pair:
+    """Return a pair that has gone up to READY."""
+    pair = Pair(**options)
+    pair.advance(0.0)
+    assert pair.proto.state is State.READY
+    return pair

@@ -25,6 +25,22 @@ def test_resumed_comes_after_the_replay():
     assert len(client.of(Ready)) == 1  # the first session's
 
 
+def test_an_old_resumed_does_not_end_the_replay():
+    """case 6: a replay that repeats an earlier RESUMED goes on, and goes on dropping duplicates."""
+    client = Client().become_ready()
+    client.end()
+    client.resume()  # RESUMED has sequence 2
+    client.dispatch("MESSAGE_CREATE")
+    client.end()
+    client.start_resume()
+    client.dispatch("RESUMED", s=2)
+    assert client.proto.state is State.RESUMING
+    client.dispatch("MESSAGE_CREATE", s=3)
+    client.dispatch("RESUMED", s=4)
+    assert client.proto.state is State.READY
+    assert client.of(Resumed)[-1] == Resumed(replayed=0, duplicates=2)
+
+
 def test_a_refused_resume_drops_everything_together():
     """case 7: op 9 false drops id, sequence and URL at once, then a new session on the main URL."""
     client = Client().become_ready()

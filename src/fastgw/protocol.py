@@ -283,6 +283,10 @@ class GatewayProtocol(Machine):
         self._signals.append(Ready(data))
 
     def _resumed(self, sequence: int | None, now: float) -> None:
+        if sequence is not None and 0 < sequence < self._resumed_from:
+            # The RESUMED of an earlier resume, replayed among the rest; ours is still to come. One
+            # that merely repeats the last sequence, or has none, is ours: not all number it anew.
+            return
         if self._plan is not None:
             self._keeper.resumed(self._plan)
         self.sequence.end_replay()
