@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from ._guilds import channel_object, guild_create, guild_update, members_chunk, role_object
 from ._messages import (
     Built,
@@ -166,6 +168,13 @@ def member_remove(world: World) -> Built:
     return {"user": guild.member().user, "guild_id": guild.key}, guild.id
 
 
+def _with_permissions(member: orjson.Fragment) -> dict[str, Any]:
+    """Add what a member has in an interaction: the permissions in its channel, computed."""
+    data = orjson.loads(orjson.dumps(member))
+    data["permissions"] = "2248473465835073"
+    return dict(sorted(data.items(), reverse=True))
+
+
 def interaction_create(world: World) -> Built:
     """A slash command (in a guild), with what the service resolves for it."""
     rng = world.random
@@ -184,7 +193,7 @@ def interaction_create(world: World) -> Built:
         "version": 1,
         "type": 2,
         "token": "aW50ZXJhY3Rpb246" + world.hex(160),
-        "member": member.full,
+        "member": _with_permissions(member.full),
         "locale": rng.choice(("en-US", "en-GB", "de", "ja", "pt-BR", "ru")),
         "id": world.clock.snowflake(),
         "guild_locale": "en-US",
@@ -196,7 +205,7 @@ def interaction_create(world: World) -> Built:
             "type": 1,
             "resolved": {
                 "users": {target.user_id: target.user},
-                "members": {target.user_id: target.member},
+                "members": {target.user_id: _with_permissions(target.member)},
             },
             "options": options,
             "name": rng.choice(("warn", "profile", "play", "rank", "give", "timeout", "poll")),
@@ -256,7 +265,7 @@ def audit_log_entry(world: World) -> Built:
         "user_id": guild.member().user_id,
         "target_id": guild.member().user_id,
         "reason": world.text(6) if rng.random() < 0.5 else None,
-        "options": {"channel_id": guild.channel()},
+        "options": {"count": "1", "channel_id": guild.channel()},
         "id": world.clock.snowflake(),
         "changes": [
             {"new_value": [{"name": world.role_name(), "id": rng.choice(guild.roles)}], "key": key}
