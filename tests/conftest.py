@@ -3,7 +3,7 @@ What every test runs under: both event loops, and no leaks.
 
 A coroutine test runs once on asyncio's loop and once on uvloop. After it no task may be left
 running and no exception may have gone unseen; after any test no socket and no thread of ours may be
-open that was not before.
+open that was not before. What fastgw logs as an error of its own fails a test, too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import logging
 import os
 import sys
 import threading
@@ -35,6 +36,25 @@ if uvloop is not None:
 def pytest_asyncio_loop_factories(config, item):
     """Name the loops that each coroutine test runs on."""
     return LOOPS
+
+
+class _OwnErrors(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "fastgw itself" in record.getMessage():
+            self.seen.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def _no_errors_of_our_own() -> Iterator[None]:
+    watch = _OwnErrors()
+    logging.getLogger("fastgw").addHandler(watch)
+    yield
+    logging.getLogger("fastgw").removeHandler(watch)
+    assert not watch.seen
 
 
 @pytest.fixture(autouse=True)

@@ -150,6 +150,7 @@ class ShardDriver:
             return
         if self._link is None:
             self._owner.cancel()  # it waits for a time or a turn, and holds no socket
+        # Otherwise the end of the link wakes it, and it sees that all is over.
         await asyncio.wait((self._owner,))
         if self._lingering:
             await asyncio.wait(self._lingering, timeout=self._setup.timeouts.close_s + 1.0)
@@ -186,7 +187,7 @@ class ShardDriver:
 
     async def _keep_connected(self) -> FastgwError | None:
         """Attempt after attempt; return the error that ends it, None for a stop."""
-        while True:
+        while self.status is not State.STOPPED:  # close() may have come in any await below
             now = time.monotonic()
             plan = self._protocol.plan(now)
             self._drain()
@@ -208,6 +209,7 @@ class ShardDriver:
                 assert isinstance(outcome.error, FastgwError)
                 return outcome.error
             self._policy.connection_ended(outcome, time.monotonic())
+        return None
 
     async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> Outcome:
         """Make one connection and see it through to its end."""

@@ -132,7 +132,7 @@ class Link:
 
     def _open_failed(self, error: BaseException) -> None:
         if not isinstance(error, FastgwError):
-            log.error("connecting failed in an unforeseen way", exc_info=error)
+            log.error("connecting failed by an error in fastgw itself", exc_info=error)
         self._owner.connect_failed(error)
 
     # What the connection reports.
