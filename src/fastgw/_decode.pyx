@@ -276,10 +276,10 @@ cdef class Decoder(Assembler):
         cursor += 6
         digits = cursor
         while cursor < end and c'0' <= cursor[0] <= c'9':
+            if cursor - digits == 18:
+                return self._walk(p, size, owner)  # int64 holds any 18 digits, not any 19
             sequence = sequence * 10 + (cursor[0] - c'0')
             cursor += 1
-            if cursor - digits > 18:
-                return self._walk(p, size, owner)
         if cursor == digits or (digits[0] == c'0' and cursor - digits > 1):
             return self._walk(p, size, owner)
         if end - cursor < 14 or memcmp(cursor, b',"op":0,"d":', 12) != 0:
