@@ -30,6 +30,8 @@ __all__ = ["WANTED", "Frame", "Summary", "fingerprint", "run_demo"]
 WANTED = frozenset({"MESSAGE_CREATE", "INTERACTION_CREATE"})
 # Messages that begin with this are looked into. The others are delivered, but never parsed.
 _DECODED_EVERY = 10
+# Rates are taken over at least this; what a shorter time shows is chance.
+_RATE_WINDOW_S = 0.2
 # For the service's last events to arrive once it has stopped sending.
 _SETTLE_S = 15.0
 
@@ -232,6 +234,8 @@ class _Meter:
         self._cpu = time.process_time()
         self._last_events = 0
         self._last_bytes = 0
+        self._events_per_s = 0.0
+        self._bytes_per_s = 0.0
 
     @property
     def elapsed_s(self) -> float:
@@ -239,13 +243,18 @@ class _Meter:
 
     def frame(self, health: Any, bot: _Bot) -> Frame:
         now = time.monotonic()
-        passed = max(now - self._last_at, 1e-9)
-        frame = Frame(
+        passed = now - self._last_at
+        if passed >= _RATE_WINDOW_S:
+            self._events_per_s = (health.dispatches - self._last_events) / passed
+            self._bytes_per_s = (health.bytes_decoded - self._last_bytes) / passed
+            self._last_at, self._last_events = now, health.dispatches
+            self._last_bytes = health.bytes_decoded
+        return Frame(
             elapsed_s=now - self._began,
             status=health.status.name.lower(),
             events=health.dispatches,
-            events_per_s=(health.dispatches - self._last_events) / passed,
-            megabytes_per_s=(health.bytes_decoded - self._last_bytes) / passed / 1e6,
+            events_per_s=self._events_per_s,
+            megabytes_per_s=self._bytes_per_s / 1e6,
             dropped=health.dispatches - bot.delivered,
             delivered=bot.delivered,
             decoded=bot.decoded,
@@ -253,12 +262,6 @@ class _Meter:
             cpu_us_per_event=(time.process_time() - self._cpu) / max(health.dispatches, 1) * 1e6,
             rss_mb=_resident_mb(),
         )
-        self._last_at, self._last_events, self._last_bytes = (
-            now,
-            health.dispatches,
-            health.bytes_decoded,
-        )
-        return frame
 
 
 def _resident_mb() -> float:
