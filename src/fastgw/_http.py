@@ -33,7 +33,7 @@ from .reconnect import is_permanent
 from .wire import GatewayInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["USER_AGENT", "ask_until_answered", "fetch_gateway_info"]
 
@@ -101,6 +101,7 @@ async def ask_until_answered(
     timeout_s: float,
     ssl_context: ssl.SSLContext | None,
     random: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> GatewayInfo:
     """
     Ask as `fetch_gateway_info` does, again and again while the network or the API is down.
@@ -124,7 +125,7 @@ async def ask_until_answered(
             if isinstance(error, GatewayInfoError) and error.retry_after_s is not None:
                 wait_s += error.retry_after_s
             log.warning("%s; asking again in %.1f s", error, wait_s)
-        await asyncio.sleep(wait_s)
+        await sleep(wait_s)
 
 
 class _Call:
@@ -226,7 +227,9 @@ def _read_answer(status: int, headers: dict[str, str], body: bytes) -> GatewayIn
         )
     said = answer.get("message") if isinstance(answer, dict) else None
     # protocol.md 8: 403 and 429 with HTML or "error code: 1015" come from Cloudflare.
-    detail = f": {said}" if said else ", without JSON: a proxy or Cloudflare answered"
+    detail = "" if answer is not None else ", without JSON: a proxy or Cloudflare answered"
+    if said:
+        detail = f": {said}"
     if status == 429:
         retry_after_s = _retry_after_s(answer, headers)
         raise GatewayInfoError(
