@@ -104,6 +104,7 @@ cdef class Decoder(Assembler):
     cdef int _mode
     cdef Py_ssize_t _pending        # bytes in the buffer that belong to complete websocket messages
     cdef object _decompressor
+    cdef bint _frame_ended          # the zstd frame is over: the next message begins another
     cdef object _decompress         # its bound method
     cdef object _cap                # max_message_bytes + 1, as the packages take it
 

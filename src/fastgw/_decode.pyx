@@ -145,6 +145,7 @@ cdef class Decoder(Assembler):
             self._decompressor = zlib_ng.decompressobj()
         elif self._mode == ZSTD_STREAM:
             self._decompressor = _ZstdDecompressor()
+            self._frame_ended = False
         else:
             return
         self._decompress = self._decompressor.decompress
@@ -226,13 +227,14 @@ cdef class Decoder(Assembler):
         cdef bytes text
         cdef Py_ssize_t total
         try:
-            if self._decompressor.eof:
+            if self._frame_ended:
                 self._renew_context()
             text = self._decompress(_as_argument(p, size), self._cap)
             total = PyBytes_GET_SIZE(text)
             while self._decompressor.eof and total <= self.max_message_bytes:
                 rest = self._decompressor.unused_data
                 if not rest:
+                    self._frame_ended = True
                     break
                 self._renew_context()
                 text += <bytes>self._decompress(rest, self._cap - total)
