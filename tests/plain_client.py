@@ -18,12 +18,14 @@ import zlib
 from typing import Any
 from urllib.parse import urlsplit
 
+from deadline import scaled
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-DEADLINE_S = 10.0 * float(os.environ.get("FASTGW_TEST_TIMEOUT_SCALE", "1"))
+DEADLINE_S = scaled(10.0)
 
 
 class PlainClient:

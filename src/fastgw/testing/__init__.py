@@ -15,12 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .chaos import ChaosPlan, ChaosProxy, Fault
     from .gateway import FakeConnection, FakeGateway, Framing
     from .peer import Cut, FakePeer
     from .service import Command, FakeService, FakeSession, Moment
     from .traffic import Dispatch, Traffic
 
 __all__ = [
+    "ChaosPlan",
+    "ChaosProxy",
     "Command",
     "Cut",
     "Dispatch",
@@ -29,12 +32,15 @@ __all__ = [
     "FakePeer",
     "FakeService",
     "FakeSession",
+    "Fault",
     "Framing",
     "Moment",
     "Traffic",
 ]
 
 _HOMES = {
+    "ChaosPlan": "chaos",
+    "ChaosProxy": "chaos",
     "Command": "service",
     "Cut": "peer",
     "Dispatch": "traffic",
@@ -43,6 +49,7 @@ _HOMES = {
     "FakePeer": "peer",
     "FakeService": "service",
     "FakeSession": "service",
+    "Fault": "chaos",
     "Framing": "gateway",
     "Moment": "service",
     "Traffic": "traffic",
