@@ -274,12 +274,25 @@ def test_op_7_resumes_at_once():
 def test_a_graver_close_of_the_service_wins_while_we_close():
     """Two CLOSE frames cross: what the service said is not lost."""
     client = Client().become_ready()
+    client.now += 7.0
     client.serve(Opcode.RECONNECT)
-    assert client.end(4009).action is Action.IDENTIFY
+    outcome = client.end(4009)
+    assert (outcome.action, outcome.ready_for_s) == (Action.IDENTIFY, 7.0)
     assert client.proto.session is None
     client.become_ready("second")
     client.serve(Opcode.RECONNECT)
     assert client.end(4004).action is Action.STOP
+
+
+def test_nothing_is_written_once_we_close():
+    """case 37: what was about to be written when op 7 came in the same read is not."""
+    client = Client().become_ready()
+    assert client.decoder is not None
+    for raw in (b'{"op":1,"d":null}', b'{"op":7,"d":null}'):
+        message = client.decoder.feed(raw, 1, True)
+        client.proto.receive(message, client.now)
+    client.pump()
+    assert client.count(Opcode.HEARTBEAT) == 0
 
 
 def test_a_lost_session_is_noticed_while_we_close():
@@ -372,6 +385,15 @@ def test_a_stop_keeps_the_session_when_asked_to(keep_session, close_code):
     assert (outcome.cause, outcome.error) == (Cause.STOPPED, None)
     session = client.proto.session
     assert session is None if not keep_session else session is not None and session.sequence == 3
+
+
+def test_a_stop_does_not_keep_a_session_that_went_meanwhile():
+    """Op 9 false after our CLOSE: the store must not get a session that is dead."""
+    client = Client().become_ready()
+    client.proto.close(client.now, keep_session=True)
+    client.serve(Opcode.INVALID_SESSION, False)
+    assert client.obey().action is Action.STOP
+    assert client.proto.session is None
 
 
 def test_a_stop_that_nobody_answers_ends():

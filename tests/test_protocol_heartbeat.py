@@ -174,6 +174,16 @@ def test_a_pause_before_hello_is_remembered():
     assert client.proto.state is State.IDENTIFYING
 
 
+def test_a_pause_ends_with_its_connection():
+    """The next connection reads, so its ACKs are missed again."""
+    client = Client().become_ready()
+    client.proto.reading_paused()
+    client.end()
+    client.resume()
+    client.acks = False
+    assert client.advance_to(State.CLOSING) == 1.5 * INTERVAL_S
+
+
 def test_a_late_timer_does_not_shorten_the_window():
     """case 23: after a blocked loop the ACK has a whole interval from when the beat was written."""
     client = Client().become_ready()
@@ -193,6 +203,19 @@ def test_latency_is_unknown_before_the_first_ack():
     client.serve(Opcode.HEARTBEAT_ACK)
     assert client.proto.latency == 0.125
     assert client.proto.latency_at == client.proto.last_ack_at == client.now
+
+
+def test_a_pause_of_ours_is_not_latency():
+    """An ACK that waited for us to read again measures nothing."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S)
+    client.proto.reading_paused()
+    client.now += 30.0
+    client.proto.reading_resumed()
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency is None
+    assert client.proto.last_ack_at == client.now
 
 
 def test_latency_goes_stale():

@@ -94,3 +94,13 @@ def test_a_ready_nobody_asked_for_is_a_broken_rule():
     client.ready("other")
     outcome = client.obey()
     assert (outcome.action, outcome.cause) == (Action.IDENTIFY, Cause.PROTOCOL_ERROR)
+
+
+def test_a_ready_before_identify_was_written_is_a_broken_rule():
+    """Waiting for the turn, nobody has asked for a session yet."""
+    client = Client()
+    client.turns = False
+    client.connect()
+    client.hello()
+    client.ready()
+    assert client.obey().cause is Cause.PROTOCOL_ERROR

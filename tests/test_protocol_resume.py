@@ -246,6 +246,42 @@ def test_a_session_ages_from_its_drop():
     assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
 
 
+def test_a_session_ages_from_its_last_drop():
+    """Each RESUMED makes the session young again."""
+    client = Client().become_ready()
+    client.end()
+    client.now += 200.0
+    client.resume()
+    client.now += 200.0
+    client.end()
+    assert client.proto.plan(client.now).resume
+
+
+def test_a_verdict_on_the_session_is_no_fault_of_the_host():
+    """Op 9 true shows a host that works: it is asked again, not avoided."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(2):
+        client.start_resume()
+        client.serve(Opcode.INVALID_SESSION, True)
+        client.obey()
+    client.connect()
+    assert client.url == RESUME_URL + QUERY
+
+
+def test_sleep_is_no_fault_of_session_or_host():
+    """case 26: a machine that sleeps through its resumes loses nothing by it."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(5):
+        client.start_resume()
+        client.proto.timer(client.now, wall=0.0)
+        client.proto.timer(client.now, wall=60.0)
+        client.pump()
+        assert client.end().action is Action.RESUME
+        assert client.url == RESUME_URL + QUERY
+
+
 def test_old_sequences_never_lower_the_stored_one():
     """case 34: redelivery is allowed, and the next heartbeat and RESUME are not set back by it."""
     client = Client().become_ready()
@@ -275,6 +311,20 @@ def test_late_data_of_a_killed_session_stays_out_of_the_new_one():
     assert client.last(Opcode.HEARTBEAT) is None
     client.ready("second")
     assert client.proto.session == Session("second", 1, RESUME_URL)
+
+
+def test_a_connection_given_up_cannot_touch_the_next_session():
+    """case 35: a transport that never ended delivers on; the new session starts clean anyway."""
+    client = Client().become_ready()
+    client.serve(Opcode.INVALID_SESSION, False)
+    client.advance_to(State.DISCONNECTED)
+    assert client.decoder is not None
+    client.decoder.feed(b'{"t":"LATE","s":999,"op":0,"d":{}}', 1, True)
+    client.turns = False
+    client.connect()
+    client.hello()
+    client.advance(INTERVAL_S)
+    assert client.last(Opcode.HEARTBEAT) is None
 
 
 def test_a_new_session_starts_without_sequence():

@@ -88,7 +88,6 @@ class Heartbeat:
         self.acked += 1
         self.last_ack_at = now
         self._answered = True
-        self._misses = 0
         if not self._written:
             return
         written_at = self._written.popleft()
