@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from random import random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ._http import USER_AGENT, ask_until_answered
@@ -134,6 +134,8 @@ class Gateway:
         if on_fatal not in ("continue", "stop"):
             raise UsageError(f'on_fatal={on_fatal!r} is neither "continue" nor "stop"')
         self._compression = _COMPRESSIONS[compress]
+        if not isinstance(intents, int):
+            raise UsageError(f"intents={intents!r} is no Intents, such as Intents.default()")
         self._intents = Intents(intents)
         self._shard_ids = _check_shards(shards, shard_count)
         self._shard_count = shard_count
@@ -375,7 +377,7 @@ class Gateway:
                 self._token,
                 timeout_s=self._timeouts.open_s,
                 ssl_context=self._ssl_context,
-                random=random.random,
+                random=random,
             )
         )
         try:
@@ -407,7 +409,7 @@ class Gateway:
             timeouts=self._timeouts,
             ssl_context=self._ssl_context,
             headers={"User-Agent": USER_AGENT},
-            random=random.random,
+            random=random,
         )
         return [ShardDriver(self._identity(shard_id, count), setup, self) for shard_id in ids]
 
