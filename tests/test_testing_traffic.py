@@ -11,7 +11,7 @@ import pytest
 from fastgw.errors import UsageError
 from fastgw.testing.traffic import INTERACTIONS, LARGE_BOT, Traffic, encode
 
-# protocol digest, section 2: these were captured with guild_id appended at the very end.
+# Bots have received these with guild_id appended at the very end.
 GUILD_ID_LAST = {
     "MESSAGE_CREATE",
     "MESSAGE_UPDATE",

@@ -78,7 +78,8 @@ cdef object _ZlibError = zlib_ng.error
 cdef object _ZstdError = zstd.ZstdError
 cdef object _ZstdDecompressor = zstd.ZstdDecompressor
 
-# Events that end or begin a replay: never dropped, whatever their sequence (protocol.md, section 6).
+# Events that begin a session or end a replay (Discord docs, "Resuming"): never dropped, whatever
+# their sequence.
 cdef frozenset _SESSION_EVENTS = frozenset((b"READY", b"RESUMED"))
 # The guild object itself is `d` (Discord docs, "Gateway Events").
 cdef frozenset _GUILD_OBJECT_EVENTS = frozenset((b"GUILD_CREATE", b"GUILD_UPDATE", b"GUILD_DELETE"))

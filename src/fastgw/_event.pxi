@@ -127,7 +127,7 @@ cdef class Event:
             wanted_size = 2
         elif end - start > 34 and (end - 1)[0] == c'}' and (end - 2)[0] == c'"':
             # `,"guild_id":"<digits>"}` closes d: quotes inside strings are escaped, and the last
-            # brace of d closes d itself, so this member is d's own (protocol.md, section 2).
+            # brace of d closes d itself, so this member is d's own (RFC 8259 section 7).
             p = end - 3
             while p > start and c'0' <= p[0] <= c'9':
                 p -= 1

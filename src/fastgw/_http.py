@@ -226,7 +226,7 @@ def _read_answer(status: int, headers: dict[str, str], body: bytes) -> GatewayIn
             "was reset, and the developer portal has a new one"
         )
     said = answer.get("message") if isinstance(answer, dict) else None
-    # protocol.md 8: 403 and 429 with HTML or "error code: 1015" come from Cloudflare.
+    # 403 and 429 with HTML or "error code: 1015" come from Cloudflare (its docs, "Error 1015").
     detail = "" if answer is not None else ", without JSON: a proxy or Cloudflare answered"
     if said:
         detail = f": {said}"

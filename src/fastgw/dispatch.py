@@ -45,7 +45,7 @@ __all__ = ["Dispatcher", "MissingIntentWarning", "check_handler", "check_names"]
 log = logging.getLogger(__name__)
 
 EVERYTHING = "*"
-# protocol.md 2: names hold only these so far; a name on the wire with others would not match.
+# Every name in Discord's docs, "Gateway Events", is spelt so; with other characters it is a typo.
 _NAME = re.compile(r"[A-Z0-9_]+\Z")
 
 

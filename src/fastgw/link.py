@@ -2,7 +2,7 @@
 One attempt at a connection: socket, decoder, plan and identify turn, from opening to the end.
 
 A link is deaf as soon as its attempt has ended, so what an old connection still says is dropped
-(protocol.md 13.19).
+(docs/reliability.md, case 19).
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class LoopWatch:
 
     A tick a second on the loop measures the lag. A thread looks whether the ticks stop: when they
     have for `blocked_s`, it logs one warning with the stack of the loop's thread, which is the code
-    that blocks. (protocol.md 13.23: a blocked loop sends no heartbeats and loses the session.)
+    that blocks. (docs/reliability.md, case 23: a blocked loop sends no heartbeats and loses the
+    session.)
 
     Args:
         on_tick: called at every tick, on the loop.

@@ -277,8 +277,8 @@ class IdentifyGate:
     """
     The door to the identify queue, which a fatal refusal shuts for the whole fleet.
 
-    protocol.md 13.29: after 4010 to 4014 no shard may identify again, while sessions that run go
-    on; a queue shared with other processes knows nothing of that.
+    docs/reliability.md, case 29: after 4010 to 4014 no shard may identify again, while sessions that
+    run go on; a queue shared with other processes knows nothing of that.
     """
 
     def __init__(self, queue: IdentifyQueue) -> None:

@@ -27,7 +27,8 @@ __all__ = ["ReconnectPolicy", "is_permanent"]
 # A connection that was READY this long was no flapping: its end deserves an attempt at once, even
 # when earlier attempts are still remembered.
 IMMEDIATE_AFTER_S = 5.0
-# protocol.md 7: a cap under 600 s can spend a day's 1000 identifies (vellum#39266).
+# Each IDENTIFY is one of 1000 a day (Discord docs, "Session Start Limit object"): with full jitter
+# a cap under 600 s could spend them all on one shard that never comes up.
 IDENTIFY_CAP_S = 600.0
 IDENTIFY_FIRST_S = 10.0
 IDENTIFY_STABLE_S = 300.0
