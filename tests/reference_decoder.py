@@ -53,7 +53,8 @@ else:
     from backports import zstd
 
 SYNC_FLUSH = b"\x00\x00\xff\xff"
-MAX_NAMES, MAX_NAME_BYTES = 2048, 128
+MAX_NAME_BYTES = 128  # of names that no one wants, to be counted
+SHORT_DATA_BYTES = 34  # up to here d is walked; the same result for what is JSON
 SESSION_EVENTS = {"READY", "RESUMED"}
 GUILD_OBJECT_EVENTS = {"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"}
 
@@ -126,8 +127,10 @@ class ReferenceEvent:
     @property
     def guild_id(self) -> int | None:
         wanted = "id" if self.name in GUILD_OBJECT_EVENTS else "guild_id"
-        if wanted == "guild_id" and (found := CLOSING_GUILD.search(self._span)):
-            return small(int(found[1]))
+        if wanted == "guild_id" and len(self._span) > SHORT_DATA_BYTES:
+            found = CLOSING_GUILD.search(self._span)
+            if found and int(found[1]) < 1 << 63:
+                return int(found[1])
         if not self._span.startswith(b"{"):
             return None
         try:
@@ -381,10 +384,6 @@ def members(text: bytes, whole: bool = False) -> Iterable[tuple[str, bytes]]:
         raise NotWalkableError
 
 
-def small(number: int) -> int | None:
-    return number if number < 1 << 63 else None
-
-
 def snowflake(value: bytes) -> int | None:
     text = value.decode("latin-1")
     if value.startswith(b'"'):
@@ -392,7 +391,7 @@ def snowflake(value: bytes) -> int | None:
             text = orjson.loads(value)
         except orjson.JSONDecodeError:
             return None
-    return small(int(text)) if DIGITS.fullmatch(text) else None
+    return int(text) if DIGITS.fullmatch(text) and int(text) < 1 << 63 else None
 
 
 def check_utf8(message: bytes) -> None:
