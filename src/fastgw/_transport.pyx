@@ -97,13 +97,13 @@ cdef class Listener(WSListener):
         if opcode <= 2:
             if not self._closing:
                 self._data(frame)
-            if frame.last_in_buffer:
-                self._stamped = False
         elif opcode == 8:
             self._close_frame(frame)
         elif opcode == 9:
             if not self._closing:
                 transport.send_pong(frame.get_payload_as_bytes())
+        if frame.last_in_buffer:
+            self._stamped = False
 
     cdef int _data(self, WSFrame frame) except -1:
         cdef Event event
