@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import UsageError
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import FrameType, TracebackType
 
-__all__ = ["run_until_closed"]
+__all__ = ["run_on_best_loop", "run_until_closed"]
+
+
+T = TypeVar("T")
 
 
 class Runnable(Protocol):
@@ -46,7 +49,12 @@ def run_until_closed(gateway: Runnable, drain_s: float) -> None:
         pass
     else:
         raise UsageError("run() makes its own event loop; inside one, await start() instead")
-    _run(_main(gateway, drain_s), _loop_factory())
+    run_on_best_loop(_main(gateway, drain_s))
+
+
+def run_on_best_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a new loop, uvloop's when installed; return its result."""
+    return _run(main, _loop_factory())
 
 
 async def _main(gateway: Runnable, drain_s: float) -> None:
@@ -117,20 +125,20 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 if sys.version_info >= (3, 11):
 
     def _run(
-        main: Coroutine[Any, Any, None], loop_factory: Callable[[], asyncio.AbstractEventLoop]
-    ) -> None:
+        main: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    ) -> T:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(main)
+            return runner.run(main)
 
 else:
 
     def _run(
-        main: Coroutine[Any, Any, None], loop_factory: Callable[[], asyncio.AbstractEventLoop]
-    ) -> None:
+        main: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    ) -> T:
         loop = loop_factory()
         try:
             asyncio.set_event_loop(loop)
-            loop.run_until_complete(main)
+            return loop.run_until_complete(main)
         finally:
             left = asyncio.all_tasks(loop)
             for task in left:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .demo import Frame, Summary
+    from ._figures import Frame, Summary
 
 __all__ = ["choose"]
 

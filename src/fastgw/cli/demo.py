@@ -17,14 +17,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import Event, Gateway, GatewayInfo, Intents
 from ..errors import UsageError
+from ..runner import run_on_best_loop
+from . import _view
+from ._figures import Frame, Summary
 
-__all__ = ["WANTED", "Frame", "Summary", "fingerprint", "run_demo"]
+__all__ = ["WANTED", "fingerprint", "run_demo"]
 
 # What the demo's bot wants; everything else is dropped unparsed.
 WANTED = frozenset({"MESSAGE_CREATE", "INTERACTION_CREATE"})
@@ -39,55 +42,6 @@ _SETTLE_S = 15.0
 def fingerprint(sequence: int, guild_id: int | None) -> int:
     """Mix what identifies an event; both processes xor these over the wanted ones."""
     return hash((sequence, guild_id or 0))  # of integers: the same in every process
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What the view shows: totals and rates at one moment. Bytes are decompressed JSON."""
-
-    elapsed_s: float
-    status: str
-    events: int
-    events_per_s: float
-    megabytes_per_s: float
-    dropped: int
-    delivered: int
-    decoded: int
-    latency_ms: float | None
-    cpu_us_per_event: float
-    rss_mb: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How the demo ended. `lost` and `duplicated` count dispatches, verified by sequence."""
-
-    seconds: float
-    events: int
-    events_per_s: float
-    megabytes: float
-    compressed_megabytes: float
-    dropped: int
-    delivered: int
-    decoded: int
-    resumes: int
-    replayed: int
-    lost: int
-    duplicated: int
-    checksum_matches: bool
-    cpu_us_per_event: float
-    peak_rss_mb: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether everything the demo promises was seen."""
-        return (
-            self.events > 0
-            and self.resumes == 1
-            and self.lost == 0
-            and self.duplicated == 0
-            and self.checksum_matches
-        )
 
 
 class _Bot:
@@ -284,12 +238,10 @@ def _peak_mb() -> float:
 
 def run_demo(seconds: float, rate: int, *, plain: bool, as_json: bool) -> int:
     """Run the demo and show it; returns the exit code, 0 only if everything held."""
-    from . import _view
-
     view = _view.choose(plain=plain or as_json, quiet=as_json, seconds=seconds)
     try:
         with view:
-            summary = _run(_demo(seconds, rate, view.show))
+            summary = run_on_best_loop(_demo(seconds, rate, view.show))
     except KeyboardInterrupt:
         return 130
     if as_json:
@@ -297,14 +249,3 @@ def run_demo(seconds: float, rate: int, *, plain: bool, as_json: bool) -> int:
     else:
         view.summarise(summary)
     return 0 if summary.holds else 1
-
-
-def _run(main: Any) -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    if sys.version_info >= (3, 11):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(main)
-    return uvloop.run(main)

@@ -1,0 +1,56 @@
+"""What the demo measures: one moment of it, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Frame", "Summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the view shows: totals and rates at one moment. Bytes are decompressed JSON."""
+
+    elapsed_s: float
+    status: str
+    events: int
+    events_per_s: float
+    megabytes_per_s: float
+    dropped: int
+    delivered: int
+    decoded: int
+    latency_ms: float | None
+    cpu_us_per_event: float
+    rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How the demo ended. `lost` and `duplicated` count dispatches, verified by sequence."""
+
+    seconds: float
+    events: int
+    events_per_s: float
+    megabytes: float
+    compressed_megabytes: float
+    dropped: int
+    delivered: int
+    decoded: int
+    resumes: int
+    replayed: int
+    lost: int
+    duplicated: int
+    checksum_matches: bool
+    cpu_us_per_event: float
+    peak_rss_mb: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything the demo promises was seen."""
+        return (
+            self.events > 0
+            and self.resumes == 1
+            and self.lost == 0
+            and self.duplicated == 0
+            and self.checksum_matches
+        )
