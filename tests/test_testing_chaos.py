@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 
 import pytest
@@ -193,6 +194,20 @@ async def test_gateway_that_is_gone_resets_clients():
         client = await PlainClient.open(proxy.url)
         with pytest.raises(ConnectionResetError):
             await client.upgraded()
+        await client.aclose()
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+async def test_fault_strikes_before_the_gateway_is_reached(fault):
+    """A connection that was only just accepted ends as well, at both ends."""
+    async with FakeGateway() as fake, ChaosProxy(fake) as proxy:
+        client = await PlainClient.open(proxy.url)
+        await proxy.run(ChaosPlan(weights={Fault[fault.upper()]: 1}, every_s=(0, 0)), faults=1)
+        with contextlib.suppress(OSError):
+            await client.upgraded()
+        assert client.status == 0
+        await until(lambda: not proxy.links)
+        await fake.wait_for(lambda: not fake.connections)
         await client.aclose()
 
 

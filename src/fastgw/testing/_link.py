@@ -26,7 +26,9 @@ class Link:
         bytes_up, bytes_down: passed from the client and to it.
     """
 
-    def __init__(self, number: int, seed: int) -> None:
+    def __init__(
+        self, number: int, seed: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.number = number
         self.is_open = True
         self.is_half_open = False
@@ -42,23 +44,24 @@ class Link:
         self._gate = asyncio.Event()
         self._gate.set()
         self._gate_timer: asyncio.TimerHandle | None = None
-        self._writers: list[asyncio.StreamWriter] = []
+        self._reader = reader
+        self._writers = [writer]
         self._pumps: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"<Link {self.number} {'open' if self.is_open else 'not open'}>"
 
-    async def run(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int
-    ) -> None:
+    async def run(self, host: str, port: int) -> None:
         """Connect to the gateway and pass bytes until both ends are done."""
-        self._writers.append(writer)
         try:
             upstream, to_gateway = await asyncio.open_connection(host, port)
             self._writers.append(to_gateway)
+            if not (self.is_open or self.is_half_open):
+                self.end(reset=True)  # a fault struck meanwhile
+                return
             self._pumps = [
-                asyncio.ensure_future(self._pump(reader, to_gateway, up=True)),
-                asyncio.ensure_future(self._pump(upstream, writer, up=False)),
+                asyncio.ensure_future(self._pump(self._reader, to_gateway, up=True)),
+                asyncio.ensure_future(self._pump(upstream, self._writers[0], up=False)),
             ]
             await asyncio.wait(self._pumps)
         except OSError:

@@ -259,17 +259,16 @@ class ChaosProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.links_total += 1
-        link = Link(self.links_total, self._seed * 1_000_003 + self.links_total)
+        seed = self._seed * 1_000_003 + self.links_total
+        link = Link(self.links_total, seed, reader, writer)
         self.links.append(link)
         self._opened.set()
-        task = asyncio.ensure_future(self._serve(link, reader, writer))
+        task = asyncio.ensure_future(self._serve(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(
-        self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve(self, link: Link) -> None:
         try:
-            await link.run(reader, writer, self._host, self._gateway.port)
+            await link.run(self._host, self._gateway.port)
         finally:
             self.links.remove(link)
