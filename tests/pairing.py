@@ -16,6 +16,7 @@ from fastgw.protocol import (
     Closed,
     CloseWanted,
     GatewayProtocol,
+    HeartbeatWanted,
     IdentifyWanted,
     Identity,
     Outcome,
@@ -202,6 +203,9 @@ class Client:
                 self.closes.append(signal)
             elif isinstance(signal, IdentifyWanted) and self.turns:
                 self.proto.identify(self.now)
+                self.pump()
+            elif isinstance(signal, HeartbeatWanted):
+                self.proto.beat(self.now)
                 self.pump()
 
     # --- looking ---------------------------------------------------------------------------------

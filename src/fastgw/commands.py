@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .errors import SendQueueFull
+from .wire import is_heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ class CommandQueue:
         self.budget = budget
         self.is_open = False
         self.limit = limit
-        self._urgent: deque[bytes] = deque()
+        self._urgent: deque[tuple[bytes, bool]] = deque()  # and whether the budget has counted it
         self._waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()
 
     def __len__(self) -> int:
@@ -54,9 +55,14 @@ class CommandQueue:
         self._urgent.clear()
         self.budget.reset()
 
-    def put_urgent(self, command: bytes) -> None:
-        """Queue a heartbeat, identify or resume; it goes before everything else."""
-        self._urgent.append(command)
+    def put_urgent(self, command: bytes, *, is_counted: bool = False) -> None:
+        """
+        Queue a heartbeat, identify or resume; it goes before everything else.
+
+        Args:
+            is_counted: the budget has counted it already (`SendBudget.take_answer`).
+        """
+        self._urgent.append((command, is_counted))
 
     def put(self, command: bytes) -> asyncio.Future[None]:
         """
@@ -83,10 +89,13 @@ class CommandQueue:
 
         Whatever `write` raises ends it; the command it was about is still queued.
         """
-        while self._urgent and self.budget.take_urgent(now):
-            write(self._urgent[0])
+        while self._urgent:
+            command, is_counted = self._urgent[0]
+            if not is_counted and not self.budget.take_urgent(now, is_beat=is_heartbeat(command)):
+                return
+            write(command)
             self._urgent.popleft()
-        if not self.is_open or self._urgent:
+        if not self.is_open:
             return
         while self._waiting:
             command, written = self._waiting[0]

@@ -30,6 +30,7 @@ from .signals import (
     Cause,
     Closed,
     CloseWanted,
+    HeartbeatWanted,
     IdentifyWanted,
     Ready,
     Resumed,
@@ -129,6 +130,18 @@ class ShardDriver:
         self._pump()
         self._arm()
         await written
+
+    def pause_reading(self) -> None:
+        """Stop reading from the connection; see `Shard.pause_reading`."""
+        if self._link is not None and self._link.connection.is_open:
+            self._link.connection.pause_reading()
+            self._protocol.reading_paused()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._link is not None and self._link.connection.is_reading_paused:
+            self._link.connection.resume_reading()
+            self._protocol.reading_resumed()
 
     # --- what the gateway does -------------------------------------------------------------------
 
@@ -307,6 +320,12 @@ class ShardDriver:
             self._state_changed(signal)
         elif isinstance(signal, IdentifyWanted):
             self._identify(now)
+        elif isinstance(signal, HeartbeatWanted):
+            if self._queue.budget.take_answer(now):
+                self._protocol.beat(now)
+                for command in self._protocol.commands_to_send():
+                    self._queue.put_urgent(command, is_counted=True)
+                self._pump()
         elif isinstance(signal, Ready):
             counters.session_at = now
             self._policy.session_began(now)

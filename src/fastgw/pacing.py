@@ -35,20 +35,28 @@ __all__ = [
     "SendBudget",
 ]
 
-# Two commands may arrive closer together than they left: the window is ours plus this much [est].
+# Two commands may arrive closer together than they left: the window is ours plus this much. It is
+# an estimate, more than any jitter between two commands that a live connection has shown.
 SEND_WINDOW_PADDING_S = 0.5
+# Beats in one window that answer a service's op 1. The service asks now and then; one that floods
+# gets these, and its next answer is the next periodic beat.
+MAX_ANSWERS = 5
 
 
 class SendBudget:
     """
     How many commands one connection may still send: a sliding log of the last minute.
 
-    Every command counts, heartbeats too. Ordinary commands leave room for `reserved` heartbeats,
-    urgent ones (heartbeat, identify, resume) may use the whole limit. No 60-second window ever
-    holds more than `limit` commands.
+    Every command counts, heartbeats too. No 60-second window ever holds more than `limit` commands.
+    Who gives way to whom:
+
+    - periodic heartbeats, IDENTIFY and RESUME are urgent and may use the whole limit;
+    - answers to a service that asks for a heartbeat leave room for every periodic one, and are
+      never more than `MAX_ANSWERS`;
+    - users' commands leave room for `reserved` more: the periodic ones and one answer.
     """
 
-    __slots__ = ("_ordinary", "_sent", "limit", "reserved", "window_s")
+    __slots__ = ("_answers", "_first", "_ordinary", "_sent", "limit", "reserved", "window_s")
 
     def __init__(
         self, *, limit: int = SEND_LIMIT, window_s: float = SEND_WINDOW_S + SEND_WINDOW_PADDING_S
@@ -59,7 +67,9 @@ class SendBudget:
         self.window_s = window_s
         self.reserved = 0
         self._sent: deque[float] = deque()  # when each command was sent, oldest first
-        self._ordinary: deque[float] = deque()  # the ordinary ones among them
+        self._ordinary: deque[float] = deque()  # the users' and the answers among them
+        self._answers: deque[float] = deque()  # the answers among them
+        self._first: deque[float] = deque()  # IDENTIFY or RESUME
 
     def reset(self, *, heartbeat_interval_s: float | None = None) -> None:
         """
@@ -69,8 +79,8 @@ class SendBudget:
             heartbeat_interval_s: from HELLO; None before it. Slots for the heartbeats of one
                 window, and one the service may ask for, are then kept free of other commands.
         """
-        self._sent.clear()
-        self._ordinary.clear()
+        for log in (self._sent, self._ordinary, self._answers, self._first):
+            log.clear()
         self.reserved = 0
         if heartbeat_interval_s is not None:
             self.reserve_heartbeats(heartbeat_interval_s)
@@ -90,11 +100,24 @@ class SendBudget:
         self._ordinary.append(now)
         return True
 
-    def take_urgent(self, now: float) -> bool:
+    def take_urgent(self, now: float, *, is_beat: bool = True) -> bool:
         """Count one heartbeat, identify or resume if it may be sent at `now`; say whether."""
         if self.urgent_free_at(now) > now:
             return False
         self._sent.append(now)
+        if not is_beat:
+            self._first.append(now)
+        return True
+
+    def take_answer(self, now: float) -> bool:
+        """Count one heartbeat that the service asked for if it may be sent now; say whether."""
+        if self.urgent_free_at(now) > now or len(self._answers) >= MAX_ANSWERS:
+            return False
+        # What is not periodic leaves room for what is.
+        if len(self._ordinary) + len(self._first) > self.limit - max(self.reserved, 1):
+            return False
+        for log in (self._sent, self._ordinary, self._answers):
+            log.append(now)
         return True
 
     def free_at(self, now: float) -> float:
@@ -119,7 +142,7 @@ class SendBudget:
 
     def _forget(self, now: float) -> None:
         # The same sum as in free_at, not its rearrangement: rounding must not disagree with it.
-        for log in (self._sent, self._ordinary):
+        for log in (self._sent, self._ordinary, self._answers, self._first):
             while log and log[0] + self.window_s <= now:
                 log.popleft()
 
@@ -277,8 +300,8 @@ class IdentifyGate:
     """
     The door to the identify queue, which a fatal refusal shuts for the whole fleet.
 
-    docs/reliability.md, case 29: after 4010 to 4014 no shard may identify again, while sessions that
-    run go on; a queue shared with other processes knows nothing of that.
+    docs/reliability.md, case 29: after 4010 to 4014 no shard may identify again, while sessions
+    that run go on; a queue shared with other processes knows nothing of that.
     """
 
     def __init__(self, queue: IdentifyQueue) -> None:

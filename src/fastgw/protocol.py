@@ -11,7 +11,8 @@ theory in short:
   remembers another number is stale and must be dropped by the caller.
 - The session outlives connections. It goes when the service says so, when it was refused too often
   or for too long (`resume`), and at a stop that does not keep it. Id, sequence and URL go together.
-- IDENTIFY is produced by `identify()` alone, which the shard calls when it holds a turn.
+- IDENTIFY is produced by `identify()` alone, which the shard calls when it holds a turn; a beat
+  that the service asks for by `beat()`, which the shard calls when its send budget has room.
 - `receive()`, `timer()` and `lost()` never raise because of what the service did: a broken rule
   closes the connection and stands in the outcome. What the caller does out of turn raises.
 
@@ -33,6 +34,7 @@ from .signals import (
     Cause,
     Closed,
     CloseWanted,
+    HeartbeatWanted,
     IdentifyWanted,
     Outcome,
     Ready,
@@ -61,6 +63,7 @@ __all__ = [
     "CloseWanted",
     "Closed",
     "GatewayProtocol",
+    "HeartbeatWanted",
     "IdentifyWanted",
     "Identity",
     "Outcome",
@@ -157,6 +160,17 @@ class GatewayProtocol(Machine):
         self._commands.append(self.identity.encode())
         self._deadline = now + self.timeouts.ready_s
 
+    def beat(self, now: float) -> None:
+        """
+        Write a heartbeat because the service asked for one; the periodic ones do not move.
+
+        After this, call `commands_to_send()` at once. No effect when the connection is on its way
+        out already.
+        """
+        if self.heartbeat is not None and self.state in CONNECTED:
+            self._commands.append(encode_heartbeat(self.sequence.last))
+            self.heartbeat.beat_extra(now)
+
     # --- inputs: messages and time ---------------------------------------------------------------
 
     def receive(self, message: Message | Event, now: float) -> None:
@@ -187,8 +201,7 @@ class GatewayProtocol(Machine):
         elif op == Opcode.HEARTBEAT_ACK and self.heartbeat is not None:
             self.heartbeat.ack(now)
         elif op == Opcode.HEARTBEAT and self.heartbeat is not None:
-            self._commands.append(encode_heartbeat(self.sequence.last))
-            self.heartbeat.beat_extra(now)
+            self._signals.append(HeartbeatWanted())
         elif op == Opcode.RECONNECT:
             # May come before HELLO, instead of it (Discord docs, "Reconnect").
             self._leave(now, Cause.RECONNECT_ASKED, Action.RESUME, "reconnect asked")
@@ -227,8 +240,11 @@ class GatewayProtocol(Machine):
         if wall is not None and self._has_slept(now, wall) and self.state in CONNECTED:
             # The socket looks alive and is not: the service gave up long ago. No good-byes.
             self._leave(now, Cause.SLEPT, Action.RESUME, "the machine slept", abort=True)
-        if self.state is State.RESUMING and self._progress != self._replay_counts():
-            # Replayed dispatches do not come through here; a long replay starts the wait anew.
+        if self.state is State.RESUMING and (
+            self._paused or self._progress != self._replay_counts()
+        ):
+            # Replayed dispatches do not come through here; a long replay starts the wait anew. And
+            # what we do not read, we cannot miss.
             self._progress = self._replay_counts()
             self._deadline = now + self.timeouts.resumed_s
         if self._deadline is not None and now >= self._deadline:

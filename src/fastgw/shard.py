@@ -99,3 +99,18 @@ class Shard:
         if self.status is State.STOPPED:
             raise SessionLost(f"shard {self.id} is stopped: nothing can be sent any more")
         await self._driver.send(encode_command(op, d))
+
+    def pause_reading(self) -> None:
+        """
+        Stop reading from the connection, for handlers that cannot keep up.
+
+        The service queues what it sends, for as long as it likes. Heartbeats go on, and their ACKs
+        are not missed meanwhile; a dead or closed connection is noticed later for it. Events that
+        have been read already still come. It ends with `resume_reading()`, and with the connection:
+        the next one reads.
+        """
+        self._driver.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._driver.resume_reading()

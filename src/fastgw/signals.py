@@ -18,6 +18,7 @@ __all__ = [
     "Cause",
     "CloseWanted",
     "Closed",
+    "HeartbeatWanted",
     "IdentifyWanted",
     "Outcome",
     "Ready",
@@ -91,6 +92,15 @@ class IdentifyWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatWanted:
+    """
+    The service asked for a heartbeat (op 1): call `beat()` at once if the send budget has room.
+
+    Otherwise the next periodic heartbeat is the answer.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A new session began. data is READY's `d`, shared with whoever else got the event."""
 
@@ -140,4 +150,13 @@ class Closed:
     outcome: Outcome
 
 
-Signal = StateChanged | IdentifyWanted | Ready | Resumed | SessionDropped | CloseWanted | Closed
+Signal = (
+    StateChanged
+    | IdentifyWanted
+    | HeartbeatWanted
+    | Ready
+    | Resumed
+    | SessionDropped
+    | CloseWanted
+    | Closed
+)

@@ -415,6 +415,11 @@ def encode_heartbeat(sequence: int | None) -> bytes:
     return b'{"op":1,"d":%s}' % last
 
 
+def is_heartbeat(command: bytes) -> bool:
+    """Tell whether a command is one that `encode_heartbeat` made."""
+    return command.startswith(b'{"op":1,')
+
+
 def encode_resume(token: str, session_id: str, sequence: int) -> bytes:
     """Return op 6."""
     return encode_command(
