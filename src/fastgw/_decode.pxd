@@ -93,14 +93,8 @@ cdef class Assembler:
     cdef void _give_back(self) noexcept
 
 
-cdef class Decoder(Assembler):
+cdef class Inflater(Assembler):
     cdef readonly str compression
-    cdef readonly Interests interests
-    cdef readonly Sequence sequence
-    cdef readonly int shard_id
-    cdef readonly int64_t dispatches
-    cdef readonly int64_t delivered
-    cdef readonly int64_t bytes_decoded
     cdef int _mode
     cdef Py_ssize_t _pending        # bytes in the buffer that belong to complete websocket messages
     cdef object _decompressor
@@ -108,10 +102,20 @@ cdef class Decoder(Assembler):
     cdef object _decompress         # its bound method
     cdef object _cap                # max_message_bytes + 1, as the packages take it
 
+    cdef object _message(self, const char* p, Py_ssize_t size, bytes owner)
     cdef bytes _inflate(self, const char* p, Py_ssize_t size)
     cdef bytes _inflate_one(self, const char* p, Py_ssize_t size)
     cdef bytes _unzstd(self, const char* p, Py_ssize_t size)
-    cdef object _scan(self, const char* p, Py_ssize_t size, bytes owner)
+
+
+cdef class Decoder(Inflater):
+    cdef readonly Interests interests
+    cdef readonly Sequence sequence
+    cdef readonly int shard_id
+    cdef readonly int64_t dispatches
+    cdef readonly int64_t delivered
+    cdef readonly int64_t bytes_decoded
+
     cdef object _walk(self, const char* p, Py_ssize_t size, bytes owner)
     cdef object _parse_whole(self, const char* p, Py_ssize_t size)
     cdef object _dispatch(self, Route route, int64_t sequence, const char* p, Py_ssize_t size,

@@ -93,8 +93,21 @@ class Assembler:
     def feed(self, payload: Buffer, opcode: int, fin: bool = True) -> Any: ...
     def reset(self) -> None: ...
 
+@disjoint_base
+class Inflater(Assembler):
+    def __init__(
+        self,
+        *,
+        compression: str = "none",
+        max_message_bytes: int = ...,
+        max_fragments: int = ...,
+        strict: bool = False,
+    ) -> None: ...
+    @property
+    def compression(self) -> str: ...
+
 @final
-class Decoder(Assembler):
+class Decoder(Inflater):
     def __init__(
         self,
         *,
@@ -106,8 +119,6 @@ class Decoder(Assembler):
         max_fragments: int = ...,
         strict: bool = False,
     ) -> None: ...
-    @property
-    def compression(self) -> str: ...
     @property
     def interests(self) -> Interests: ...
     @property

@@ -54,16 +54,6 @@ cdef extern from "Python.h":
     const int PyBUF_READ
     const Py_ssize_t PY_SSIZE_T_MAX
 
-cdef enum:
-    NONE = 0
-    ZLIB_STREAM = 1
-    ZSTD_STREAM = 2
-    PAYLOAD = 3
-
-cdef dict _MODES = {
-    "none": NONE, "zlib-stream": ZLIB_STREAM, "zstd-stream": ZSTD_STREAM, "payload": PAYLOAD,
-}
-
 # A buffer at or under this size is kept between messages; a larger one goes back after use.
 cdef Py_ssize_t KEPT_BYTES = 16 * 1024
 # Names beyond these are not entered in the table: nothing a peer sends may grow it for ever.
@@ -74,9 +64,6 @@ cdef Py_ssize_t VIEW_BYTES = 32 * 1024
 
 cdef object _loads = orjson.loads
 cdef object _JSONDecodeError = orjson.JSONDecodeError
-cdef object _ZlibError = zlib_ng.error
-cdef object _ZstdError = zstd.ZstdError
-cdef object _ZstdDecompressor = zstd.ZstdDecompressor
 
 # Events that begin a session or end a replay (Discord docs, "Resuming"): never dropped, whatever
 # their sequence.
@@ -87,10 +74,11 @@ cdef frozenset _GUILD_OBJECT_EVENTS = frozenset((b"GUILD_CREATE", b"GUILD_UPDATE
 include "_routes.pxi"
 include "_event.pxi"
 include "_assembler.pxi"
+include "_inflater.pxi"
 
 
 @cython.final
-cdef class Decoder(Assembler):
+cdef class Decoder(Inflater):
     """
     Turn the data frames of one connection into events and messages.
 
@@ -105,7 +93,6 @@ cdef class Decoder(Assembler):
     Raises:
         ValueError: unknown compression, limits below 1.
 
-    On a connection with a compressed stream text messages are errors: the service sends none.
     Public counters: `messages` (websocket messages), `dispatches`, `delivered`, `bytes_received`
     (in frames), `bytes_decoded` (after decompression). `received_at` is what events will carry.
     """
@@ -113,142 +100,23 @@ cdef class Decoder(Assembler):
     def __init__(self, *, str compression="none", interests=None, Sequence sequence=None,
                  int shard_id=0, Py_ssize_t max_message_bytes=67_108_864,
                  Py_ssize_t max_fragments=65_536, bint strict=False):
-        Assembler.__init__(self, max_message_bytes=max_message_bytes,
-                           max_fragments=max_fragments, strict=strict)
-        if compression not in _MODES:
-            raise ValueError(f"compression {compression!r} is not one of {', '.join(_MODES)}")
+        Inflater.__init__(self, compression=compression, max_message_bytes=max_message_bytes,
+                          max_fragments=max_fragments, strict=strict)
         if interests is None:
             interests = Interests()
             interests.want_everything()
         elif not isinstance(interests, Interests):
             interests = Interests(interests)
-        self.compression = compression
         self.interests = interests
         self.sequence = Sequence() if sequence is None else sequence
         self.shard_id = shard_id
-        self._mode = _MODES[compression]
-        self._cap = min(max_message_bytes, PY_SSIZE_T_MAX - 1) + 1
-        self._renew_context()
 
     @property
     def dropped(self):
         """Dispatches that nobody wanted, or that a replay repeated."""
         return self.dispatches - self.delivered
 
-    def reset(self):
-        """Begin anew, as on a fresh connection: drop fragments, contexts and buffer."""
-        Assembler.reset(self)
-        self._pending = 0
-        self._renew_context()
-
-    def _renew_context(self):
-        if self._mode == ZLIB_STREAM:
-            self._decompressor = zlib_ng.decompressobj()
-        elif self._mode == ZSTD_STREAM:
-            self._decompressor = _ZstdDecompressor()
-            self._frame_ended = False
-        else:
-            return
-        self._decompress = self._decompressor.decompress
-
-    cdef object _complete(self, const char* p, Py_ssize_t size, int opcode):
-        cdef bytes text
-        if self._mode == NONE or (self._mode == PAYLOAD and opcode == 1):
-            if self._strict and opcode == 1:
-                _validate_utf8(p, size)
-            return self._scan(p, size, None)
-        if opcode == 1:
-            raise DecodeError(f"text message on a connection with {self.compression}")
-        if self._mode == ZSTD_STREAM:
-            text = self._unzstd(p, size)
-        elif self._mode == PAYLOAD:
-            text = self._inflate_one(p, size)
-        else:
-            text = self._inflate(p, size)
-        if text is None:
-            return None
-        return self._scan(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), text)
-
-    # zlib-stream: one context, a gateway message ends where the data ends with 00 00 FF FF; it may
-    # span several websocket messages, and the suffix itself may be split between them. The parts
-    # are gathered in the assembler's buffer.
-
-    cdef object _joined(self, int opcode):
-        cdef Py_ssize_t size
-        if self._mode != ZLIB_STREAM or opcode == 1:
-            return Assembler._joined(self, opcode)
-        size = self._size
-        if not _ends_with_flush(self._buffer, size):
-            self._pending = size
-            return None
-        self._pending = 0
-        return Assembler._joined(self, opcode)
-
-    cdef bytes _inflate(self, const char* p, Py_ssize_t size):
-        if p != self._buffer and (self._pending or not _ends_with_flush(p, size)):
-            self._append(p, size)
-            if not _ends_with_flush(self._buffer, self._size):
-                self._pending = self._size
-                return None
-            p = self._buffer
-            size = self._size
-            self._size = 0
-            self._pending = 0
-        try:
-            text = self._decompress(_as_argument(p, size), self._cap)
-        except _ZlibError as error:
-            raise DecodeError(f"zlib stream is corrupt: {error}") from error
-        finally:
-            self._give_back()
-        if PyBytes_GET_SIZE(text) > self.max_message_bytes:
-            raise MessageTooBig(PyBytes_GET_SIZE(text), self.max_message_bytes)
-        if PyBytes_GET_SIZE(text) == 0:
-            if self._decompressor.eof:
-                raise DecodeError("zlib stream has ended")
-            return None
-        return text
-
-    cdef bytes _inflate_one(self, const char* p, Py_ssize_t size):
-        decompressor = zlib_ng.decompressobj()
-        try:
-            text = decompressor.decompress(_as_argument(p, size), self._cap)
-        except _ZlibError as error:
-            raise DecodeError(f"zlib message is corrupt: {error}") from error
-        if PyBytes_GET_SIZE(text) > self.max_message_bytes:
-            raise MessageTooBig(PyBytes_GET_SIZE(text), self.max_message_bytes)
-        if not decompressor.eof:
-            raise DecodeError("zlib message breaks off")
-        return text
-
-    # zstd-stream: one websocket message is one gateway message. Discord's frame never ends; other
-    # servers send a whole frame per message, so after the end of one a new decompressor takes over,
-    # within the message (unused data) or with the next.
-
-    cdef bytes _unzstd(self, const char* p, Py_ssize_t size):
-        cdef bytes text
-        cdef Py_ssize_t total
-        try:
-            if self._frame_ended:
-                self._renew_context()
-            text = self._decompress(_as_argument(p, size), self._cap)
-            total = PyBytes_GET_SIZE(text)
-            while self._decompressor.eof and total <= self.max_message_bytes:
-                rest = self._decompressor.unused_data
-                if not rest:
-                    self._frame_ended = True
-                    break
-                self._renew_context()
-                text += <bytes>self._decompress(rest, self._cap - total)
-                total = PyBytes_GET_SIZE(text)
-        except _ZstdError as error:
-            raise DecodeError(f"zstd stream is corrupt: {error}") from error
-        if total > self.max_message_bytes:
-            raise MessageTooBig(total, self.max_message_bytes)
-        return text if total else None
-
-    # The envelope.
-
-    cdef object _scan(self, const char* p, Py_ssize_t size, bytes owner):
+    cdef object _message(self, const char* p, Py_ssize_t size, bytes owner):
         """
         Read the envelope of one message and route it.
 
@@ -388,18 +256,6 @@ cdef class Decoder(Assembler):
             raise DecodeError(f"message is a JSON {type(value).__name__}, not an object")
         # The walk is more lenient than orjson, so what orjson takes, it takes.
         raise DecodeError("message could not be read")
-
-
-cdef bint _ends_with_flush(const char* p, Py_ssize_t size) noexcept:
-    # Z_SYNC_FLUSH ends with an empty stored block (Discord docs, "Transport compression").
-    return size >= 4 and memcmp(p + size - 4, b"\x00\x00\xff\xff", 4) == 0
-
-
-cdef object _as_argument(const char* p, Py_ssize_t size):
-    """Bytes for a decompressor: small ones copied, larger ones borrowed for the call."""
-    if size < 4096:
-        return PyBytes_FromStringAndSize(p, size)
-    return PyMemoryView_FromMemory(<char*>p, size, PyBUF_READ)
 
 
 cdef object _parse(const char* p, const char* end):
