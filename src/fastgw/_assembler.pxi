@@ -50,6 +50,9 @@ cdef class Assembler:
         Source: RFC 6455 5.4; Discord docs, "Transport compression".
         """
         cdef Py_buffer view
+        if type(payload) is bytes:
+            # bench/test_feed.py: 41 against 48 ns for a dropped 1 KB event
+            return self._feed(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode, fin)
         PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
         try:
             return self._feed(<const char*>view.buf, view.len, opcode, fin)
