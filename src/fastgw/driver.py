@@ -177,6 +177,7 @@ class ShardDriver:
         """Look at the clocks; called about once a second."""
         self._look(now)
         if self._link is not None and self.status in CONNECTED:
+            self._link.connection.notice_reset()
             received = self._link.connection.bytes_received()
             self._protocol.timer(now, bytes_received=received, wall=wall)
             self._drain()
@@ -209,11 +210,7 @@ class ShardDriver:
                 await asyncio.sleep(attempt_at - now)
                 continue  # the session may have grown too old meanwhile: plan again
             turn = None if plan.resume else await self._setup.gate.acquire(self._id)
-            try:
-                outcome = await self._attempt(plan, turn)
-            finally:
-                if turn is not None:
-                    turn.release()
+            outcome = await self._attempt(plan, turn)
             if outcome.action is Action.STOP:
                 return outcome.error if isinstance(outcome.error, FastgwError) else None
             # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
@@ -231,13 +228,14 @@ class ShardDriver:
             self, plan, turn, setup=setup, sequence=self._protocol.sequence, shard_id=self._id
         )
         self._link = link
-        self._counters.connection_began()
-        self._queue.new_connection()
-        self._protocol.connecting(plan, time.monotonic())
-        self._drain()
         try:
+            self._counters.connection_began()
+            self._queue.new_connection()
+            self._protocol.connecting(plan, time.monotonic())
+            self._drain()
             return await link.run(setup)
         finally:
+            link.release_turn()
             self._look(time.monotonic())
             self._counters.connection_ended(link.decoder)
             self._link = None
@@ -358,6 +356,8 @@ class ShardDriver:
     def _state_changed(self, change: StateChanged) -> None:
         old, new = change.old, change.new
         self._queue.is_open = new is State.READY
+        if new is State.READY:
+            self._counters.last_error = None
         if new in (State.IDENTIFYING, State.RESUMING):
             interval_s = self._protocol.heartbeat_interval_s
             if interval_s is not None:

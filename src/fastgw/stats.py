@@ -109,7 +109,7 @@ class ShardHealth:
         commands_waiting: commands of users that are not sent yet.
         messages, dispatches, delivered: whole messages, events among them, events handed out.
         bytes_received, bytes_decoded: before and after decompression.
-        last_error: why the last connection or attempt failed, None when the last one did not.
+        last_error: why the last connection or attempt failed; None once it is READY again.
     """
 
     shard_id: int

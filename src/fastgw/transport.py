@@ -60,6 +60,8 @@ _picows_log.setLevel(logging.CRITICAL)
 _TEXT = WSMsgType.TEXT
 # RFC 6455 5.5: a control frame holds at most 125 bytes, two of them the code.
 _MAX_REASON_BYTES = 123
+# How long a socket with an error may still be read.
+_LAST_READ_S = 0.1
 # struct tcp_info, linux/tcp.h: tcpi_bytes_received (since 4.1) stands 128 bytes in.
 _TCP_INFO_RECEIVED = 128
 
@@ -333,6 +335,23 @@ class Connection:
             self._transport.disconnect(False)
         else:
             self._abandon()
+
+    def notice_reset(self) -> None:
+        """
+        End the connection if its socket has an error that nobody has read; call once a second.
+
+        uvloop stops watching a socket that has an error after one more read callback, and that
+        callback stops at a short read (aiofastnet): data and a reset that arrive together are read
+        as data alone, and the reset would never be seen.
+        """
+        if self._transport is None or self._socket is None or self._deadline is not None:
+            return
+        with suppress(OSError):
+            if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                # Not at once: a loop that still reads delivers what came before the reset.
+                self._deadline = asyncio.get_running_loop().call_later(
+                    _LAST_READ_S, self._transport.disconnect, False
+                )
 
     async def wait_closed(self) -> CloseInfo | None:
         """Wait until TCP is gone; None when the connection was never made."""
