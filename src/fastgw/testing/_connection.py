@@ -114,6 +114,8 @@ class FakeConnection:
     def disconnected(self) -> None:
         """TCP is gone."""
         self.is_open = False
+        if self._transport is not None:
+            self._transport.close()  # Python 3.10 warns of TLS transports that only the peer closed
         self._guard(self.peer.closed, None, time.monotonic())
         for handle in (self._timer, self._closer, self._flush_soon):
             if handle is not None:

@@ -103,6 +103,9 @@ class _Listener(WSListener):
 class _Silence(WSListener):
     """A client that never gets an answer; what it sends is dropped."""
 
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        transport.underlying_transport.close()  # as in FakeConnection.disconnected
+
 
 class _RawResponse(WSUpgradeResponse):
     """An answer in bytes of ours: statuses that picows does not know, or nothing at all."""
