@@ -38,7 +38,7 @@ def in_loop(test):
 
 @in_loop
 async def test_commands_wait_until_the_session_is_up(queue, wire):
-    """Before READY or RESUMED nothing of users' goes (protocol.md 13.37)."""
+    """case 37: before READY or RESUMED nothing of users' goes."""
     written = queue.put(b"a")
     queue.pump(0.0, wire)
     assert wire.sent == []
@@ -102,7 +102,7 @@ async def test_the_queue_is_bounded(queue, wire):
 
 @in_loop
 async def test_commands_outlive_a_connection(queue, wire):
-    """What waits goes out after the resume; the new connection has a whole budget."""
+    """case 38: what waits goes out after the resume; the new connection has a whole budget."""
     queue.is_open = True
     for name in b"abcdefg":
         queue.put(bytes([name]))
@@ -118,7 +118,7 @@ async def test_commands_outlive_a_connection(queue, wire):
 
 @in_loop
 async def test_commands_fail_with_their_session(queue, wire):
-    """All that wait get the error; those written or cancelled before are not touched."""
+    """case 37: all that wait get the error; those written or cancelled before are not touched."""
     queue.is_open = True
     done = queue.put(b"a")
     queue.pump(0.0, wire)

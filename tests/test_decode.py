@@ -45,7 +45,7 @@ def test_one_frame_is_one_message():
 
 
 def test_fragments_join():
-    """A message cut into frames is read when the last has come."""
+    """case 16: a message cut into frames is read when the last has come."""
     decoder = Decoder()
     assert decoder.feed(HELLO[:9], TEXT, False) is None
     assert decoder.feed(HELLO[9:30], CONTINUATION, False) is None
@@ -171,7 +171,7 @@ def test_buffer_is_kept_between_small_messages():
 
 @pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream", "payload"])
 def test_reset_begins_anew(compression):
-    """After an error and `reset` the decoder serves a fresh connection."""
+    """case 15: after an error and `reset` the decoder serves a fresh connection."""
     pieces = {
         "none": [HELLO], "payload": [zlib.compress(HELLO)],
         "zlib-stream": deflated(HELLO), "zstd-stream": endless(HELLO),
@@ -235,7 +235,7 @@ def test_zlib_stream_shares_one_context():
 
 
 def test_zlib_message_over_several_websocket_messages():
-    """A gateway message ends where the gathered data ends with 00 00 FF FF."""
+    """case 16: a gateway message ends where the gathered data ends with 00 00 FF FF."""
     piece = deflated(HELLO)[0]
     decoder = Decoder(compression="zlib-stream")
     assert decoder.feed(piece[:10], BINARY) is None
@@ -254,7 +254,7 @@ def test_zlib_suffix_may_be_split(tail):
 
 
 def test_zlib_fragments_and_messages_mix():
-    """Websocket fragments inside a gateway message that spans websocket messages."""
+    """case 16: websocket fragments inside a gateway message that spans websocket messages."""
     piece = deflated(HELLO)[0]
     decoder = Decoder(compression="zlib-stream")
     assert decoder.feed(piece[:5], BINARY, False) is None
@@ -366,7 +366,7 @@ def packed(compression, text):
 
 @pytest.mark.parametrize("compression", ["zlib-stream", "zstd-stream", "payload"])
 def test_output_that_exactly_fills_the_limit(compression):
-    """The limit itself is allowed, one byte more is not."""
+    """case 17: the limit itself is allowed, one byte more is not."""
     text = dispatch(data=b'"' + b"x" * 500_000 + b'"')
     piece = packed(compression, text)
     decoder = Decoder(compression=compression, max_message_bytes=len(text))

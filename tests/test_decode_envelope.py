@@ -66,7 +66,7 @@ def test_nested_envelope_in_a_template_does_not_route():
 )
 @pytest.mark.parametrize("form", ['{"t":"X","s":1,"op":0,"d":%s}', '{"d":%s,"op":0,"s":1,"t":"X"}'])
 def test_data_of_any_type(form, data):
-    """d may be any JSON value."""
+    """case 44: d may be any JSON value."""
     event = feed(form % data)
     assert (event.raw, event.data) == (data.encode(), json.loads(data))
 
@@ -135,7 +135,7 @@ def test_repeated_members():
 
 
 def test_members_nobody_asked_for():
-    """Further members are stepped over, before, between and behind ours."""
+    """case 45: further members are stepped over, before, between and behind ours."""
     text = '{"a":{"op":9},"t":"X","b":["t"],"s":1,"op":0,"c":"d","d":{"x":1},"e":{"d":5}}'
     event = feed(text)
     assert (event.name, event.raw) == ("X", b'{"x":1}')
@@ -218,7 +218,7 @@ def test_very_deep_nesting():
 
 
 def test_sequence_advances_on_dropped_dispatches():
-    """Wanted or not, each dispatch moves the sequence."""
+    """case 45: wanted or not, each dispatch moves the sequence."""
     sequence = Sequence()
     decoder = Decoder(interests=[], sequence=sequence)
     for s in (1, 2, 3):
@@ -228,7 +228,7 @@ def test_sequence_advances_on_dropped_dispatches():
 
 
 def test_sequence_never_goes_back():
-    """An older sequence is delivered and leaves `last` alone."""
+    """case 34: an older sequence is delivered and leaves `last` alone."""
     decoder = Decoder()
     decoder.feed(dispatch("X", 10), TEXT)
     assert decoder.feed(dispatch("X", 4), TEXT).sequence == 4
@@ -251,7 +251,7 @@ def test_other_ops_do_not_move_the_sequence():
 
 
 def test_replay_drops_what_was_received():
-    """Between RESUME and RESUMED, dispatches up to `last` are duplicates, later ones replayed."""
+    """case 34: in a replay, dispatches up to `last` are duplicates, later ones replayed."""
     sequence = Sequence(10)
     sequence.start_replay()
     decoder = Decoder(sequence=sequence)

@@ -253,7 +253,7 @@ def test_bad_data_raises_each_time():
 
 
 def test_bad_data_does_not_disturb_the_connection():
-    """The decoder goes on, the sequence has moved, the raw text is there to look at."""
+    """case 45: the decoder goes on, the sequence has moved, the raw text is there to look at."""
     decoder = Decoder()
     event = decoder.feed(b'{"t":"X","s":1,"op":0,"d":{"a":"\\ud800"}}', TEXT)
     with pytest.raises(DecodeError):

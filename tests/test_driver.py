@@ -120,7 +120,7 @@ async def test_closing_while_waiting_for_a_turn(fake):
 
 
 async def test_a_turn_whose_socket_died_before_the_write_goes_back(fake):
-    """Nothing was written: the key is free at once, nothing is spent."""
+    """case 40: nothing was written: the key is free at once, nothing is spent."""
     log = []
     fake.refuse_upgrade(503)
     fake.instead_of(Moment.OPENED, lambda peer: peer.cut(Cut.RESET))
@@ -139,7 +139,7 @@ async def test_a_resume_takes_no_turn(fake):
 
 
 async def test_every_identify_takes_a_turn(fake):
-    """A refused resume leads to a new session through the queue."""
+    """case 7: a refused resume leads to a new session through the queue."""
     log = []
     async with gateway_to(fake, log) as gateway:
         fake.service.kill_sessions()
@@ -152,7 +152,7 @@ async def test_every_identify_takes_a_turn(fake):
 
 
 async def test_op_9_to_identify_waits_for_its_key(fake):
-    """Invalid session in answer to IDENTIFY: at least 5 seconds, not a loop."""
+    """case 8: invalid session in answer to IDENTIFY: at least 5 seconds, not a loop."""
     log = []
     fake.instead_of(Moment.IDENTIFY, lambda peer: peer.invalid_session(resumable=False))
     gateway = gateway_to(fake, log)
@@ -169,7 +169,7 @@ async def test_op_9_to_identify_waits_for_its_key(fake):
 
 
 async def test_two_causes_at_once_make_one_reconnect(fake):
-    """CLOSE and reset together, op 7 before both: one new connection (protocol.md 13.20)."""
+    """case 20: CLOSE and reset together, op 7 before both: one new connection."""
     async with gateway_to(fake) as gateway:
         fake.reconnect()
         fake.close(4000)
@@ -181,7 +181,7 @@ async def test_two_causes_at_once_make_one_reconnect(fake):
 
 
 async def test_what_an_old_connection_says_is_dropped(fake):
-    """Late messages and a late end of the old link change nothing (protocol.md 13.19)."""
+    """case 19: late messages and a late end of the old link change nothing."""
     async with gateway_to(fake) as gateway:
         driver = gateway._drivers[0]
         old = driver._link
@@ -204,7 +204,7 @@ async def test_what_an_old_connection_says_is_dropped(fake):
     ],
 )  # fmt: skip
 async def test_what_follows_a_close_code(fake, code, resumes):
-    """Resume or identify, by the table; the code is counted."""
+    """case 31: resume or identify, by the table; the code is counted."""
     async with gateway_to(fake) as gateway:
         fake.close(code)
         await until(lambda: len(fake.upgrades) == 2, 10.0)
@@ -216,7 +216,7 @@ async def test_what_follows_a_close_code(fake, code, resumes):
 
 
 async def test_a_dead_resume_host_gives_way_to_the_main_url():
-    """After two failures there, RESUME goes to the main URL (protocol.md 13.11)."""
+    """case 11: after two failures there, RESUME goes to the main URL."""
     service = FakeService()
     async with FakeGateway(service=service) as main, FakeGateway(service=service) as zonal:
         service.resume_url = zonal.url
@@ -230,14 +230,14 @@ async def test_a_dead_resume_host_gives_way_to_the_main_url():
 
 
 async def test_the_resume_url_gets_our_query():
-    """Version, encoding and compression are asked for again (protocol.md 13.14)."""
+    """case 14: version, encoding and compression are asked for again."""
     service = FakeService()
     async with FakeGateway(service=service) as main, FakeGateway(service=service) as zonal:
         service.resume_url = zonal.url
         async with gateway_to(main) as gateway:
             main.cut()
             await resumed(gateway)
-            zonal.cut()  # RESUMED has no URL: the same host again (13.13)
+            zonal.cut()  # RESUMED has no URL: the same host again (case 13)
             await resumed(gateway, 2)
         assert [dict(query) for query in zonal.upgrades] == [
             {"v": "10", "encoding": "json", "compress": "zstd-stream"}
@@ -316,7 +316,7 @@ async def test_heartbeats_keep_it_alive_and_measure_latency(quick):
 
 
 async def test_missing_acks_end_the_connection(quick):
-    """No ACK and nothing else: zombied; closed with 4000 and resumed (protocol.md 13.18)."""
+    """case 18: no ACK and nothing else: zombied; closed with 4000 and resumed."""
     async with gateway_to(quick) as gateway:
         await until(lambda: gateway.shards[0].latency is not None)
         quick.mute(Opcode.HEARTBEAT_ACK)
@@ -329,7 +329,7 @@ async def test_missing_acks_end_the_connection(quick):
 
 
 async def test_a_request_for_a_heartbeat_is_answered(fake):
-    """Op 1 from the service: one beat at once, also with nothing else due."""
+    """case 22: op 1 from the service: one beat at once, also with nothing else due."""
     async with gateway_to(fake) as gateway:
         await until(lambda: gateway.shards[0].latency is not None)
         acks = gateway._drivers[0]._protocol.heartbeat.acked
@@ -355,7 +355,7 @@ async def test_heartbeats_go_on_while_the_budget_is_used_up(quick):
 
 
 async def test_a_machine_that_slept_resumes_at_once(fake):
-    """The wall clock ran ahead of the monotonic one: nobody trusts the socket (13.26)."""
+    """case 26: the wall clock ran ahead of the monotonic one: nobody trusts the socket."""
     async with gateway_to(fake) as gateway:
         driver = gateway._drivers[0]
         now = time.monotonic()
@@ -372,7 +372,7 @@ async def test_a_machine_that_slept_resumes_at_once(fake):
 
 
 async def test_duplicates_of_a_replay_are_dropped_and_counted():
-    """The service repeats three events that we had."""
+    """case 34: the service repeats three events that we had."""
     async with FakeGateway(replay_overlap=3) as fake:
         gateway = gateway_to(fake)
         seen = []
@@ -419,7 +419,7 @@ async def test_health_before_and_after():
 
 
 async def test_health_follows_the_connection(fake):
-    """Ready, gone, ready again: ages and causes are those of this moment (13.47)."""
+    """case 47: ready, gone, ready again: ages and causes are those of this moment."""
     async with gateway_to(fake) as gateway:
         fake.dispatch("MESSAGE_CREATE", {})
         await until(lambda: gateway.shards[0].health().dispatches == 2)
@@ -485,7 +485,7 @@ async def test_the_loop_lag_is_in_the_figures(fake):
 
 
 async def test_a_close_that_is_never_answered(quick):
-    """The service is frozen: the socket is dropped after close_s (13.18), and we resume."""
+    """case 18: the service is frozen: the socket is dropped after close_s, and we resume."""
     timeouts = Timeouts(close_s=0.1, tls_shutdown_s=0.1)
     async with gateway_to(quick, timeouts=timeouts) as gateway:
         await until(lambda: gateway.shards[0].latency is not None)
@@ -496,7 +496,7 @@ async def test_a_close_that_is_never_answered(quick):
 
 
 async def test_resumes_that_fail_again_and_again_end(fake):
-    """Three, then a new session; never a loop (13.9)."""
+    """case 9: three, then a new session; never a loop."""
     async with gateway_to(fake) as gateway:
         fake.instead_of(Moment.RESUME, lambda peer: peer.close(4000), times=None)
         fake.cut()

@@ -65,7 +65,7 @@ async def test_events_reach_their_handlers(compress, tls):
 
 
 async def test_everything_goes_to_a_star_handler(fake):
-    """ "*" sees READY too, and names that nobody documented."""
+    """case 45: "*" sees READY too, and names that nobody documented."""
     gateway = gateway_to(fake)
     names = []
     gateway.on("*")(lambda event: names.append(event.name))
@@ -108,7 +108,7 @@ async def test_a_failing_handler_does_not_disturb_the_connection(fake, caplog):
 
 
 async def test_undecodable_data_does_not_disturb_the_connection(fake, caplog):
-    """A payload that does not parse raises in the handler that looks, and nowhere else."""
+    """case 45: a payload that does not parse raises in the handler that looks, and nowhere else."""
     gateway = gateway_to(fake)
     seen = []
     gateway.on("MESSAGE_CREATE")(lambda event: seen.append(event.data))
@@ -165,7 +165,7 @@ async def test_the_token_with_or_without_prefix(given, where, monkeypatch):
 
 @pytest.mark.parametrize("how", list(Cut))
 async def test_a_cut_connection_is_resumed_without_loss(fake, how):
-    """All that was dispatched meanwhile is replayed, in order, once."""
+    """case 6: all that was dispatched meanwhile is replayed, in order, once."""
     gateway = gateway_to(fake)
     seen = []
     gateway.on("MESSAGE_CREATE")(lambda event: seen.append(event.data))
@@ -255,7 +255,7 @@ async def test_a_command_is_sent(fake):
 
 
 async def test_commands_are_held_until_the_session_is_up(fake):
-    """Sent while disconnected, they arrive after RESUMED, in order."""
+    """case 37: sent while disconnected, they arrive after RESUMED, in order."""
     gateway = gateway_to(fake)
     gateway.on_status(lambda change: states.append(change.new))
     states = []
@@ -275,7 +275,7 @@ async def test_commands_are_held_until_the_session_is_up(fake):
 
 
 async def test_commands_fail_when_the_session_is_lost(fake):
-    """They belong to a session that no longer is."""
+    """case 37: they belong to a session that no longer is."""
     gateway = gateway_to(fake)
     lost = []
     gateway.on_status(lambda change: lost.append(change) if change.cause else None)
@@ -359,7 +359,7 @@ async def test_close_ends_the_session(fake):
 
 
 async def test_no_other_end_uses_1000(fake):
-    """Reconnecting closes with 4000, so the session lives."""
+    """case 33: reconnecting closes with 4000, so the session lives."""
     codes = []
     async with gateway_to(fake) as gateway:
         connection = fake.connection()
@@ -485,7 +485,7 @@ async def _while_resuming(fake, gateway):
     ],
 )  # fmt: skip
 async def test_close_wins_in_every_state(fake, moment):
-    """Also while connecting: nothing connects or identifies after close() (protocol.md 13.48)."""
+    """case 48: also while connecting: nothing connects or identifies after close()."""
     gateway = gateway_to(fake, info=None, api_url=fake.api_url)
     starting = asyncio.ensure_future(gateway.start())
     await moment(fake, gateway)

@@ -228,7 +228,7 @@ async def test_the_api_is_down_for_a_while(fake):
     ],
 )  # fmt: skip
 async def test_a_fatal_close(service, options, error, text, caplog):
-    """One attempt, one loud error that names the cause; run() and wait_closed() raise it."""
+    """case 29: one attempt, one loud error with its cause; run() and wait_closed() raise it."""
     async with FakeGateway(**service) as fake:
         gateway = gateway_to(fake, **options)
         caught = await refused(gateway, error, text)
@@ -248,7 +248,7 @@ async def test_a_fatal_close(service, options, error, text, caplog):
     [(4004, AuthenticationFailed), (4011, ShardingRequired), (4012, InvalidApiVersion)],
 )
 async def test_a_fatal_close_of_a_running_session(fake, code, error):
-    """It stops as well, without another attempt."""
+    """case 29: it stops as well, without another attempt."""
     gateway = gateway_to(fake)
     await gateway.start()
     await gateway.wait_ready()
@@ -267,7 +267,7 @@ async def two_shards(fake, **options):
 
 
 async def test_a_fatal_close_leaves_running_sessions_alone():
-    """The gate shuts, the other shard goes on and resumes; when it stops too, that is the end."""
+    """case 29: the gate shuts, the other shard goes on and resumes; without it all ends."""
     async with FakeGateway(max_concurrency=2) as fake:
         gateway = await two_shards(fake)
         await gateway.wait_ready()
@@ -290,7 +290,7 @@ async def test_a_fatal_close_leaves_running_sessions_alone():
 
 @pytest.mark.parametrize(("code", "options"), [(4004, {}), (4010, {"on_fatal": "stop"})])
 async def test_a_fatal_close_that_stops_all(code, options):
-    """A refused token is refused for all; on_fatal="stop" treats every refusal so."""
+    """case 30: a refused token is refused for all; on_fatal="stop" treats every refusal so."""
     async with FakeGateway(max_concurrency=2) as fake:
         gateway = await two_shards(fake, **options)
         await gateway.wait_ready()
@@ -311,7 +311,7 @@ def unused_port():
 
 
 async def test_connection_refused_is_retried_and_told():
-    """The network may come up: it goes on trying; who waits with a deadline gets the reason."""
+    """case 27: it goes on trying; who waits with a deadline gets the reason."""
     gateway = Gateway(
         TOKEN, intents=Intents.all(), info=GatewayInfo(f"ws://127.0.0.1:{unused_port()}")
     )
@@ -323,7 +323,7 @@ async def test_connection_refused_is_retried_and_told():
 
 
 async def test_a_name_that_does_not_resolve_is_retried(monkeypatch, fake):
-    """DNS failure is never fatal (protocol.md 13.27)."""
+    """case 27: DNS failure is never fatal."""
     loop, failures = asyncio.get_running_loop(), 3
 
     async def getaddrinfo(*args, **kwargs):
@@ -389,7 +389,7 @@ async def test_what_is_fatal_at_the_start_is_retried_later(fake, fault):
 
 
 async def test_an_upgrade_that_is_never_answered(fake):
-    """The deadline of opening: a typed error, and another attempt."""
+    """case 2: the deadline of opening: a typed error, and another attempt."""
     fake.ignore_upgrade()
     gateway = gateway_to(fake, timeouts=Timeouts(open_s=0.1))
     errors = []
@@ -423,7 +423,7 @@ async def test_an_upgrade_that_is_never_answered(fake):
     ],
 )
 async def test_odd_beginnings(first, cause, error, text, caplog):
-    """What is no HELLO, CLOSE as the first frame, the end before HELLO: said, and tried again."""
+    """case 1: no HELLO, CLOSE as the first frame, the end before HELLO: tried again."""
     caplog.set_level(logging.INFO, logger="fastgw")
     changes = []
 
@@ -450,7 +450,7 @@ async def test_odd_beginnings(first, cause, error, text, caplog):
 
 
 async def test_hello_that_never_comes(fake):
-    """Its own deadline; then another attempt."""
+    """case 2: its own deadline; then another attempt."""
     fake.never_hello()
     causes = []
     gateway = gateway_to(fake, timeouts=Timeouts(hello_s=0.1))
@@ -461,7 +461,7 @@ async def test_hello_that_never_comes(fake):
 
 
 async def test_ready_that_never_comes(fake):
-    """Its own, long deadline; the next identify takes a new turn."""
+    """case 4: its own, long deadline; the next identify takes a new turn."""
     fake.instead_of(Moment.IDENTIFY, lambda peer: None)
     gateway = gateway_to(fake, timeouts=Timeouts(ready_s=0.1), identify_queue=quick_queue())
     async with gateway:

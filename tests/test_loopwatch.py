@@ -36,7 +36,7 @@ async def test_it_ticks(watch):
 
 
 async def test_a_blocked_loop_is_reported_once_with_its_stack(watch, caplog):
-    """One warning a blockage, while it lasts, that shows the code that blocks."""
+    """case 23: one warning a blockage, while it lasts, that shows the code that blocks."""
     await until(lambda: watch.ticks)
     this_code_blocks_the_loop(scaled(0.5))
     await until(lambda: watch.lag_s >= 0.1)

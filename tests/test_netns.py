@@ -185,7 +185,7 @@ def lost_and_found(network: Network, loop: str, lose, find) -> dict:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_link_that_was_down_loses_nothing(network, loop):
-    """Down for longer than a heartbeat interval: noticed, resumed, every event once, in order."""
+    """case 18: down for longer than an interval: noticed, resumed, every event once."""
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     end = lost_and_found(network, loop, lambda: network.link("down"), lambda: network.link("up"))
@@ -194,7 +194,7 @@ def test_a_link_that_was_down_loses_nothing(network, loop):
 
 @pytest.mark.parametrize("direction", ["input", "output"])
 def test_packets_lost_in_one_direction_lose_nothing(filtered, direction):
-    """Only what we send, or only what we get, vanishes: half a connection is none."""
+    """case 18: only what we send, or only what we get, vanishes: half a connection is none."""
 
     def lose():
         filtered.nft(f"add rule inet fault {direction} meta l4proto tcp counter drop")

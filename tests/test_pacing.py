@@ -45,7 +45,7 @@ def test_room_comes_back_after_the_window():
 
 
 def test_a_new_connection_starts_with_a_whole_budget():
-    """The count is per connection (hikari#1813)."""
+    """case 38: the count is per connection (hikari#1813)."""
     budget = SendBudget(limit=2)
     assert budget.take(0.0)
     assert budget.take(0.0)
@@ -80,7 +80,7 @@ def test_a_heartbeat_interval_must_be_positive(interval_s):
     st.sampled_from([None, 0.5, 5.0, 41.25, 60.0, 300.0]),
 )
 def test_no_window_of_60_seconds_ever_holds_more_than_120(steps, interval_s):
-    """Whatever is asked for and when: 120 in 60 s is never exceeded, nor the reserve used up."""
+    """case 38: whatever is asked for: 120 in 60 s is never exceeded, nor the reserve used up."""
     budget = SendBudget()
     budget.reset(heartbeat_interval_s=interval_s)
     now, sent, ordinary = 1e6, [], []
@@ -132,7 +132,7 @@ def test_free_at_is_the_moment_it_becomes_free(pauses, limit):
 
 
 def test_backoff_doubles_up_to_its_cap():
-    """With the largest draw the delays are 1, 2, 4 ... 60, 60."""
+    """case 28: with the largest draw the delays are 1, 2, 4 ... 60, 60."""
     backoff = Backoff(lambda: 1.0)
     assert [backoff.next_delay_s() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
@@ -144,7 +144,7 @@ def test_backoff_has_full_jitter():
 
 
 def test_success_alone_does_not_reset_backoff():
-    """A connection that comes up and dies within the stable time goes on growing the delay."""
+    """case 10: a connection that dies within the stable time goes on growing the delay."""
     backoff = Backoff(lambda: 1.0, stable_s=30.0)
     backoff.next_delay_s()
     backoff.succeeded(100.0)
@@ -210,7 +210,7 @@ def test_turns_of_one_key_are_five_seconds_apart():
 
 
 def test_a_turn_is_held_until_ready():
-    """READY after 20 s: the next turn waits for it, not just 5 s (kord#693)."""
+    """case 39: READY after 20 s: the next turn waits for it, not just 5 s (kord#693)."""
 
     async def main():
         now = asyncio.get_running_loop().time
@@ -225,7 +225,7 @@ def test_a_turn_is_held_until_ready():
 
 
 def test_a_turn_whose_socket_died_before_the_write_goes_back():
-    """Nothing was spent, so the next turn comes at once (twilight#2260)."""
+    """case 40: nothing was spent, so the next turn comes at once (twilight#2260)."""
 
     async def main():
         queue = queue_of()
@@ -237,7 +237,7 @@ def test_a_turn_whose_socket_died_before_the_write_goes_back():
 
 
 def test_keys_do_not_wait_for_each_other():
-    """With max_concurrency 2, shards 0 and 1 identify together and 2 waits for 0."""
+    """case 39: with max_concurrency 2, shards 0 and 1 identify together and 2 waits for 0."""
 
     async def main():
         now = asyncio.get_running_loop().time
@@ -353,7 +353,7 @@ def refusal():
 
 
 def test_a_shut_gate_refuses():
-    """After a fatal refusal nobody identifies any more."""
+    """case 29: after a fatal refusal nobody identifies any more."""
 
     async def main():
         gate = IdentifyGate(queue_of())
@@ -367,7 +367,7 @@ def test_a_shut_gate_refuses():
 
 
 def test_shutting_the_gate_wakes_those_who_wait():
-    """A shard that waits for its turn gets the error at once, and holds nothing."""
+    """case 29: a shard that waits for its turn gets the error at once, and holds nothing."""
 
     async def main():
         queue = queue_of()
@@ -393,7 +393,7 @@ def test_the_first_refusal_is_the_one_reported():
 
 
 def test_cancelling_a_wait_at_the_gate_gives_the_turn_back():
-    """A turn granted in the very moment of the cancellation is not lost."""
+    """case 40: a turn granted in the very moment of the cancellation is not lost."""
 
     async def main():
         queue = queue_of()

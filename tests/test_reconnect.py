@@ -30,13 +30,13 @@ def test_the_first_attempt_goes_at_once(policy):
 
 
 def test_the_end_of_a_stable_connection_is_followed_at_once(policy):
-    """No backoff before the first resume after op 7 or a close (protocol.md 13.28)."""
+    """case 28: no backoff before the first resume after op 7 or a close."""
     policy.connection_ended(ended(600.0), 1000.0)
     assert policy.attempt_at(resume=True) == 1000.0
 
 
 def test_failed_attempts_wait_longer_and_longer(policy):
-    """Connecting fails: 1, 2, 4 ... up to 60 seconds."""
+    """case 28: connecting fails: 1, 2, 4 ... up to 60 seconds."""
     waits = []
     for _ in range(9):
         policy.connection_ended(ended(), 0.0)
@@ -45,7 +45,7 @@ def test_failed_attempts_wait_longer_and_longer(policy):
 
 
 def test_ready_alone_does_not_end_the_backoff(policy):
-    """A connection that comes up only to die grows the delay (protocol.md 13.10)."""
+    """case 10: a connection that comes up only to die grows the delay."""
     for at in (0.0, 10.0, 20.0, 30.0):
         policy.connection_ended(ended(0.5), at)
     assert policy.attempt_at(resume=True) == 30.0 + 8.0
@@ -68,7 +68,7 @@ def test_a_connection_that_held_for_seconds_is_resumed_at_once(policy):
 
 
 def test_what_the_service_asks_for_is_a_floor(policy):
-    """Op 9: 1 to 5 seconds; the longer of it and the backoff counts, not their sum."""
+    """case 8: op 9: 1 to 5 seconds; the longer of it and the backoff counts, not their sum."""
     policy.connection_ended(ended(600.0, delay_s=3.0), 100.0)
     assert policy.attempt_at(resume=True) == 103.0
     for _ in range(4):
@@ -77,7 +77,7 @@ def test_what_the_service_asks_for_is_a_floor(policy):
 
 
 def test_repeated_identifies_wait_much_longer(policy):
-    """A session that never comes: 10, 20 ... 600 s between identifies, whatever connects say."""
+    """case 41: a session that never comes: 10, 20 ... 600 s between identifies."""
     waits, now = [], 0.0
     for _ in range(9):
         policy.identify_written(now)

@@ -193,7 +193,7 @@ STEPS = st.one_of(
 
 @given(st.sampled_from([1_000, 5_000, 20_000, 41_250, 60_000]), st.lists(STEPS, max_size=25))
 def test_no_minute_of_any_run_holds_more_than_120(interval_ms, steps):
-    """Heartbeats, answers to op 1, identifies, resumes and users' commands, per connection."""
+    """case 38: heartbeats, op 1 answered, identify, resume and users' commands."""
     run = play(interval_ms, steps)
     for generation in {connection for connection, _, _ in run.sent}:
         assert most_in_any_minute(run.times(generation=generation)) <= 120

@@ -141,7 +141,7 @@ async def test_internal_event_reaches_receiver_before_its_target():
     ("code", "answer"), [(4004, b"\x0f\xa4"), (None, b""), (1000, b""), (1001, b"")]
 )
 async def test_close_of_the_peer_is_answered_once_and_settles(code, answer):
-    """CLOSE is answered, never with 1000 or 1001; its code is reported, nothing is taken after."""
+    """case 33: CLOSE is answered, never with 1000 or 1001, and reported; nothing follows it."""
     seen = []
 
     async def script(peer):
@@ -193,7 +193,7 @@ async def test_our_close_waits_for_the_answer():
 
 
 async def test_our_close_does_not_wait_for_ever():
-    """A peer that never answers CLOSE is dropped after close_timeout_s."""
+    """case 18: a peer that never answers CLOSE is dropped after close_timeout_s."""
 
     async def script(peer):
         await peer.upgrade()
@@ -208,7 +208,7 @@ async def test_our_close_does_not_wait_for_ever():
 
 
 async def test_send_after_the_end_raises():
-    """picows would drop the message in silence; we say that the connection is not open."""
+    """case 37: picows would drop the message in silence; we say that the connection is not open."""
 
     async def script(peer):
         await peer.upgrade(close_frame(4009))
@@ -275,7 +275,7 @@ async def test_broken_rule_closes_with_its_code(data, code):
 
 
 async def test_oversized_frame_is_refused_and_not_delivered():
-    """picows delivers a frame over its limit; we refuse it with 1009 and the numbers."""
+    """case 46: picows delivers a frame over its limit; we refuse it with 1009 and the numbers."""
 
     async def script(peer):
         await peer.upgrade(frame(1, b'{"op":11,"d":"' + b"x" * 200 + b'"}'))
@@ -312,7 +312,7 @@ async def test_ping_is_answered_with_its_payload():
 
 
 async def test_lost_tcp_is_reported_without_a_code():
-    """TCP that ends without CLOSE is nobody's close: no code, initiator transport."""
+    """case 32: TCP that ends without CLOSE is nobody's close: no code, initiator transport."""
 
     async def script(peer):
         await peer.upgrade()
@@ -326,7 +326,7 @@ async def test_lost_tcp_is_reported_without_a_code():
 
 
 async def test_cancelled_open_leaves_no_connection():
-    """A cancelled open closes its socket at once: the peer sees the end, no listener runs."""
+    """case 48: a cancelled open closes its socket at once; no listener runs."""
     asked, ended = asyncio.Event(), asyncio.Event()
 
     async def script(peer):
@@ -349,7 +349,7 @@ async def test_cancelled_open_leaves_no_connection():
 
 
 async def test_open_times_out_with_its_deadline():
-    """An upgrade that is never answered ends with ConnectTimeout, and its socket is closed."""
+    """case 2: an unanswered upgrade ends with ConnectTimeout, and its socket is closed."""
     ended = asyncio.Event()
 
     async def script(peer):
@@ -364,7 +364,7 @@ async def test_open_times_out_with_its_deadline():
 
 
 async def test_tcp_closed_before_the_answer_is_an_error():
-    """picows returns (transport, None) when TCP ends during the upgrade; we raise."""
+    """case 1: picows returns (transport, None) when TCP ends during the upgrade; we raise."""
 
     async def script(peer):
         await peer.read_request()
