@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 
-from multidict import CIMultiDict
 from picows import (
     WSFrame,
     WSListener,
@@ -119,6 +118,6 @@ class _RawResponse(WSUpgradeResponse):
 def _raw(status: HTTPStatus, raw: bytes) -> _RawResponse:
     response = _RawResponse()
     response.version, response.status, response.body = b"HTTP/1.1", status, b""
-    response.headers = CIMultiDict()
+    response.headers = WSUpgradeResponse.create_101_response().headers  # picows adds its own
     response.raw = raw
     return response
