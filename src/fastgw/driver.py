@@ -409,6 +409,9 @@ class ShardDriver:
             counters.last_error = outcome.error
             if link is not None and link.plan.resume and outcome.ready_for_s is None:
                 counters.resumes_lost += 1
+        if isinstance(outcome.error, FatalError):
+            # Before the turn goes back: no other shard may take it to be refused as well.
+            self._setup.gate.shut(outcome.error)
         if link is not None:
             link.release_turn()
             if not link.ended.done():

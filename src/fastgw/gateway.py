@@ -25,7 +25,6 @@ from .errors import (
     AuthenticationFailed,
     ConnectTimeout,
     FastgwError,
-    FatalError,
     UsageError,
 )
 from .identity import Identity
@@ -344,8 +343,6 @@ class Gateway:
         if error is not None:
             log.critical("shard %d stopped for good: %s", shard.id, redact(str(error), self._token))
             self._error = self._error or error
-        if isinstance(error, FatalError) and self._gate is not None:
-            self._gate.shut(error)
         # A refused token is refused for all; other refusals leave sessions that run alone.
         everybody = isinstance(error, AuthenticationFailed) or (
             error is not None and self._on_fatal == "stop"
