@@ -310,6 +310,21 @@ def test_zstd_endless_frame():
         assert decoder.feed(piece, BINARY).sequence == sequence
 
 
+@pytest.mark.parametrize("size", [2**exponent for exponent in range(14, 21)])
+@pytest.mark.parametrize("pack", [endless, deflated])
+def test_output_that_exactly_fills_a_buffer(pack, size):
+    """case 17: no tail is left for the next message, whatever blocks the output comes in."""
+    compression = "zstd-stream" if pack is endless else "zlib-stream"
+    around = len(dispatch(data=b'""'))
+    for filled in (size - 1, size, size + 1):
+        data = b'"%s"' % random.Random(filled).randbytes(filled).hex()[: filled - around].encode()
+        texts = [dispatch(), dispatch(data=data), dispatch(data=b'"next"')]
+        assert len(texts[1]) == filled
+        decoder = Decoder(compression=compression)
+        events = [decoder.feed(piece, BINARY) for piece in pack(*texts)]
+        assert [event.raw for event in events] == [b'{"id":"1"}', data, b'"next"']
+
+
 def test_zstd_whole_frame_per_message():
     """Other servers end a frame with each message; a new decompressor takes the next."""
     decoder = Decoder(compression="zstd-stream")

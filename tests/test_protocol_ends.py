@@ -133,6 +133,19 @@ def test_the_wait_for_resumed_starts_anew_with_each_replayed_dispatch():
     assert (outcome.action, outcome.cause) == (Action.RESUME, Cause.RESUMED_TIMEOUT)
 
 
+def test_a_replay_that_we_do_not_read_is_waited_for():
+    """case 24: with reading paused by ourselves RESUMED cannot come; afterwards it has to."""
+    client = Client().become_ready()
+    client.end(None)
+    client.start_resume()
+    client.proto.reading_paused()
+    client.advance(600.0)
+    assert client.proto.state is State.RESUMING
+    client.proto.reading_resumed()
+    assert 0 < client.advance_to(State.CLOSING) <= 60.0
+    assert client.obey().cause is Cause.RESUMED_TIMEOUT
+
+
 def test_acks_alone_do_not_prolong_the_wait_for_resumed():
     """case 5: only replayed dispatches show that a replay is under way."""
     client = Client().become_ready()

@@ -1,5 +1,7 @@
 """One shard's public face on loopback: reading paused and resumed, a service that floods."""
 
+import time
+
 import pytest
 
 from deadline import until
@@ -109,3 +111,83 @@ async def test_a_flood_of_op_1_gets_a_few_answers():
         await fake.wait_command(Opcode.PRESENCE_UPDATE)
         assert heartbeat_of(gateway).acked == MAX_ANSWERS
         assert gateway.shards[0].status is State.READY
+
+
+async def test_a_blocked_loop_is_no_zombie():
+    """case 23: user code blocks for many intervals: the late beat has its whole time for an ACK."""
+    async with FakeGateway(heartbeat_interval_ms=100) as fake:
+        gateway = gateway_to(fake)
+
+        @gateway.on("MESSAGE_CREATE")
+        def handler(event):
+            time.sleep(0.5)  # what this test is about
+
+        async with gateway:
+            shard = gateway.shards[0]
+            await until(lambda: shard.latency is not None)
+            heartbeat = heartbeat_of(gateway)
+            for _ in range(3):
+                # The service shares the loop: it must have answered before both stand still.
+                await until(lambda: heartbeat.acked == heartbeat.sent)
+                fake.dispatch("MESSAGE_CREATE", {})
+                await beats(gateway, 3)
+            assert shard.health().dispatches == 4
+            assert shard.health().reconnects == {}
+
+
+async def test_outages_of_guilds_are_passed_as_they_are():
+    """case 43: `unavailable` says outage or removal; we keep no guilds and judge nothing."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        seen = []
+        gateway.on("GUILD_CREATE", "GUILD_DELETE")(
+            lambda event: seen.append((event.name, event.guild_id, event.data))
+        )
+        expected = []
+        async with gateway:
+            for n in range(300):  # guilds flap in masses
+                guild_id = (n % 100 + 1) << 22
+                outage, back = {"id": str(guild_id), "unavailable": True}, {"id": str(guild_id)}
+                fake.dispatch("GUILD_DELETE", outage)
+                fake.dispatch("GUILD_CREATE", back)
+                expected += [("GUILD_DELETE", guild_id, outage), ("GUILD_CREATE", guild_id, back)]
+            fake.dispatch("GUILD_DELETE", {"id": "1"})  # this one removed us
+            expected.append(("GUILD_DELETE", 1, {"id": "1"}))
+            await until(lambda: len(seen) == len(expected))
+            assert gateway.shards[0].health().reconnects == {}
+        assert seen == expected
+
+
+async def test_what_nobody_has_documented_disturbs_nobody():
+    """case 45: unknown opcodes, events and fields, and presences of the wrong types."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        seen = []
+        gateway.on("PRESENCE_UPDATE")(lambda event: seen.append(event.data))
+        oddities = [{"user": {"id": "1"}}, {"user": 7, "status": None, "activities": {}}, [], None]
+        async with gateway:
+            peer = fake.connection().peer
+            for op in (4, 12, 13, 99, 255):
+                peer.send({"op": op, "d": {"new": True}})
+            fake.dispatch("BRAND_NEW", 1)
+            for data in oddities:
+                fake.dispatch("PRESENCE_UPDATE", data)
+            peer.send({"t": "PRESENCE_UPDATE", "s": 7, "op": 0, "d": "x", "new": [{"d": 1}]})
+            fake.flush()
+            await until(lambda: len(seen) == len(oddities) + 1)
+            assert gateway.shards[0].status is State.READY
+        assert seen == [*oddities, "x"]
+
+
+@pytest.mark.parametrize("compress", ["none", "zlib-stream", "zstd-stream"])
+async def test_a_huge_guild_is_received(compress):
+    """case 46: with the limit as it is, 17 MB in one message pass, and no 1009 comes."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake, compress=compress)
+        sizes = []
+        gateway.on("GUILD_CREATE")(lambda event: sizes.append(len(event.raw)))
+        async with gateway:
+            fake.dispatch("GUILD_CREATE", {"id": "1", "name": "x" * 17_000_000})
+            await until(lambda: sizes, 20.0)
+            assert sizes[0] > 17_000_000
+            assert gateway.shards[0].health().reconnects == {}
