@@ -1,0 +1,124 @@
+"""
+The clients compared. Each module has `async def run(job, meter, **options) -> dict | None`, which
+connects, receives until `meter.done` is set, and may return more to report.
+
+This table is all that the process of the benchmark itself knows of them; their modules are imported
+in the client process only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """
+    Attributes:
+        label: as printed.
+        module: below `bench.entrants`.
+        reads: what the handlers add up: "sequence", or the guild id, asked of the "envelope" or
+            looked up in the "data"; "nothing" for a floor, which sees no events at all.
+        options: passed to the module's `run`.
+        requires: distributions' import names that must be there.
+        floor: the compiled floor that must have been built, if any.
+        delivers: names it has events for, when not all; others cannot be counted.
+        settle_s: time between prelude and measured part for work of its own.
+    """
+
+    label: str
+    module: str
+    reads: str = "data"
+    options: dict[str, Any] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    floor: str = ""
+    delivers: frozenset[str] | None = None
+    settle_s: float = 0.05
+
+    def missing(self) -> str:
+        """Name the first package that is not installed; empty when none."""
+        for name in self.requires:
+            if importlib.util.find_spec(name.partition(".")[0]) is None:
+                return name
+            if importlib.util.find_spec(name) is None:
+                return name
+        return ""
+
+    def names(self, wanted: Iterable[str]) -> list[str]:
+        """Those of the wanted names that it has events for."""
+        return [n for n in wanted if self.delivers is None or n in self.delivers]
+
+
+# What discord.py has an event for with its member and message caches off.
+_DISCORD_PY = frozenset(
+    {
+        "GUILD_CREATE",
+        "INTERACTION_CREATE",
+        "MESSAGE_CREATE",
+        "MESSAGE_DELETE",
+        "MESSAGE_REACTION_ADD",
+        "MESSAGE_REACTION_REMOVE",
+        "MESSAGE_UPDATE",
+        "PRESENCE_UPDATE",
+        "TYPING_START",
+        "VOICE_STATE_UPDATE",
+    }
+)
+# The same events and the member events, which hikari has without its cache.
+_HIKARI_MODELS = _DISCORD_PY | {
+    "GUILD_MEMBER_ADD",
+    "GUILD_MEMBER_REMOVE",
+    "GUILD_MEMBER_UPDATE",
+}
+
+FASTGW_NAMES = Entrant("fastgw, name and guild_id", "fastgw_gateway", "envelope")
+FASTGW_DATA = Entrant("fastgw, event.data", "fastgw_gateway")
+FASTGW_SEQUENCE = Entrant("fastgw, name and sequence", "fastgw_gateway", "sequence")
+FASTGW_ASYNC = Entrant(
+    "fastgw, event.data, async handlers", "fastgw_gateway", options={"coroutine": True}
+)
+FASTGW = Entrant("fastgw", "fastgw_gateway", "envelope")
+PICOWS = Entrant("picows + orjson", "picows_orjson")
+PICOWS_BYTES = Entrant(
+    "picows + orjson, name in bytes first", "picows_orjson", options={"peek": True}
+)
+PICOWS_SIMDJSON = Entrant(
+    "picows + simdjson", "picows_simdjson", "envelope", requires=("simdjson",)
+)
+AIOHTTP = Entrant("aiohttp + orjson", "aiohttp_orjson", requires=("aiohttp",))
+WEBSOCKETS = Entrant("websockets + orjson", "websockets_orjson", requires=("websockets",))
+DISCORD_PY = Entrant(
+    "discord.py", "discord_py", requires=("discord",), delivers=_DISCORD_PY, settle_s=0.6
+)
+HIKARI_RAW = Entrant(
+    "hikari, raw payload events",
+    "hikari_bot",
+    options={"models": False},
+    requires=("hikari",),
+    settle_s=0.3,
+)
+HIKARI = Entrant(
+    "hikari, models",
+    "hikari_bot",
+    options={"models": True},
+    requires=("hikari",),
+    delivers=_HIKARI_MODELS,
+    settle_s=0.3,
+)
+
+
+def floors(compression: str) -> list[Entrant]:
+    """Return the floors of a compression: straight C, and through the packages fastgw uses."""
+    library = {"none": "none", "zlib": "libz", "zstd": "libzstd"}[compression]
+    straight = Entrant(f"floor, {library}", "floor", "nothing", {"kind": library}, floor=library)
+    if compression == "none":
+        return [Entrant("floor", "floor", "nothing", {"kind": "none"}, floor="none")]
+    package = {"zlib": "zlib_ng package", "zstd": "zstd package"}[compression]
+    kind = f"{compression}_package"
+    return [
+        straight,
+        Entrant(f"floor, {package}", "floor", "nothing", {"kind": kind}, floor=kind),
+    ]

@@ -1,0 +1,8 @@
+# cython: language_level=3
+"""The floor without compression: receive only."""
+
+from bench_floor cimport Base
+
+
+cdef class Floor(Base):
+    pass

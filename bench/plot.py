@@ -1,0 +1,78 @@
+"""
+Draw CPU by event and client from a saved run: `python -m bench.plot RESULTS.json PICTURE.svg`.
+
+RESULTS.json is what `--benchmark-json=RESULTS.json` wrote (or a file of `--benchmark-save`). Only
+the end-to-end groups are drawn, one panel each; a third argument keeps the groups whose name
+contains it. Needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+_COLOURS = {"fastgw": "#5865f2", "floor": "#9aa0a6"}
+_OTHER_COLOUR = "#d9a441"
+
+
+def read(path: str, part_of_name: str = "") -> dict[str, list[tuple[str, float]]]:
+    """Return (client, median microseconds by event) by end-to-end group, in the run's order."""
+    groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for entry in json.loads(Path(path).read_text())["benchmarks"]:
+        name = entry["group"] or ""
+        if name.startswith("end-to-end") and part_of_name in name:
+            client = entry["extra_info"]["entrant"]
+            groups[name].append((client, entry["stats"]["median"] * 1e6))
+    return groups
+
+
+def draw(groups: dict[str, list[tuple[str, float]]], picture: str) -> None:
+    """Draw a panel of bars for each group, cheapest client on top."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [len(bars) for bars in groups.values()]
+    figure, panels = pyplot.subplots(
+        len(groups),
+        figsize=(9, 0.32 * sum(rows) + 0.9 * len(groups)),
+        height_ratios=rows,
+        squeeze=False,
+        layout="constrained",
+    )
+    for (name, bars), panel in zip(groups.items(), panels[:, 0], strict=True):
+        _draw_panel(panel, name, sorted(bars, key=lambda bar: -bar[1]))
+    figure.savefig(picture)
+
+
+def _draw_panel(panel: Any, name: str, bars: list[tuple[str, float]]) -> None:
+    clients = [client for client, _ in bars]
+    values = [value for _, value in bars]
+    colours = [_COLOURS.get(c.replace(",", " ").split()[0], _OTHER_COLOUR) for c in clients]
+    drawn = panel.barh(clients, values, color=colours)
+    panel.bar_label(drawn, labels=[f"{value:.3g}" for value in values], padding=3, fontsize=8)
+    panel.set_title(name.removeprefix("end-to-end "), loc="left", fontsize=10)
+    # From the floor to a library it is a factor of fifty.
+    panel.set_xscale("log")
+    panel.set_xlim(min(values) / 2, max(values) * 2)
+    panel.set_xlabel("CPU by event, µs (logarithmic)", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> None:
+    """Read the command line and draw."""
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit(__doc__)
+    groups = read(sys.argv[1], *sys.argv[3:])
+    if not groups:
+        raise SystemExit(f"{sys.argv[1]} has no end-to-end results")
+    draw(groups, sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()
