@@ -53,22 +53,6 @@ class MissingIntentWarning(UserWarning):
     """A handler waits for an event that Discord does not send without an intent not asked for."""
 
 
-if sys.version_info >= (3, 12):
-
-    def _start(
-        coroutine: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[object]:
-        # Not loop.create_task(): uvloop's and that of 3.12 take no eager_start.
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def _start(
-        coroutine: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[object]:
-        return loop.create_task(coroutine)
-
-
 class Dispatcher:
     """
     The handlers of one Gateway, and the interest table of all its shards.
@@ -196,16 +180,30 @@ class Dispatcher:
     def _starter(self, handler: Callable[..., object]) -> Callable[[Any], None]:
         """Return a target that starts an async handler as a task."""
         tasks, finished, failed = self._tasks, self._finished, self.handler_failed
-        running_loop = asyncio.get_running_loop
         call = cast("Callable[..., Coroutine[Any, Any, object]]", handler)
+        running_loop = asyncio.get_running_loop
 
-        def start(event: Any) -> None:
-            task = _start(call(event), running_loop())
-            if not task.done():
-                tasks[task] = (handler, event)  # the loop itself holds tasks only weakly
-                task.add_done_callback(finished)
-            elif not task.cancelled() and (error := task.exception()) is not None:
-                failed(event, error, handler)
+        def keep(task: asyncio.Task[object], argument: object) -> None:
+            tasks[task] = (handler, argument)  # the loop itself holds tasks only weakly
+            task.add_done_callback(finished)
+
+        if sys.version_info >= (3, 12):
+            make = asyncio.Task  # not loop.create_task(): uvloop's and 3.12's cannot be eager
+
+            # 0.6 us for a handler that never waits; the task itself is nearly all of it.
+            def start(argument: Any) -> None:
+                task = make(call(argument), loop=running_loop(), eager_start=True)
+                if not task.done():
+                    keep(task, argument)
+                elif task.cancelled():
+                    return
+                elif (error := task.exception()) is not None:
+                    failed(argument, error, handler)
+
+        else:
+
+            def start(argument: Any) -> None:
+                keep(running_loop().create_task(call(argument)), argument)
 
         return start
 
