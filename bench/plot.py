@@ -30,22 +30,28 @@ def read(path: str, part_of_name: str = "") -> dict[str, list[tuple[str, float]]
 
 
 def draw(groups: dict[str, list[tuple[str, float]]], picture: str) -> None:
-    """Draw a panel of bars for each group, cheapest client on top."""
+    """Draw a panel of bars for each group, two in a row, cheapest client on top."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    rows = [len(bars) for bars in groups.values()]
-    figure, panels = pyplot.subplots(
-        len(groups),
-        figsize=(9, 0.32 * sum(rows) + 0.9 * len(groups)),
-        height_ratios=rows,
+    columns = min(2, len(groups))
+    rows = -(-len(groups) // columns)
+    tallest = max(map(len, groups.values()))
+    figure, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(6.5 * columns, (0.26 * tallest + 0.5) * rows),
         squeeze=False,
         layout="constrained",
     )
-    for (name, bars), panel in zip(groups.items(), panels[:, 0], strict=True):
+    panels = list(grid.flat)
+    for (name, bars), panel in zip(groups.items(), panels, strict=False):
         _draw_panel(panel, name, sorted(bars, key=lambda bar: -bar[1]))
+    for panel in panels[len(groups) :]:
+        panel.set_visible(False)
+    figure.suptitle("CPU of the client by event, µs (less is better)", fontsize=11)
     figure.savefig(picture)
 
 
@@ -54,14 +60,13 @@ def _draw_panel(panel: Any, name: str, bars: list[tuple[str, float]]) -> None:
     values = [value for _, value in bars]
     colours = [_COLOURS.get(c.replace(",", " ").split()[0], _OTHER_COLOUR) for c in clients]
     drawn = panel.barh(clients, values, color=colours)
-    panel.bar_label(drawn, labels=[f"{value:.3g}" for value in values], padding=3, fontsize=8)
-    panel.set_title(name.removeprefix("end-to-end "), loc="left", fontsize=10)
-    # From the floor to a library it is a factor of fifty.
-    panel.set_xscale("log")
-    panel.set_xlim(min(values) / 2, max(values) * 2)
-    panel.set_xlabel("CPU by event, µs (logarithmic)", fontsize=8)
+    labels = [f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in values]
+    panel.bar_label(drawn, labels=labels, padding=3, fontsize=8)
+    panel.set_title(name.removeprefix("end-to-end "), loc="left", fontsize=9)
+    panel.set_xlim(0, max(values) * 1.12)
+    panel.set_xticks([])
     panel.tick_params(labelsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["top", "right", "bottom"]].set_visible(False)
 
 
 def main() -> None:
