@@ -122,7 +122,7 @@ def test_a_stored_session_is_resumed_at_once():
 
 
 def test_a_session_of_another_shard_is_refused():
-    """Stored data is only good for the same id and count: case 42's check has its seam here."""
+    """case 42: stored data is only good for the same id and count."""
     with pytest.raises(UsageError, match="shard 0 of 2"):
         Client(session=Session("stored", 77, RESUME_URL, 0, 2))
 

@@ -16,7 +16,7 @@ from collections import deque
 
 __all__ = ["Heartbeat"]
 
-_ALLOWED_MISSES = 2  # intervals without ACK while bytes flow; JDA tolerates as many
+ALLOWED_MISSES = 2  # intervals without ACK while bytes flow; JDA tolerates as many
 
 
 class Heartbeat:
@@ -63,7 +63,7 @@ class Heartbeat:
             self._misses = 0
             return False
         self._misses += 1
-        return alive == self._alive_mark or self._misses >= _ALLOWED_MISSES
+        return alive == self._alive_mark or self._misses >= ALLOWED_MISSES
 
     def beat(self, now: float, alive: int) -> None:
         """Note that the periodic beat is written now; the next is due one interval later."""

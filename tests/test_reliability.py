@@ -1,0 +1,102 @@
+"""docs/reliability.md kept honest: its cases have tests, its numbers are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+CASES = range(1, 49)
+WITH_MANY_SHARDS = {39, 41, 42}
+
+
+def _cases_of_tests():
+    """Return {case: {"module::test", ...}} as the docstrings of the tests say it."""
+    found = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                said = re.match(r"cases? (\d+(?:, \d+)*):", ast.get_docstring(node) or "")
+                for case in said[1].split(", ") if said else ():
+                    found.setdefault(int(case), set()).add(f"{path.stem}::{node.name}")
+    return found
+
+
+TESTS = _cases_of_tests()
+ROWS = {
+    int(number): (text, set(re.findall(r"`(test_\w+::\w+)`", tests)))
+    for number, text, tests in re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", DOCUMENT, re.MULTILINE)
+}
+
+
+def test_every_case_has_its_row():
+    """48 of them, in order."""
+    assert list(ROWS) == list(CASES)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in WITH_MANY_SHARDS])
+def test_every_case_has_a_test(case):
+    """One at least whose docstring begins with `case NN:`, and the table names one."""
+    assert TESTS.get(case)
+    assert ROWS[case][1]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_tests_named_in_the_table_exist(case):
+    """And say that they are that case's."""
+    text, named = ROWS[case]
+    assert named <= TESTS.get(case, set())
+    assert ("*With many shards" in text) == (case in WITH_MANY_SHARDS)
+
+
+def test_no_test_has_a_case_that_is_not_there():
+    """A number mistyped would vanish from the table unseen."""
+    assert TESTS.keys() <= set(CASES)
+
+
+def _value_of(where):
+    """Look up `module.NAME`, `module.Class.attribute` (its default) or `module.Class(argument)`."""
+    module, _, path = where.partition(".")
+    found = importlib.import_module(f"fastgw.{module}")
+    for name in path.removesuffix(")").replace("(", ".").split("."):
+        if inspect.isclass(found):
+            return inspect.signature(found).parameters[name].default
+        found = getattr(found, name)
+    return found
+
+
+NUMBERS = re.findall(
+    r"^\| .+ \| ([\d.,to ]+?)(?: \w+)? \| `([\w.()]+)` \|$", DOCUMENT, re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("said", "where"), NUMBERS)
+def test_the_numbers_are_those_of_the_code(said, where):
+    """Each with the name under which the code has it."""
+    value = _value_of(where)
+    numbers = [float(number.replace(",", "")) for number in said.split(" to ")]
+    assert numbers == (list(value) if isinstance(value, tuple) else [value])
+
+
+def test_the_reader_of_numbers_reads():
+    """A test of the tests: no row of the table is missed."""
+    table = DOCUMENT.partition("## Numbers")[2].partition("\n## ")[0]
+    assert len(NUMBERS) == len([row for row in table.splitlines() if row.startswith("| ")]) - 1
+    assert len(NUMBERS) > 20
+
+
+def test_only_the_monotonic_clock_times_anything():
+    """case 25: wall time is read in one place, to notice sleep; uvloop caches its loop's time."""
+    clocks = re.compile(r"\btime\.time\(|\bloop\w*\.time\(|\bdatetime\b|\btime_ns\(")
+    found = {
+        path.name: clocks.findall(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "src" / "fastgw").glob("*.p[yx]*")
+        if path.suffix in (".py", ".pyx", ".pxi")
+    }
+    assert {name: uses for name, uses in found.items() if uses} == {"gateway.py": ["time.time("]}
