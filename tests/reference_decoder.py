@@ -65,7 +65,8 @@ TEMPLATE = re.compile(
 SPACE = re.compile(rb"[ \t\r\n]*")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 SCALAR = re.compile(rb'[^,}\]{\[": \t\r\n]+')
-BRACKET = re.compile(rb'["{}\[\]]')
+# Outside of strings a backslash is no JSON; there too it takes a quote its meaning, as it is cheapest.
+BRACKET = re.compile(rb'\\["\\]|["{}\[\]]')
 INTEGER = re.compile(rb"-?(0|[1-9][0-9]{0,17})")
 DIGITS = re.compile(r"[0-9]{1,19}")
 CLOSING_GUILD = re.compile(rb',"guild_id":"([0-9]{1,19})"\}\Z')
@@ -348,6 +349,8 @@ def skip_value(text: bytes, at: int) -> int:
             at = skip_string(text, found.start())
             continue
         at = found.end()
+        if found[0].startswith(b"\\"):
+            continue
         depth += 1 if found[0] in b"{[" else -1
         if depth == 0:
             return at

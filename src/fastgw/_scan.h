@@ -19,10 +19,24 @@
 
 #if defined(_MSC_VER)
 #include <intrin.h>
-static inline int fgw_ctz(unsigned mask) { unsigned long i; _BitScanForward(&i, mask); return (int)i; }
+static inline int fgw_ctz(uint64_t bits)
+{
+    unsigned long index;
+    _BitScanForward64(&index, bits);
+    return (int)index;
+}
 #else
-static inline int fgw_ctz(unsigned mask) { return __builtin_ctz(mask); }
+static inline int fgw_ctz(uint64_t bits) { return __builtin_ctzll(bits); }
 #endif
+
+/* Bit counting in words: baseline x86-64 has no instruction for it. */
+static inline int fgw_popcount(uint64_t bits)
+{
+    bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+    bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits + (bits >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    return (int)(bits * UINT64_C(0x0101010101010101) >> 56);
+}
 
 static inline const char *fgw_skip_space(const char *p, const char *end)
 {
@@ -36,7 +50,7 @@ static inline const char *fgw_skip_string(const char *p, const char *end)
 {
     while (p < end) {
 #ifdef FASTGW_SSE2
-        /* bench/test_feed.py "guild_id": 16 bytes a step, 2.4 times the byte loop on 1 KB */
+        /* A walk over the members of small events takes 8 to 27 % less than with a byte loop. */
         if (end - p >= 16) {
             __m128i block = _mm_loadu_si128((const __m128i *)p);
             unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(
@@ -62,48 +76,114 @@ static inline const char *fgw_skip_string(const char *p, const char *end)
     return NULL;
 }
 
-/* p stands behind an opening brace or bracket; returns what stands behind the one that closes it. */
+/*
+ * 64 bytes at a time, one bit a byte: which are quotes, backslashes, opening and closing brackets.
+ * Brackets and braces differ in one bit: or-ing 0x20 folds '[' on '{' and ']' on '}'.
+ */
+typedef struct {
+    uint64_t quotes, backslashes, opens, closes;
+} fgw_block;
+
+static inline fgw_block fgw_classify(const char *p)
+{
+    fgw_block block = {0, 0, 0, 0};
+#ifdef FASTGW_SSE2
+    for (int i = 0; i < 4; i++) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(p + 16 * i));
+        __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        int shift = 16 * i;
+        block.quotes |= (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')))
+                        << shift;
+        block.backslashes |=
+            (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))) << shift;
+        block.opens |= (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')))
+                       << shift;
+        block.closes |= (uint64_t)_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8('}')))
+                        << shift;
+    }
+#else
+    for (int i = 0; i < 64; i++) {
+        block.quotes |= (uint64_t)(p[i] == '"') << i;
+        block.backslashes |= (uint64_t)(p[i] == '\\') << i;
+        block.opens |= (uint64_t)((p[i] | 0x20) == '{') << i;
+        block.closes |= (uint64_t)((p[i] | 0x20) == '}') << i;
+    }
+#endif
+    return block;
+}
+
+/* Every bit becomes the parity of the bits up to it: between two quotes all bits are set. */
+static inline uint64_t fgw_parity(uint64_t bits)
+{
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    bits ^= bits << 32;
+    return bits;
+}
+
+/* Bits of the bytes that a backslash before them escapes. `*carry`: the block's first is one. */
+static inline uint64_t fgw_escaped(uint64_t backslashes, uint64_t *carry)
+{
+    uint64_t escaped = *carry;
+    backslashes &= ~escaped;
+    while (backslashes) {
+        uint64_t bit = backslashes & (0 - backslashes);
+        *carry = bit >> 63;
+        escaped |= bit << 1;
+        /* A backslash that is escaped itself escapes nothing. */
+        backslashes &= ~(bit | bit << 1);
+        if (*carry)
+            return escaped;
+    }
+    *carry = 0;
+    return escaped;
+}
+
+/*
+ * p stands behind an opening brace or bracket; returns what stands behind the one that closes it.
+ * Kinds are not matched against each other; that is orjson's work.
+ *
+ * A block in which the container cannot end costs the same whatever is in it, about 0.1 ns a byte
+ * (bench/test_feed.py, "name and guild_id"); stopping at every quote and bracket costs 0.5.
+ */
 static inline const char *fgw_skip_container(const char *p, const char *end)
 {
     ptrdiff_t depth = 1;
+    uint64_t in_string = 0, escape = 0;
+    char tail[64];
     while (p < end) {
-#ifdef FASTGW_SSE2
-        /*
-         * Brackets and braces differ from each other in one bit each way: or-ing 0x20 folds '[' on
-         * '{' and ']' on '}'. Kinds are not matched against each other; that is orjson's work.
-         */
-        if (end - p >= 16) {
-            __m128i block = _mm_loadu_si128((const __m128i *)p);
-            __m128i folded = _mm_or_si128(block, _mm_set1_epi8(0x20));
-            unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(
-                _mm_cmpeq_epi8(block, _mm_set1_epi8('"')),
-                _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
-                             _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')))));
-            if (mask == 0) {
-                p += 16;
-                continue;
+        fgw_block block;
+        uint64_t string;
+        if (end - p >= 64) {
+            block = fgw_classify(p);
+        } else {
+            memset(tail, ' ', sizeof(tail));
+            memcpy(tail, p, (size_t)(end - p));
+            block = fgw_classify(tail);
+        }
+        if (block.backslashes | escape)
+            block.quotes &= ~fgw_escaped(block.backslashes, &escape);
+        string = fgw_parity(block.quotes) ^ in_string;
+        in_string = 0 - (string >> 63);
+        block.opens &= ~string;
+        block.closes &= ~string;
+        if (depth > fgw_popcount(block.closes)) {
+            depth += fgw_popcount(block.opens) - fgw_popcount(block.closes);
+        } else {
+            uint64_t brackets = block.opens | block.closes;
+            while (brackets) {
+                uint64_t bit = brackets & (0 - brackets);
+                if (block.opens & bit)
+                    depth++;
+                else if (--depth == 0)
+                    return p + fgw_ctz(bit) + 1;
+                brackets ^= bit;
             }
-            p += fgw_ctz(mask);
         }
-#endif
-        switch (*p++) {
-        case '"':
-            p = fgw_skip_string(p, end);
-            if (p == NULL)
-                return NULL;
-            break;
-        case '{':
-        case '[':
-            depth++;
-            break;
-        case '}':
-        case ']':
-            if (--depth == 0)
-                return p;
-            break;
-        default:
-            break;
-        }
+        p += 64;
     }
     return NULL;
 }
