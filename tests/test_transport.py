@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import trustme
-from raw_websocket import close_frame, frame, raw_server
 
+from deadline import until
 from fastgw._decode import Decoder
 from fastgw.errors import (
     CertificateRefused,
@@ -27,6 +27,7 @@ from fastgw.errors import (
 )
 from fastgw.transport import Connection
 from fastgw.wire import Initiator
+from raw_websocket import close_frame, frame, raw_server
 
 HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
 EVENT = b'{"t":"X","s":1,"op":0,"d":{"guild_id":"7"}}'
@@ -252,7 +253,19 @@ async def test_send_reaches_the_peer_as_masked_text():
         (frame(3, b""), 1002),
         (frame(1, HELLO, masked=True), 1002),
     ],
-    ids="rsv rsv-ping order interleaved 1005 999 5000 half-code array opcode mask".split(),
+    ids=[
+        "rsv",
+        "rsv-ping",
+        "order",
+        "interleaved",
+        "1005",
+        "999",
+        "5000",
+        "half-code",
+        "array",
+        "opcode",
+        "mask",
+    ],
 )
 async def test_broken_rule_closes_with_its_code(data, code):
     """What RFC 6455 forbids closes the connection with the right code; nothing follows it."""
@@ -304,8 +317,7 @@ async def test_ping_is_answered_with_its_payload():
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
         await receiver.until(lambda: receiver.messages)
-        while not seen:
-            await asyncio.sleep(0)
+        await until(lambda: seen)
         connection.abort()
         await connection.wait_closed()
     assert seen == [(10, b"hi")]
@@ -484,10 +496,7 @@ async def test_bytes_of_an_unfinished_frame_are_counted():
         go_on.set()
         if before == 0:
             pytest.skip("this system does not tell bytes below the frame layer")
-        deadline = asyncio.get_running_loop().time() + 10
-        while connection.bytes_received() == before:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0)
+        await until(lambda: connection.bytes_received() > before)
         assert receiver.messages == []
         connection.abort()
         await connection.wait_closed()
@@ -509,8 +518,7 @@ async def test_paused_reading_stops_delivery():
         connection.pause_reading()
         before = connection.bytes_received()
         go_on.set()
-        while connection.bytes_received() == before:
-            await asyncio.sleep(0)
+        await until(lambda: connection.bytes_received() > before)
         assert len(receiver.messages) == 1
         connection.resume_reading()
         await receiver.until(lambda: len(receiver.messages) == 2)
@@ -529,8 +537,4 @@ async def test_connection_is_freed_after_its_end():
         await connection.wait_closed()
         left = weakref.ref(connection)
         del connection, receiver
-        deadline = asyncio.get_running_loop().time() + 10
-        while left() is not None:
-            assert asyncio.get_running_loop().time() < deadline, gc.get_referrers(left())
-            await asyncio.sleep(0)
-            gc.collect()
+        await until(lambda: gc.collect() >= 0 and left() is None)

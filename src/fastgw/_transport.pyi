@@ -1,6 +1,7 @@
 from typing import Any, final
 
 from picows import WSFrame, WSListener, WSTransport
+
 from ._decode import Assembler
 
 BUILT_WITH: tuple[str, str, dict[str, int]]
