@@ -65,7 +65,7 @@ TEMPLATE = re.compile(
 SPACE = re.compile(rb"[ \t\r\n]*")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 SCALAR = re.compile(rb'[^,}\]{\[": \t\r\n]+')
-# Outside of strings a backslash is no JSON; it takes a quote its meaning there too: that is cheapest.
+# Outside of strings a backslash is no JSON; it takes a quote its meaning even there.
 BRACKET = re.compile(rb'\\["\\]|["{}\[\]]')
 INTEGER = re.compile(rb"-?(0|[1-9][0-9]{0,17})")
 DIGITS = re.compile(r"[0-9]{1,19}")
