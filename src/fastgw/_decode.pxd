@@ -18,6 +18,8 @@ cdef class Sequence:
 cdef class Route:
     cdef str name
     cdef bytes key                  # the name as it stands on the wire
+    cdef const char* text           # and where: key's own bytes
+    cdef Py_ssize_t size
     cdef uint64_t hash
     cdef object target              # whom the listener calls with the event, or None
     cdef bint wanted                # does anybody want it
@@ -39,6 +41,7 @@ cdef class Interests:
     cdef bint _everything
     cdef object _everything_target
 
+    cdef void* _lookup(self, const char* name, Py_ssize_t size) noexcept
     cdef Route _find(self, const char* name, Py_ssize_t size)
     cdef Route _route(self, bytes name, bint keep=*)
     cdef int _insert(self, Route route) except -1

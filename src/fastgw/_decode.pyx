@@ -130,6 +130,7 @@ cdef class Decoder(Inflater):
         cdef int64_t sequence = 0
         cdef const char* digits
         cdef Py_ssize_t name_size, rest
+        cdef void* slot
         cdef Route route
         self.bytes_decoded += size
         # {"t":"X","s":1,"op":0,"d":0} is the shortest message that fits the template
@@ -158,15 +159,23 @@ cdef class Decoder(Inflater):
         cursor += 12
         if fgw_skip_space(cursor, end) != cursor:
             return self._walk(p, size, owner)
-        route = self.interests._find(name, name_size)
-        if route is not None:
-            if not route.plain:
-                # A name on the wire may be escaped; the table holds names unescaped.
-                return self._walk(p, size, owner)
-        else:
+        slot = self.interests._lookup(name, name_size)
+        if slot == NULL:
             if not _is_plain_name(name, name_size):
                 return self._walk(p, size, owner)
             route = self.interests._route(PyBytes_FromStringAndSize(name, name_size))
+        elif not (<Route>slot).plain:
+            # A name on the wire may be escaped; the table holds names unescaped.
+            return self._walk(p, size, owner)
+        elif not (<Route>slot).wanted:
+            # What _dispatch does for one that nobody wants, without touching a reference count.
+            self.dispatches += 1
+            (<Route>slot).seen += 1
+            (<Route>slot).bytes += size
+            self.sequence._accept(sequence)
+            return None
+        else:
+            route = <Route>slot
         return self._dispatch(route, sequence, p, size, owner,
                               cursor - p, size - 1, False)
 

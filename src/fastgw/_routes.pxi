@@ -76,6 +76,8 @@ cdef class Route:
 cdef Route _new_route(bytes key):
     cdef Route route = Route.__new__(Route)
     route.key = key
+    route.text = PyBytes_AS_STRING(key)
+    route.size = PyBytes_GET_SIZE(key)
     route.name = key.decode()
     route.hash = fgw_hash_name(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     route.plain = _is_plain_name(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
@@ -173,17 +175,22 @@ cdef class Interests:
             for route in self._routes if route.seen
         }
 
-    cdef Route _find(self, const char* name, Py_ssize_t size):
+    cdef void* _lookup(self, const char* name, Py_ssize_t size) noexcept:
+        """A borrowed Route, or NULL."""
         cdef uint64_t wanted_hash = fgw_hash_name(name, size)
         cdef size_t index = <size_t>wanted_hash & self._mask
-        cdef Route route
-        while self._slots[index] != NULL:
-            route = <Route>self._slots[index]
-            if (route.hash == wanted_hash and PyBytes_GET_SIZE(route.key) == size
-                    and memcmp(PyBytes_AS_STRING(route.key), name, size) == 0):
-                return route
+        cdef void* slot = self._slots[index]
+        while slot != NULL:
+            if ((<Route>slot).hash == wanted_hash and (<Route>slot).size == size
+                    and memcmp((<Route>slot).text, name, size) == 0):
+                return slot
             index = (index + 1) & self._mask
-        return None
+            slot = self._slots[index]
+        return NULL
+
+    cdef Route _find(self, const char* name, Py_ssize_t size):
+        cdef void* slot = self._lookup(name, size)
+        return None if slot == NULL else <Route>slot
 
     cdef Route _route(self, bytes name, bint keep=False):
         """
