@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .gateway import Gateway
+    from .pacing import IdentifyQueue, IdentifyTurn, LocalIdentifyQueue
     from .protocol import Timeouts
     from .shard import Shard, StatusChange
     from .signals import Cause
@@ -61,10 +62,13 @@ __all__ = [
     "GatewayInfo",
     "GatewayInfoError",
     "HandshakeRefused",
+    "IdentifyQueue",
+    "IdentifyTurn",
     "Intents",
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
+    "LocalIdentifyQueue",
     "MessageTooBig",
     "MissingIntentWarning",
     "NotAWebSocket",
@@ -100,10 +104,13 @@ _HOMES = {
     "GatewayInfo": "wire",
     "GatewayInfoError": "errors",
     "HandshakeRefused": "errors",
+    "IdentifyQueue": "pacing",
+    "IdentifyTurn": "pacing",
     "Intents": "wire",
     "InvalidApiVersion": "errors",
     "InvalidIntents": "errors",
     "InvalidShard": "errors",
+    "LocalIdentifyQueue": "pacing",
     "MessageTooBig": "errors",
     "MissingIntentWarning": "dispatch",
     "NotAWebSocket": "errors",
