@@ -157,7 +157,8 @@ def check_against_orjson(message: bytes) -> bool:
         assert (result.name, result.data) == (name, data), message
         assert orjson.loads(result.raw) == data, message
         assert result.sequence == (-1 if sequence is None else sequence), message
-        assert result.guild_id == guild_by_orjson(name, data), message
+        if b"-0" not in message:  # orjson reads -0 as 0; to us it is no snowflake
+            assert result.guild_id == guild_by_orjson(name, data), message
     else:
         assert (result.op, result.data, result.sequence) == (op, data, sequence), message
         assert result.name == (name if isinstance(name, str) else None), message
