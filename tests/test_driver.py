@@ -389,6 +389,18 @@ async def test_duplicates_of_a_replay_are_dropped_and_counted():
         assert (health.duplicates, health.events_replayed) == (3, 1)
 
 
+@pytest.mark.parametrize("sequence", [None, 1])
+async def test_a_resumed_that_is_not_numbered_anew_is_in_no_figure(fake, sequence):
+    """RESUMED is no replayed event, and no duplicate, whatever its sequence."""
+    answer = {"t": "RESUMED", "s": sequence, "op": 0, "d": {}}
+    async with gateway_to(fake) as gateway:
+        fake.instead_of(Moment.RESUME, lambda peer: peer.send(answer))
+        fake.cut()
+        await resumed(gateway)
+        health = gateway.shards[0].health()
+    assert (health.events_replayed, health.duplicates) == (0, 0)
+
+
 async def test_a_gap_is_counted_and_no_error(fake):
     """The sequence leaves five out."""
     async with gateway_to(fake) as gateway:

@@ -132,9 +132,10 @@ class Machine:
         self._identify_written = False  # on this connection
         self._resume_written = False
         self._aborted = False
-        self._progress = (0, 0)  # replay counters when the RESUMED deadline was set
+        self._progress = (0, 0)  # replay counts when the RESUMED deadline was set
         self._resumed_from = 0  # the `seq` of RESUME
         self._replay_from = (0, 0)  # the same when RESUME was written
+        self._resumed_counted = (0, 0)  # how many RESUMED stand in the sequence's counters
         self._received = 0  # messages, as a sign of life when bytes are not counted
         self._paused = False
         self._clocks: tuple[float, float] | None = None
@@ -160,6 +161,16 @@ class Machine:
     @url.setter
     def url(self, value: str) -> None:
         self._keeper.replace_main_url(value)
+
+    @property
+    def replayed(self) -> int:
+        """Dispatches replayed and new to us, so far; RESUMED is none of them."""
+        return self.sequence.replayed - self._resumed_counted[0]
+
+    @property
+    def duplicates(self) -> int:
+        """Dispatches dropped in replays because we had them, so far."""
+        return self.sequence.duplicates - self._resumed_counted[1]
 
     @property
     def latency(self) -> float | None:
@@ -354,7 +365,7 @@ class Machine:
                 refused=self._resume_written and not blameless,
                 host_at_fault=not blameless and outcome.cause is not Cause.INVALID_SESSION,
             )
-            if self._resume_written and self.sequence.replayed > self._replay_from[0]:
+            if self._resume_written and self.replayed > self._replay_from[0]:
                 self._keeper.progressed()
         self.sequence.end_replay()
         self._keeper.dropped(now)

@@ -309,12 +309,12 @@ class GatewayProtocol(Machine):
         self._move(Trigger.RESUMED)
         self._deadline = None
         self.ready_at = now
-        before, after = self._replay_from, self._replay_counts()
-        replayed, duplicates = after[0] - before[0], after[1] - before[1]
         if sequence is not None and sequence >= 0:  # RESUMED is a dispatch and was counted as one
             was_new = sequence > self._resumed_from
-            replayed, duplicates = replayed - was_new, duplicates - (not was_new)
-        self._signals.append(Resumed(replayed, duplicates))
+            new, repeated = self._resumed_counted
+            self._resumed_counted = new + was_new, repeated + (not was_new)
+        before, after = self._replay_from, self._replay_counts()
+        self._signals.append(Resumed(after[0] - before[0], after[1] - before[1]))
 
     def _invalid_session(self, resumable: bool, now: float) -> None:
         if self.state is State.IDENTIFYING:
@@ -358,7 +358,7 @@ class GatewayProtocol(Machine):
                 self._abort(now, self._pending)
 
     def _replay_counts(self) -> tuple[int, int]:
-        return self.sequence.replayed, self.sequence.duplicates
+        return self.replayed, self.duplicates
 
     def _violation(self, now: float, error: ProtocolError, action: Action = Action.RESUME) -> None:
         self._leave(now, Cause.PROTOCOL_ERROR, action, str(error), error=error)

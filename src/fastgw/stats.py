@@ -177,8 +177,8 @@ def shard_health(
         sessions_lost=counters.sessions_lost,
         reconnects=dict(counters.reconnects),
         close_codes=dict(counters.close_codes),
-        events_replayed=sequence.replayed - counters.resumes_won,  # RESUMED itself is counted there
-        duplicates=sequence.duplicates,
+        events_replayed=protocol.replayed,
+        duplicates=protocol.duplicates,
         gaps=sequence.gaps,
         missing=sequence.missing,
         commands_waiting=commands_waiting,
