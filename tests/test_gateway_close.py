@@ -199,3 +199,38 @@ async def test_a_cancelled_owner_leaves_no_socket(fake):
     assert gateway.shards[0].status is State.STOPPED
     await until(lambda: not fake.connections)
     assert len(fake.service.sessions) == 1  # dropped without a word: it could be resumed
+
+
+async def test_wait_closed_after_a_close_while_starting_is_clean(fake):
+    """start() says that it was closed; close() is no failure for anybody else."""
+    fake.answer_api(503, times=None)
+    gateway = gateway_to(fake, info=None, api_url=fake.api_url)
+    starting = asyncio.ensure_future(gateway.start())
+    await until(lambda: fake.api_requests)
+    await gateway.close()
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await starting
+    await gateway.wait_closed()
+
+
+async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
+    """case 48: the API answers in the very moment of close(): no shard is started any more."""
+    closing = []
+
+    async def answer_late(*_args, **_options):
+        closing.append(asyncio.ensure_future(gateway.close()))
+        await asyncio.sleep(0)
+        return fake.info
+
+    monkeypatch.setattr("fastgw.gateway.ask_until_answered", answer_late)
+    gateway = gateway_to(fake, info=None)
+    try:
+        with pytest.raises(UsageError, match="closed while it was starting"):
+            await gateway.start()
+        assert gateway.shards == ()
+    finally:
+        for driver in gateway._drivers:
+            await driver.close()
+        gateway._watch.stop()
+    await closing[0]
+    await gateway.wait_closed()

@@ -229,7 +229,8 @@ class Gateway:
             info = self._info or await self._ask()
             self._drivers = self._make_drivers(info)
         except BaseException as error:
-            self._ended(error if isinstance(error, Exception) else None)
+            if self._closing is None:  # else close() ends it, and nothing has failed
+                self._ended(error if isinstance(error, Exception) else None)
             raise
         self._phase = _Phase.RUNNING
         self._watch.start()
@@ -378,13 +379,15 @@ class Gateway:
             )
         )
         try:
-            return await self._asking
+            info = await self._asking
         except asyncio.CancelledError:
-            if self._closing is not None:
-                raise UsageError("the gateway was closed while it was starting") from None
-            raise
+            if self._closing is None:
+                raise
         finally:
             self._asking.cancel()
+        if self._closing is not None:  # also when the answer came at the same moment
+            raise UsageError("the gateway was closed while it was starting")
+        return info
 
     def _make_drivers(self, info: GatewayInfo) -> list[ShardDriver]:
         ids, count = self._shard_ids, self._shard_count
