@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from deadline import until
-from fastgw.errors import SessionLost, UsageError
+from fastgw.errors import CertificateRefused, SessionLost, UsageError
 from fastgw.gateway import Gateway
 from fastgw.signals import Cause
 from fastgw.states import State
@@ -241,6 +241,18 @@ async def test_a_failing_status_handler_is_logged(fake, caplog):
     async with gateway:
         assert gateway.shards[0].status is State.READY
     assert "broken failed on StatusChange" in caplog.text
+
+
+async def test_on_status_tells_why_a_shard_stopped():
+    """The last transition of a shard that stops for good carries its error."""
+    async with FakeGateway(tls=True) as fake:
+        gateway = Gateway(TOKEN, intents=Intents.none(), info=fake.info)  # knows no certificate
+        changes = []
+        gateway.on_status(changes.append)
+        await gateway.start()
+        with pytest.raises(CertificateRefused) as caught:
+            await gateway.wait_closed()
+    assert (changes[-1].new, changes[-1].error) == (State.STOPPED, caught.value)
 
 
 # ---------------------------------------------------------------------------- commands

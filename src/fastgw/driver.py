@@ -374,6 +374,8 @@ class ShardDriver:
             extra={"shard_id": self._id},
         )
         error = None if outcome is None else outcome.error
+        if new is State.STOPPED:
+            error = error or self.error  # what made us stop, where the connection itself did not
         self._host.status_changed(StatusChange(self.shard, old, new, change.cause, error))
 
     def _explain(self, cause: Cause, outcome: Outcome | None) -> str:
