@@ -190,7 +190,9 @@ async def test_what_is_no_http(data):
             await ask(api_url)
 
 
-@pytest.mark.parametrize("api_url", ["discord.com/api", "ftp://x/api", "http://", "http://x:y/"])
+@pytest.mark.parametrize(
+    "api_url", ["discord.com/api", "ftp://x/api", "http://", "http://x:y/", "https://a..b/api"]
+)
 async def test_a_bad_api_url(api_url):
     """A usage error that shows how it looks."""
     with pytest.raises(UsageError, match="must look like https://"):

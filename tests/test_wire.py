@@ -133,7 +133,17 @@ def test_gateway_url_names_the_compression(compress):
 
 @pytest.mark.parametrize(
     "base",
-    ["", "gateway.discord.gg", "https://x.gg", "wss://", "wss:///", "wss://x:port/", "ws://["],
+    [
+        "",
+        "gateway.discord.gg",
+        "https://x.gg",
+        "wss://",
+        "wss:///",
+        "wss://x:port/",
+        "ws://[",
+        "wss://a..b",
+        f"wss://{'a' * 64}.gg",
+    ],
 )
 def test_gateway_url_refuses_what_is_no_websocket(base):
     """Anything that could not be connected to is a usage error before it is tried."""

@@ -137,6 +137,7 @@ class _Call:
         parts = urlsplit(api_url)
         try:
             port = parts.port
+            _ = (parts.hostname or "").encode("idna")  # a name that nobody could be asked for
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:

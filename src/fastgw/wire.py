@@ -251,6 +251,7 @@ def gateway_url(base: str, compress: str | None) -> str:
         parts = urlsplit(base)
         usable = parts.scheme in ("ws", "wss") and bool(parts.hostname)
         _ = parts.port  # ValueError when it is no number
+        _ = (parts.hostname or "").encode("idna")  # the same when no name server could be asked
     except ValueError:
         usable = False
     if not usable:
