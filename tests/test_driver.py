@@ -165,6 +165,23 @@ async def test_op_9_to_identify_waits_for_its_key(fake):
     await gateway.close()
 
 
+async def test_an_identify_queue_that_fails_is_asked_again(fake, caplog):
+    """A queue shared over the network may be away for a while; the shard outlives that."""
+    log = []
+
+    class Away(RecordingQueue):
+        async def acquire(self, shard_id):
+            log.append("asked")
+            if log.count("asked") < 3:
+                raise ConnectionError("the queue is away")
+            return await super().acquire(shard_id)
+
+    async with gateway_to(fake, identify_queue=Away(log)) as gateway:
+        assert log[:4] == ["asked", "asked", "asked", "acquired"]
+        assert gateway.health().is_ready
+    assert caplog.text.count("the queue is away") >= 2
+
+
 # ---------------------------------------------------------------------------- one reconnect
 
 

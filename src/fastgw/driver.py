@@ -32,6 +32,7 @@ from .signals import (
     CloseWanted,
     HeartbeatWanted,
     IdentifyWanted,
+    Outcome,
     Ready,
     Resumed,
     SessionDropped,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from .link import ShardSetup
     from .pacing import IdentifyTurn
     from .resume import Plan
-    from .signals import Outcome, Signal
+    from .signals import Signal
 
 __all__ = ["ShardDriver", "ShardHost"]
 
@@ -96,7 +97,7 @@ class ShardDriver:
             timeouts=setup.timeouts,
             random=setup.random,
         )
-        self._policy = ReconnectPolicy(setup.random)
+        self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
         self._counters = ShardCounters()
         self._owner: asyncio.Task[None] | None = None
@@ -209,7 +210,16 @@ class ShardDriver:
             if attempt_at > now:
                 await asyncio.sleep(attempt_at - now)
                 continue  # the session may have grown too old meanwhile: plan again
-            turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+            try:
+                turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+            except FatalError:
+                raise
+            except Exception as error:  # a queue of the user's, away for a while: ask again
+                log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
+                self._counters.last_error = error
+                failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
+                self._policy.connection_ended(failed, time.monotonic())
+                continue
             outcome = await self._attempt(plan, turn)
             if outcome.action is Action.STOP:
                 return outcome.error if isinstance(outcome.error, FastgwError) else None

@@ -215,7 +215,11 @@ class IdentifyQueue(Protocol):
     """
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
-        """Wait for the turn of `shard_id`; the caller must `release()` it."""
+        """
+        Wait for the turn of `shard_id`; the caller must `release()` it.
+
+        A queue that raises is asked again after a backoff; a FatalError stops the shard.
+        """
 
 
 class _Key:
