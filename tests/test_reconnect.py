@@ -9,8 +9,9 @@ from fastgw.errors import (
     GatewayInfoError,
     HandshakeRefused,
     NotAWebSocket,
+    UsageError,
 )
-from fastgw.reconnect import ReconnectPolicy, is_permanent
+from fastgw.reconnect import ReconnectPolicy, check_backoff, is_permanent
 from fastgw.signals import Outcome
 from fastgw.wire import Action
 
@@ -85,6 +86,28 @@ def test_repeated_identifies_wait_much_longer(policy):
         waits.append(policy.attempt_at(resume=False) - now)
         now = policy.attempt_at(resume=False)
     assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_delays_can_be_scaled():
+    """Connecting within what is given, identifying again within ten times that."""
+    policy = ReconnectPolicy(lambda: 1.0, (0.25, 1.0))
+    connects, identifies = [], []
+    for _ in range(4):
+        policy.identify_written(0.0)
+        policy.connection_ended(ended(), 0.0)
+        connects.append(policy.attempt_at(resume=True))
+        identifies.append(policy.attempt_at(resume=False))
+    assert connects == [0.25, 0.5, 1, 1]
+    assert identifies == [2.5, 5, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "bad", [None, 1.0, (1.0,), (0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), ("a", "b"), (1, 2, 3)]
+)
+def test_a_backoff_that_cannot_work_is_refused(bad):
+    """Zero would be a loop, and the text shows what is right."""
+    with pytest.raises(UsageError, match=r"such as \(1\.0, 60\.0\)"):
+        check_backoff(bad)
 
 
 def test_resumes_do_not_wait_for_identifies(policy):

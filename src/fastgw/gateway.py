@@ -32,6 +32,7 @@ from .link import ShardSetup
 from .loopwatch import LoopWatch
 from .pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
 from .protocol import Timeouts
+from .reconnect import BACKOFF_S, check_backoff
 from .runner import run_until_closed
 from .shard import Shard, StatusChange
 from .states import State
@@ -96,6 +97,8 @@ class Gateway:
         ssl_context: for https and wss; None means the system's certificates.
         identify_queue: who may identify when, shared by all processes of a token; None is for one
             process.
+        backoff_s: the first delay of attempts that fail and its cap, in seconds, with full jitter;
+            repeated identifies wait ten times as long. Shorter ones are for tests.
         on_fatal: what a shard refused for good means for the others: "continue" lets those with a
             session run on, "stop" closes all of them. A refused token always stops all.
     Raises:
@@ -120,6 +123,7 @@ class Gateway:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         identify_queue: IdentifyQueue | None = None,
+        backoff_s: tuple[float, float] = BACKOFF_S,
         on_fatal: Literal["continue", "stop"] = "continue",
     ) -> None:
         if token is None:
@@ -136,6 +140,10 @@ class Gateway:
         if not isinstance(intents, int):
             raise UsageError(f"intents={intents!r} is no Intents, such as Intents.default()")
         self._intents = Intents(intents)
+        if not isinstance(info, (GatewayInfo, type(None))):
+            raise UsageError("info= is no GatewayInfo; GatewayInfo.parse() makes one of an answer")
+        if not isinstance(timeouts, (Timeouts, type(None))):
+            raise UsageError(f"timeouts={timeouts!r} is no Timeouts, such as Timeouts(hello_s=5)")
         self._shard_ids = _check_shards(shards, shard_count)
         self._shard_count = shard_count
         self._info = info
@@ -144,6 +152,7 @@ class Gateway:
         self._ssl_context = ssl_context
         self._on_fatal = on_fatal
         self._identify_queue = identify_queue
+        self._backoff_s = check_backoff(backoff_s)
         self._identify: dict[str, Any] = {
             "properties": properties,
             "presence": presence,
@@ -410,6 +419,7 @@ class Gateway:
             ssl_context=self._ssl_context,
             headers={"User-Agent": USER_AGENT},
             random=random,
+            backoff_s=self._backoff_s,
         )
         return [ShardDriver(self._identity(shard_id, count), setup, self) for shard_id in ids]
 
@@ -473,11 +483,13 @@ def _check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | 
         return None
     if not isinstance(shards, Iterable) or isinstance(shards, (bytes, Mapping)):
         raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
-    ids = tuple(sorted(set(shards)))
+    ids = tuple(dict.fromkeys(shards))
     if shard_count is None:
         raise UsageError(
             f"shards={list(ids)} says nothing without shard_count=, the number of all shards"
         )
+    if not isinstance(shard_count, int):
+        raise UsageError(f"shard_count={shard_count!r} is no number")
     if not ids or not all(isinstance(i, int) and 0 <= i < shard_count for i in ids):
         raise UsageError(f"shards={list(ids)} are no ids from 0 to {shard_count - 1}")
     if len(ids) > 1:

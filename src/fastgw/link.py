@@ -43,6 +43,7 @@ class ShardSetup:
     ssl_context: ssl.SSLContext | None
     headers: Mapping[str, str]
     random: Callable[[], float]
+    backoff_s: tuple[float, float]
 
 
 class LinkOwner(Protocol):

@@ -12,9 +12,16 @@ Which way to go (resume host, main host, new session) is the protocol's, in `res
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from .errors import CertificateRefused, GatewayInfoError, HandshakeRefused, NotAWebSocket
+from .errors import (
+    CertificateRefused,
+    GatewayInfoError,
+    HandshakeRefused,
+    NotAWebSocket,
+    UsageError,
+)
 from .pacing import Backoff
 
 if TYPE_CHECKING:
@@ -22,27 +29,41 @@ if TYPE_CHECKING:
 
     from .signals import Outcome
 
-__all__ = ["ReconnectPolicy", "is_permanent"]
+__all__ = ["BACKOFF_S", "ReconnectPolicy", "check_backoff", "is_permanent"]
 
+# The first backoff of attempts that fail, and its cap; drawn with full jitter.
+BACKOFF_S = (1.0, 60.0)
 # A connection that was READY this long was no flapping: its end deserves an attempt at once, even
 # when earlier attempts are still remembered.
 IMMEDIATE_AFTER_S = 5.0
 # Each IDENTIFY is one of 1000 a day (Discord docs, "Session Start Limit object"): with full jitter
-# a cap under 600 s could spend them all on one shard that never comes up.
-IDENTIFY_CAP_S = 600.0
-IDENTIFY_FIRST_S = 10.0
+# a cap under 600 s could spend them all on one shard that never comes up. So repeated identifies
+# wait this many times as long as other attempts: 10 to 600 s.
+IDENTIFY_FACTOR = 10.0
 IDENTIFY_STABLE_S = 300.0
 
 
 class ReconnectPolicy:
-    """Delays of one shard; tell it what happens, ask it for the time of the next attempt."""
+    """
+    Delays of one shard; tell it what happens, ask it for the time of the next attempt.
+
+    Args:
+        random: returns a float in [0, 1); each delay is its ceiling times that.
+        backoff_s: the ceiling of the first delay and of the longest, in seconds, checked already.
+    """
 
     __slots__ = ("_attempt_at", "_connects", "_identifies", "_identify_at")
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._connects = Backoff(random)
+    def __init__(
+        self, random: Callable[[], float], backoff_s: tuple[float, float] = BACKOFF_S
+    ) -> None:
+        first_s, cap_s = backoff_s
+        self._connects = Backoff(random, first_s=first_s, cap_s=cap_s)
         self._identifies = Backoff(
-            random, first_s=IDENTIFY_FIRST_S, cap_s=IDENTIFY_CAP_S, stable_s=IDENTIFY_STABLE_S
+            random,
+            first_s=first_s * IDENTIFY_FACTOR,
+            cap_s=cap_s * IDENTIFY_FACTOR,
+            stable_s=IDENTIFY_STABLE_S,
         )
         self._attempt_at = float("-inf")
         self._identify_at = float("-inf")
@@ -81,6 +102,18 @@ class ReconnectPolicy:
         self._identifies.failed(now)
         if self._identifies.attempts == 0:
             self._identify_at = float("-inf")
+
+
+def check_backoff(backoff_s: object) -> tuple[float, float]:
+    """Return what a user gave as (first, cap) in seconds; raise UsageError when it is neither."""
+    if isinstance(backoff_s, (tuple, list)) and len(backoff_s) == 2:
+        first_s, cap_s = backoff_s
+        numbers = isinstance(first_s, (int, float)) and isinstance(cap_s, (int, float))
+        if numbers and 0 < first_s <= cap_s and math.isfinite(cap_s):
+            return float(first_s), float(cap_s)
+    raise UsageError(
+        f"backoff_s={backoff_s!r} is not (first, cap) in seconds, above 0, such as {BACKOFF_S}"
+    )
 
 
 def is_permanent(error: BaseException | None) -> bool:
