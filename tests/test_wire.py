@@ -228,7 +228,14 @@ def test_an_impossible_token_is_refused_without_being_shown(bad):
 def test_redact():
     """Every occurrence goes; an empty token changes nothing."""
     assert redact(f"a {TOKEN} b {TOKEN}", TOKEN) == "a <token> b <token>"
+    assert redact(f"a{TOKEN}b", TOKEN) == "a<token>b"
     assert redact("text", "") == "text"
+
+
+def test_a_short_token_goes_only_as_a_word():
+    """Real ones are far longer; the "t" of a test leaves words alone."""
+    assert redact('the connection: t, "t" t', "t") == 'the connection: <token>, "<token>" <token>'
+    assert redact("a.b a.bc xa.b axb", "a.b") == "<token> a.bc xa.b axb"
 
 
 # --- commands ------------------------------------------------------------------------------------
