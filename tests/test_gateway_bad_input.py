@@ -114,12 +114,22 @@ def test_no_usable_token(token, text, monkeypatch):
         ({"identify_extra": {"token": "x"}}, "has an option of its own"),
         ({"presence": {"activities": ["x" * 4096]}}, "4096"),
         ({"properties": {"os": object()}}, "JSON"),
+        ({"properties": "linux"}, "properties is a mapping"),
+        ({"presence": "online"}, "presence is a mapping"),
+        ({"large_threshold": "100"}, "not within 50 to 250"),
+        ({"capabilities": "all"}, "capabilities is a number"),
+        ({"identify_extra": ["x"]}, "identify_extra is a mapping"),
+        ({"token": b"bytes"}, "token is a str"),
+        ({"info": {"url": "wss://x.gg"}}, "GatewayInfo.parse"),
+        ({"timeouts": 5.0}, "timeouts=5.0 is no Timeouts"),
+        ({"shards": [0, "1"], "shard_count": 2}, "no ids from 0 to 1"),
+        ({"shards": [0], "shard_count": "2"}, "shard_count='2' is no number"),
     ],
 )
 def test_options_that_cannot_work(options, text):
     """Told when the gateway is made, not at the first connection."""
     with pytest.raises(UsageError, match=text):
-        Gateway(TOKEN, **{"intents": Intents.all(), **options})
+        Gateway(**{"token": TOKEN, "intents": Intents.all(), **options})
 
 
 def test_a_bare_on():

@@ -496,4 +496,4 @@ def _check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | 
         raise UsageError(
             f"{len(ids)} shards are asked for, and this version of fastgw runs one in a process"
         )
-    return ids
+    return tuple(sorted(ids))

@@ -59,8 +59,15 @@ class Identity:
                 f"shard {self.shard_id} of {self.shard_count} does not exist; "
                 "ids run from 0 to the count less one"
             )
-        if self.large_threshold is not None and not 50 <= self.large_threshold <= 250:
-            raise UsageError(f"large_threshold {self.large_threshold} is not within 50 to 250")
+        for name in ("properties", "presence", "identify_extra"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise UsageError(f"{name} is a mapping, not {value!r}")
+        if not isinstance(self.capabilities, (int, type(None))):
+            raise UsageError(f"capabilities is a number, not {self.capabilities!r}")
+        threshold = self.large_threshold
+        if threshold is not None and not (isinstance(threshold, int) and 50 <= threshold <= 250):
+            raise UsageError(f"large_threshold {threshold!r} is not within 50 to 250")
         self.encode()
 
     def encode(self) -> bytes:
