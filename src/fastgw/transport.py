@@ -36,6 +36,7 @@ from picows import (
 
 from . import _gate
 from ._decode import Assembler, Event, Message
+from ._handshake import quiet_handshake
 from .errors import (
     CertificateRefused,
     ConnectFailed,
@@ -176,21 +177,22 @@ class Connection:
         secure = url.startswith("wss:")
         self._socket = await _connect_tcp(host, port or (443 if secure else 80))
         tls: dict[str, Any] = {"ssl_shutdown_timeout": self._close_timeout_s} if secure else {}
-        _, listener = await ws_connect(
-            self._make_listener,
-            url,
-            ssl_context=ssl_context,
-            socket_factory=self._hand_over_socket,
-            # Our own deadline is shorter: this one is for a connect that was cancelled.
-            websocket_handshake_timeout=open_timeout_s + 1,
-            logger_name=_picows_log,
-            enable_auto_pong=False,
-            # Frames larger than a message may be are refused by the assembler, with our own error.
-            max_frame_size=self._assembler.max_message_bytes + 1,
-            extra_headers=dict(headers or {}),
-            max_redirects=0,
-            **tls,
-        )
+        with quiet_handshake():
+            _, listener = await ws_connect(
+                self._make_listener,
+                url,
+                ssl_context=ssl_context,
+                socket_factory=self._hand_over_socket,
+                # Our own deadline is shorter: this one is for a connect that was cancelled.
+                websocket_handshake_timeout=open_timeout_s + 1,
+                logger_name=_picows_log,
+                enable_auto_pong=False,
+                # A frame larger than a message may be is refused by the assembler, with our error.
+                max_frame_size=self._assembler.max_message_bytes + 1,
+                extra_headers=dict(headers or {}),
+                max_redirects=0,
+                **tls,
+            )
         if listener is None:
             raise ConnectFailed(
                 f"{urlsplit(url).hostname} closed the connection before it answered the upgrade"
@@ -440,6 +442,8 @@ def _map_error(error: BaseException, where: str, timeout_s: float) -> Exception 
         return ConnectFailed(f"cannot resolve {where}: {error.strerror}")
     if isinstance(error, ConnectionRefusedError):
         return ConnectFailed(f"{where} refused the connection")
+    if isinstance(error, ConnectionResetError) and error.errno is None:  # aiofastnet's, on EOF
+        return ConnectFailed(f"{where} closed the connection in the TLS handshake")
     if isinstance(error, OSError):
         return ConnectFailed(f"cannot connect to {where}: {error}")
     return None
