@@ -46,6 +46,18 @@ async def test_a_blocked_loop_is_reported_once_with_its_stack(watch, caplog):
     assert watch.blocked == 1
 
 
+async def test_a_blockage_just_long_enough_shows_its_stack(caplog):
+    """Who blocks for little more than `blocked_s` is named, too."""
+    watch = LoopWatch(lambda: None, tick_s=0.01, blocked_s=0.8)
+    watch.start()
+    await asyncio.sleep(0.03)
+    this_code_blocks_the_loop(1.0)
+    await until(lambda: watch.blocked == 1)
+    watch.stop()
+    (warning,) = warnings_in(caplog)
+    assert "this_code_blocks_the_loop" in warning.message
+
+
 async def test_each_blockage_is_reported(watch, caplog):
     """The second one as well."""
     for count in (1, 2):

@@ -92,13 +92,15 @@ class LoopWatch:
 
     def _watch(self, loop_thread: int) -> None:
         suspect = -1
-        while not self._stop.wait(self._blocked_s / 4):
+        while not self._stop.wait(self._blocked_s / 10):
             ticks = self._ticks
             silence_s = time.monotonic() - self._ticked_at - self._tick_s
-            if silence_s < self._blocked_s or ticks == self._reported:
+            if silence_s < self._blocked_s / 2 or ticks == self._reported:
                 continue
             if ticks != suspect:
                 suspect = ticks  # a process that was stopped looks the same: look once more
+                continue
+            if silence_s < self._blocked_s:
                 continue
             frame = sys._current_frames().get(loop_thread)
             stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
