@@ -169,11 +169,6 @@ class ShardDriver:
         if self._lingering:
             await asyncio.wait(self._lingering, timeout=self._setup.timeouts.close_s + 1.0)
 
-    def abort(self) -> None:
-        """Stop at once: drop the socket without a word. The session could still be resumed."""
-        if self._owner is not None:
-            self._owner.cancel()
-
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
         self._look(now)
@@ -192,7 +187,7 @@ class ShardDriver:
         except FatalError as refused:  # the gate is shut: nobody may identify any more
             error = refused
         except asyncio.CancelledError:
-            pass  # close() and abort() cancel; nobody awaits this task for its result
+            pass  # close() cancels, and a loop that ends; nobody awaits this task for its result
         except Exception as bug:
             log.exception("shard %d stopped by an error in fastgw itself", self._id)
             error = FastgwError(f"shard {self._id} stopped by an error in fastgw itself: {bug!r}")
