@@ -193,6 +193,23 @@ async def test_our_close_waits_for_the_answer():
     assert (info.close_code, info.initiator, receiver.messages) == (4000, Initiator.CLIENT, [])
 
 
+async def test_close_of_the_peer_that_crosses_ours_is_the_peers():
+    """A CLOSE with another code than ours is no answer: a 4004 must not be swallowed."""
+
+    async def script(peer):
+        await peer.upgrade()
+        await peer.receive()
+        peer.send(close_frame(4004, b"Authentication failed."))
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        connection.close(4000)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (4004, Initiator.SERVICE)
+    assert info.reason == "Authentication failed."
+
+
 async def test_our_close_does_not_wait_for_ever():
     """case 18: a peer that never answers CLOSE is dropped after close_timeout_s."""
 
@@ -400,6 +417,23 @@ async def test_refused_upgrade_carries_the_status(status):
             await opened(url)
     assert caught.value.status == status
     assert caught.value.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"), [(b"inf", 172_800), (b"9" * 400, 172_800), (b"nan", None), (b"-1", None)]
+)
+async def test_retry_after_is_bounded(asked, waits):
+    """A Retry-After that is no sensible number cannot make a shard wait for ever."""
+
+    async def script(peer):
+        await peer.read_request()
+        peer.send(b"HTTP/1.1 503 No\r\nRetry-After: " + asked + b"\r\nContent-Length: 0\r\n\r\n")
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        with pytest.raises(HandshakeRefused) as caught:
+            await opened(url)
+    assert caught.value.retry_after_s == waits
 
 
 @pytest.mark.parametrize(

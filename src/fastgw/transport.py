@@ -63,6 +63,8 @@ _TEXT = WSMsgType.TEXT
 _MAX_REASON_BYTES = 123
 # How long a socket with an error may still be read.
 _LAST_READ_S = 0.1
+# A Retry-After beyond two days is no instruction (and "inf" would be one to wait for ever).
+_MAX_RETRY_AFTER_S = 172_800.0
 # struct tcp_info, linux/tcp.h: tcpi_bytes_received (since 4.1) stands 128 bytes in.
 _TCP_INFO_RECEIVED = 128
 
@@ -233,8 +235,11 @@ class Connection:
         if not self._closing:
             self._answer_close(code)
             self._settle(CloseInfo(code, reason, Initiator.SERVICE))
-        else:
+        elif code is None or code == self._sent_code:
             self._settle(CloseInfo(self._sent_code, reason, Initiator.CLIENT))
+        else:
+            # Theirs crossed ours: it is no answer, and may say more, such as 4004.
+            self._settle(CloseInfo(code, reason, Initiator.SERVICE))
         self._closing = True
         self._abort_later()
 
@@ -455,7 +460,9 @@ def _map_handshake(error: WSHandshakeError, where: str) -> ConnectFailed:
     if error.response is not None:
         status = int(error.response.status)
         with suppress(TypeError, ValueError):
-            retry_after_s = float(error.response.headers.get("Retry-After", ""))
+            asked_s = float(error.response.headers.get("Retry-After", ""))
+            if asked_s >= 0:  # not for NaN either
+                retry_after_s = min(asked_s, _MAX_RETRY_AFTER_S)
     elif error.raw_header:
         # Statuses that http.HTTPStatus does not know, such as Cloudflare's 520, fail to parse.
         head = bytes(error.raw_header)
@@ -463,7 +470,7 @@ def _map_handshake(error: WSHandshakeError, where: str) -> ConnectFailed:
         if match:
             status = int(match[1])
             wait = re.search(rb"\r\nretry-after: *(\d+)", head, re.IGNORECASE)
-            retry_after_s = float(wait[1]) if wait else None
+            retry_after_s = min(float(wait[1]), _MAX_RETRY_AFTER_S) if wait else None
     if status is not None and status != 101:
         return HandshakeRefused(
             f"{where} answered the websocket upgrade with HTTP {status}",
