@@ -60,6 +60,9 @@ cdef class Event:
         That is `d.guild_id`, or `d.id` where `d` is the guild (GUILD_CREATE, GUILD_UPDATE,
         GUILD_DELETE). Read off the end of the message where Discord appends it, else found by a
         walk over the members of `d`; the first member so called counts. Nothing is parsed.
+
+        The first way trusts that `d` is the last member of a message that begins as Discord's do.
+        A service that appends another object which itself ends with a `guild_id` would be believed.
         """
         if not self._guild_known:
             self._check()
