@@ -142,6 +142,58 @@ def test_bad_handlers_are_refused(dispatcher, handler, text):
     assert not dispatcher.interests.is_wanted("A")
 
 
+def _logged(handler):
+    @functools.wraps(handler)
+    def call(event):
+        return handler(event)
+
+    return call
+
+
+def _logged_async(handler):
+    @functools.wraps(handler)
+    async def call(event):
+        return await handler(event)
+
+    return call
+
+
+async def _handles(event):
+    pass
+
+
+async def _handles_in(self, event):
+    pass
+
+
+class _LoggedCall:
+    @functools.wraps(_handles_in)
+    def __call__(self, event):
+        return _handles_in(self, event)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [_logged(_handles), functools.partial(_logged(_handles)), _LoggedCall()],
+    ids=["function", "partial", "callable object"],
+)
+def test_a_sync_wrapper_of_an_async_handler_is_refused(dispatcher, handler):
+    """Its coroutine would never be awaited, so the handler would never run."""
+    with pytest.raises(UsageError, match="make the wrapper `async def`"):
+        dispatcher.on(("A",), handler)
+    assert not dispatcher.interests.is_wanted("A")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [_logged_async(_handles), _logged(lambda event: None), _logged_async(_logged(_handles))],
+    ids=["async of async", "sync of sync", "async of sync of async"],
+)
+def test_wrappers_that_run_are_taken(dispatcher, handler):
+    """What counts is whether calling the outermost one gives a coroutine."""
+    assert dispatcher.on(("A",), handler) is handler
+
+
 def test_a_missing_intent_warns_and_names_it():
     """The warning points at the line that registers the handler."""
     dispatcher = Dispatcher(Intents.GUILDS)

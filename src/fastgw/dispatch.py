@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 import inspect
 import logging
 import re
@@ -273,6 +274,11 @@ def check_handler(handler: object) -> None:
         raise UsageError(
             f"handler {handler!r} is called with one argument, the event: {error}"
         ) from None
+    if _hides_async(handler):
+        raise UsageError(
+            f"handler {handler!r} is a sync wrapper of an async function, which would never be "
+            "awaited: make the wrapper `async def`, and await the function in it"
+        )
 
 
 def _is_async(handler: Callable[..., object]) -> bool:
@@ -280,6 +286,16 @@ def _is_async(handler: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - its kind is asked, not its existence
     )
+
+
+def _hides_async(handler: Callable[..., object]) -> bool:
+    """Tell whether it is a sync `functools.wraps` wrapper around a coroutine function."""
+    if _is_async(handler):
+        return False
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    call = getattr(handler, "__call__", None)  # noqa: B004 - what it wraps is asked
+    return any(inspect.iscoroutinefunction(inspect.unwrap(f)) for f in (handler, call) if f)
 
 
 def _depth_of_caller() -> int:
