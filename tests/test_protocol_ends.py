@@ -146,6 +146,33 @@ def test_a_replay_that_we_do_not_read_is_waited_for():
     assert client.obey().cause is Cause.RESUMED_TIMEOUT
 
 
+def test_a_ready_that_we_do_not_read_is_waited_for():
+    """case 24: with reading paused by ourselves READY cannot come; afterwards it has to."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.proto.reading_paused()
+    client.advance(600.0)
+    assert client.proto.state is State.IDENTIFYING
+    client.proto.reading_resumed()
+    assert 0 < client.advance_to(State.CLOSING) <= 180.0
+    assert client.obey().cause is Cause.READY_TIMEOUT
+    assert client.count(Opcode.IDENTIFY) == 1
+
+
+def test_a_pause_sets_no_deadline_before_identify_is_written():
+    """The identify turn may take its time, whether we read or not."""
+    client = Client()
+    client.turns = False
+    client.connect()
+    client.hello()
+    client.proto.reading_paused()
+    client.advance(100.0)
+    client.proto.reading_resumed()
+    client.advance(600.0)
+    assert client.proto.state is State.IDENTIFYING
+
+
 def test_acks_alone_do_not_prolong_the_wait_for_resumed():
     """case 5: only replayed dispatches show that a replay is under way."""
     client = Client().become_ready()

@@ -47,8 +47,9 @@ class Timeouts:
         open_s: DNS, TCP, TLS and upgrade together; kept by the transport.
         hello_s: from the upgrade to HELLO.
         ready_s: from IDENTIFY to READY. Long: in an outage the session comes eventually while ACKs
-            flow, and each new IDENTIFY costs one of the day's budget.
-        resumed_s: from RESUME, or the last replayed dispatch, to RESUMED.
+            flow, and each new IDENTIFY costs one of the day's budget. Begins anew while reading is
+            paused.
+        resumed_s: from RESUME, or the last replayed dispatch, to RESUMED; begins anew likewise.
         close_s: from our CLOSE frame to the end; then the transport is aborted.
         tls_shutdown_s: from the abort to the end; then the connection is given up as it is.
     """

@@ -247,6 +247,8 @@ class GatewayProtocol(Machine):
             # what we do not read, we cannot miss.
             self._progress = self._replay_counts()
             self._deadline = now + self.timeouts.resumed_s
+        elif self.state is State.IDENTIFYING and self._paused and self._identify_written:
+            self._deadline = now + self.timeouts.ready_s  # nor miss READY
         if self._deadline is not None and now >= self._deadline:
             self._deadline_passed(now)
         heart = self.heartbeat
