@@ -377,12 +377,27 @@ async def test_a_handler_may_drain(dispatcher, feed):
 
     async def closes(event):
         await asyncio.sleep(0)
-        assert await dispatcher.drain(5.0, spare={asyncio.current_task()}) == 0
+        with dispatcher.caller_spared():
+            assert await dispatcher.drain(5.0) == 0
         drained.set()
 
     dispatcher.on(("A",), closes)
     feed("A")
     await asyncio.wait_for(drained.wait(), 2.0)
+
+
+async def test_a_handler_that_closes_no_longer_is_waited_for(dispatcher, feed):
+    """One that gave up waiting for the close has its grace again, and is cancelled after it."""
+
+    async def gives_up(event):
+        with dispatcher.caller_spared():
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
+
+    dispatcher.on(("A",), gives_up)
+    feed("A")
+    await asyncio.sleep(0.01)
+    assert await dispatcher.drain(0.01) == 1
 
 
 def test_nothing_is_logged_for_a_good_event(dispatcher, feed, caplog):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from deadline import until
+from deadline import scaled, until
 from fastgw.errors import UsageError
 from fastgw.gateway import Gateway
 from fastgw.states import State
@@ -101,6 +101,53 @@ async def test_a_handler_may_close_the_gateway(fake):
     fake.dispatch("MESSAGE_CREATE", {})
     await asyncio.wait_for(gateway.wait_closed(), 5.0)
     await until(lambda: done)
+
+
+async def test_a_handler_may_join_a_close_that_waits_for_it(fake):
+    """Also after draining began: from then on nobody waits for that handler."""
+    gateway = gateway_to(fake)
+    closing, done = asyncio.Event(), []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await closing.wait()
+        await gateway.close()
+        done.append(event.sequence)
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.health().handlers_running)
+    ending = asyncio.ensure_future(gateway.close(drain_s=60.0))
+    await until(lambda: gateway.shards[0].status is State.STOPPED)
+    await asyncio.sleep(0.05)  # the socket is gone, and the handler is waited for
+    assert not ending.done()
+    closing.set()
+    await asyncio.wait_for(ending, scaled(5.0))
+    await until(lambda: done)
+
+
+async def test_a_handler_that_joins_a_close_leaves_others_their_grace(fake):
+    """Only the joining one is no longer waited for."""
+    gateway = gateway_to(fake)
+    ended = []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def closes(event):
+        await gateway.close(drain_s=60.0)
+        ended.append("closes")
+
+    @gateway.on("MESSAGE_CREATE")
+    async def works(event):
+        await asyncio.sleep(0.1)
+        ended.append("works")
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await asyncio.wait_for(gateway.wait_closed(), scaled(5.0))
+    await until(lambda: len(ended) == 2)
+    assert ended == ["works", "closes"]
 
 
 async def test_close_twice_at_once_and_again(fake):

@@ -26,6 +26,7 @@ import re
 import sys
 import warnings
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._decode import Event, Interests
@@ -33,8 +34,7 @@ from .errors import UsageError
 from .wire import EVENT_INTENTS, EVENT_NAMES, LIBRARY_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Coroutine, Iterator
 
     from .wire import Intents
 
@@ -74,6 +74,8 @@ class Dispatcher:
         self._on_interrupt = on_interrupt
         self._handlers: dict[str, list[Handler]] = {}  # also under EVERYTHING
         self._tasks: dict[asyncio.Task[object], tuple[Callable[..., object], object]] = {}
+        self._spared: set[asyncio.Task[Any]] = set()  # inside caller_spared(), handlers or not
+        self._idle: asyncio.Event | None = None  # made by the first drain()
 
     @property
     def running(self) -> int:
@@ -134,29 +136,61 @@ class Dispatcher:
             exc_info=error,
         )
 
-    async def drain(
-        self, timeout_s: float, *, spare: AbstractSet[asyncio.Task[Any]] = frozenset()
-    ) -> int:
+    async def drain(self, timeout_s: float) -> int:
         """
         Wait for running async handlers; cancel those left after `timeout_s` seconds.
 
-        Args:
-            timeout_s: their grace.
-            spare: tasks not waited for: handlers that are closing the gateway themselves.
+        Those inside `caller_spared()` are not waited for, also when they go there meanwhile.
+
         Returns:
             How many had to be cancelled.
         """
-        running = self._tasks.keys() - spare
-        if not running:
+        if await self._wait_idle(timeout_s):
             return 0
-        _, late = await asyncio.wait(running, timeout=timeout_s)
+        late = self._tasks.keys() - self._spared
         for task in late:
             task.cancel()
-        if late:
-            log.warning("%d handlers were cancelled after %.1f s of grace", len(late), timeout_s)
-            # A handler may swallow its cancellation: it gets no second grace.
-            await asyncio.wait(late, timeout=1.0)
+        log.warning("%d handlers were cancelled after %.1f s of grace", len(late), timeout_s)
+        # A handler may swallow its cancellation: it gets no second grace.
+        await self._wait_idle(1.0)
         return len(late)
+
+    @contextmanager
+    def caller_spared(self) -> Iterator[None]:
+        """Let `drain()` not wait for the calling task: a handler that waits for it itself."""
+        caller = asyncio.current_task()
+        if caller is None or caller in self._spared:
+            yield
+            return
+        self._spared.add(caller)
+        self._tell_idle()
+        try:
+            yield
+        finally:
+            self._spared.discard(caller)
+
+    async def _wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no handler is left to be waited for; False after `timeout_s` seconds."""
+        if not self._is_idle():
+            try:
+                await asyncio.wait_for(self._become_idle(), timeout_s)
+            except asyncio.TimeoutError:
+                return self._is_idle()
+        return True
+
+    async def _become_idle(self) -> None:
+        if self._idle is None:
+            self._idle = asyncio.Event()
+        while not self._is_idle():
+            self._idle.clear()
+            await self._idle.wait()
+
+    def _is_idle(self) -> bool:
+        return self._tasks.keys() <= self._spared
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and self._is_idle():
+            self._idle.set()
 
     def target_of(self, name: str) -> Handler | None:
         """Return what the listener calls for an event of this name; None when nobody wants it."""
@@ -223,6 +257,7 @@ class Dispatcher:
 
     def _finished(self, task: asyncio.Task[object]) -> None:
         handler, argument = self._tasks.pop(task)
+        self._tell_idle()
         if not task.cancelled() and (error := task.exception()) is not None:
             self.handler_failed(argument, error, handler)
 

@@ -170,7 +170,6 @@ class Gateway:
         self._phase = _Phase.NEW
         self._asking: asyncio.Task[GatewayInfo] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._closers: set[asyncio.Task[Any]] = set()  # tasks inside close()
         self._changed = asyncio.Event()  # set, and replaced, at every transition
         self._was_ready = False
         self._error: BaseException | None = None
@@ -284,17 +283,17 @@ class Gateway:
         """
         End it: sessions with 1000 (the bot goes offline), then handlers, which get `drain_s` s.
 
-        May be called at any time, from handlers too, and more than once. Never raises what went
-        wrong before; see `wait_closed`.
+        May be called at any time and more than once. A handler that calls it is not waited for, if
+        it says `await gateway.close()` itself: through `create_task`, `gather` (before Python 3.12
+        `wait_for`) it cannot be told from others, and is cancelled after `drain_s`. Never raises
+        what went wrong before; see `wait_closed`.
         """
         if self._phase is _Phase.NEW:
             self._ended(None)
         if self._phase is _Phase.CLOSED:
             return
-        # A handler that closes the gateway must not be waited for by it.
-        if (caller := asyncio.current_task()) is not None:
-            self._closers.add(caller)
-        await asyncio.shield(self._begin_close(drain_s))
+        with self._dispatcher.caller_spared():
+            await asyncio.shield(self._begin_close(drain_s))
 
     async def __aenter__(self) -> Self:
         try:
@@ -446,7 +445,7 @@ class Gateway:
         if self._asking is not None:
             self._asking.cancel()
         await asyncio.gather(*(driver.close() for driver in self._drivers))
-        await self._dispatcher.drain(drain_s, spare=self._closers)
+        await self._dispatcher.drain(drain_s)
         self._watch.stop()
         self._ended(None)
 
