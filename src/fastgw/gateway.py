@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -30,6 +29,15 @@ from .errors import (
 from .identity import Identity
 from .link import ShardSetup
 from .loopwatch import LoopWatch
+from .options import (
+    check_compress,
+    check_info,
+    check_intents,
+    check_on_fatal,
+    check_shards,
+    check_timeouts,
+    check_token,
+)
 from .pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
 from .protocol import Timeouts
 from .reconnect import BACKOFF_S, check_backoff
@@ -37,7 +45,7 @@ from .runner import run_until_closed
 from .shard import Shard, StatusChange
 from .states import State
 from .stats import GatewayHealth
-from .wire import API_VERSION, GatewayInfo, Intents, normalise_token, redact
+from .wire import API_VERSION, GatewayInfo, Intents, redact
 
 if TYPE_CHECKING:
     import ssl
@@ -57,15 +65,6 @@ log = logging.getLogger(__name__)
 # How long running handlers may go on after a close.
 DRAIN_S = 5.0
 API_URL = f"https://discord.com/api/v{API_VERSION}"
-# What the Decoder calls it. "auto" is zstd: for few shards in a process it costs less than zlib.
-_COMPRESSIONS = {
-    "auto": "zstd-stream",
-    "zstd-stream": "zstd-stream",
-    "zlib-stream": "zlib-stream",
-    "payload": "payload",
-    "none": "none",
-    None: "none",
-}
 
 
 class _Phase(Enum):
@@ -126,31 +125,16 @@ class Gateway:
         backoff_s: tuple[float, float] = BACKOFF_S,
         on_fatal: Literal["continue", "stop"] = "continue",
     ) -> None:
-        if token is None:
-            token = os.environ.get("DISCORD_TOKEN")
-        if token is None:
-            raise UsageError("there is no token: pass token= or set DISCORD_TOKEN")
-        self._token = normalise_token(token)
-        if compress not in _COMPRESSIONS:
-            known = ", ".join(repr(name) for name in _COMPRESSIONS)
-            raise UsageError(f"compress={compress!r} is not one of {known}")
-        if on_fatal not in ("continue", "stop"):
-            raise UsageError(f'on_fatal={on_fatal!r} is neither "continue" nor "stop"')
-        self._compression = _COMPRESSIONS[compress]
-        if not isinstance(intents, int):
-            raise UsageError(f"intents={intents!r} is no Intents, such as Intents.default()")
-        self._intents = Intents(intents)
-        if not isinstance(info, (GatewayInfo, type(None))):
-            raise UsageError("info= is no GatewayInfo; GatewayInfo.parse() makes one of an answer")
-        if not isinstance(timeouts, (Timeouts, type(None))):
-            raise UsageError(f"timeouts={timeouts!r} is no Timeouts, such as Timeouts(hello_s=5)")
-        self._shard_ids = _check_shards(shards, shard_count)
+        self._token = check_token(token)
+        self._compression = check_compress(compress)
+        self._on_fatal = check_on_fatal(on_fatal)
+        self._intents = check_intents(intents)
+        self._info = check_info(info)
+        self._timeouts = check_timeouts(timeouts)
+        self._shard_ids = check_shards(shards, shard_count)
         self._shard_count = shard_count
-        self._info = info
         self._api_url = api_url
-        self._timeouts = timeouts or Timeouts()
         self._ssl_context = ssl_context
-        self._on_fatal = on_fatal
         self._identify_queue = identify_queue
         self._backoff_s = check_backoff(backoff_s)
         self._identify: dict[str, Any] = {
@@ -468,31 +452,3 @@ class Gateway:
         now, wall = time.monotonic(), time.time()
         for driver in self._drivers:
             driver.tick(now, wall)
-
-
-def _check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | None:
-    """Return the ids to run, None for what is recommended."""
-    if isinstance(shards, str):
-        if shards != "auto":
-            raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
-        if shard_count is not None:
-            raise UsageError(
-                f"shard_count={shard_count} says nothing without ids: pass shards=[0] as well"
-            )
-        return None
-    if not isinstance(shards, Iterable) or isinstance(shards, (bytes, Mapping)):
-        raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
-    ids = tuple(dict.fromkeys(shards))
-    if shard_count is None:
-        raise UsageError(
-            f"shards={list(ids)} says nothing without shard_count=, the number of all shards"
-        )
-    if not isinstance(shard_count, int):
-        raise UsageError(f"shard_count={shard_count!r} is no number")
-    if not ids or not all(isinstance(i, int) and 0 <= i < shard_count for i in ids):
-        raise UsageError(f"shards={list(ids)} are no ids from 0 to {shard_count - 1}")
-    if len(ids) > 1:
-        raise UsageError(
-            f"{len(ids)} shards are asked for, and this version of fastgw runs one in a process"
-        )
-    return tuple(sorted(ids))

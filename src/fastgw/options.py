@@ -1,0 +1,108 @@
+"""
+What a user passes to `Gateway`, checked when it is passed.
+
+Each function returns the value that is meant, or raises a UsageError that says what to write. What
+Identify says is checked by `identity`, the backoff by `reconnect`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from .errors import UsageError
+from .protocol import Timeouts
+from .wire import GatewayInfo, Intents, normalise_token
+
+__all__ = [
+    "check_compress",
+    "check_info",
+    "check_intents",
+    "check_on_fatal",
+    "check_shards",
+    "check_timeouts",
+    "check_token",
+]
+
+# What the Decoder calls it. "auto" is zstd: for few shards in a process it costs less than zlib.
+_COMPRESSIONS = {
+    "auto": "zstd-stream",
+    "zstd-stream": "zstd-stream",
+    "zlib-stream": "zlib-stream",
+    "payload": "payload",
+    "none": "none",
+    None: "none",
+}
+
+
+def check_token(token: str | None) -> str:
+    """Return the bare token; None takes the one of the environment, DISCORD_TOKEN."""
+    if token is None:
+        token = os.environ.get("DISCORD_TOKEN")
+    if token is None:
+        raise UsageError("there is no token: pass token= or set DISCORD_TOKEN")
+    return normalise_token(token)
+
+
+def check_compress(compress: str | None) -> str:
+    """Return the decoder's name of a compression."""
+    if compress not in _COMPRESSIONS:
+        known = ", ".join(repr(name) for name in _COMPRESSIONS)
+        raise UsageError(f"compress={compress!r} is not one of {known}")
+    return _COMPRESSIONS[compress]
+
+
+def check_on_fatal(on_fatal: str) -> str:
+    """Return what a fatal refusal of one shard means for the others."""
+    if on_fatal not in ("continue", "stop"):
+        raise UsageError(f'on_fatal={on_fatal!r} is neither "continue" nor "stop"')
+    return on_fatal
+
+
+def check_intents(intents: object) -> Intents:
+    """Return Intents, also of a plain int."""
+    if not isinstance(intents, int):
+        raise UsageError(f"intents={intents!r} is no Intents, such as Intents.default()")
+    return Intents(intents)
+
+
+def check_info(info: object) -> GatewayInfo | None:
+    """Return the answer of the API; None when it is to be asked."""
+    if not isinstance(info, (GatewayInfo, type(None))):
+        raise UsageError("info= is no GatewayInfo; GatewayInfo.parse() makes one of an answer")
+    return info
+
+
+def check_timeouts(timeouts: object) -> Timeouts:
+    """Return the deadlines; None means the usual ones."""
+    if not isinstance(timeouts, (Timeouts, type(None))):
+        raise UsageError(f"timeouts={timeouts!r} is no Timeouts, such as Timeouts(hello_s=5)")
+    return timeouts or Timeouts()
+
+
+def check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | None:
+    """Return the ids to run, None for what is recommended."""
+    if isinstance(shards, str):
+        if shards != "auto":
+            raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
+        if shard_count is not None:
+            raise UsageError(
+                f"shard_count={shard_count} says nothing without ids: pass shards=[0] as well"
+            )
+        return None
+    if not isinstance(shards, Iterable) or isinstance(shards, (bytes, Mapping)):
+        raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
+    ids = tuple(dict.fromkeys(shards))
+    if shard_count is None:
+        raise UsageError(
+            f"shards={list(ids)} says nothing without shard_count=, the number of all shards"
+        )
+    if not isinstance(shard_count, int):
+        raise UsageError(f"shard_count={shard_count!r} is no number")
+    if not ids or not all(isinstance(i, int) and 0 <= i < shard_count for i in ids):
+        raise UsageError(f"shards={list(ids)} are no ids from 0 to {shard_count - 1}")
+    if len(ids) > 1:
+        raise UsageError(
+            f"{len(ids)} shards are asked for, and this version of fastgw runs one in a process"
+        )
+    return tuple(sorted(ids))
