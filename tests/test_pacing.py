@@ -359,7 +359,7 @@ def test_a_shut_gate_refuses():
         gate = IdentifyGate(queue_of())
         (await gate.acquire(0)).release()
         gate.shut(refusal())
-        assert gate.is_shut
+        assert isinstance(gate.error, InvalidShard)
         with pytest.raises(InvalidShard, match="not for this bot"):
             await gate.acquire(1)
 

@@ -28,7 +28,6 @@ from fastgw.wire import (
     action_for,
     encode_command,
     encode_heartbeat,
-    encode_presence,
     encode_resume,
     fatal_error,
     gateway_url,
@@ -258,16 +257,6 @@ def test_resume():
     assert orjson.loads(encode_resume(TOKEN, "id", 7)) == {
         "op": 6, "d": {"token": TOKEN, "session_id": "id", "seq": 7}
     }  # fmt: skip
-
-
-def test_presence():
-    """Seconds become milliseconds; "offline" cannot be sent."""
-    command = encode_presence("idle", activities=({"name": "x", "type": 0},), since_s=1.5, afk=True)
-    assert orjson.loads(command)["d"] == {
-        "since": 1500, "activities": [{"name": "x", "type": 0}], "status": "idle", "afk": True
-    }  # fmt: skip
-    with pytest.raises(UsageError, match="offline"):
-        encode_presence("offline")
 
 
 def test_the_command_limit_counts_encoded_bytes():

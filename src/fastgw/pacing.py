@@ -306,17 +306,15 @@ class IdentifyGate:
 
     docs/reliability.md, case 29: after 4010 to 4014 no shard may identify again, while sessions
     that run go on; a queue shared with other processes knows nothing of that.
+
+    Attributes:
+        error: the refusal that shut it, None while it is open.
     """
 
     def __init__(self, queue: IdentifyQueue) -> None:
         self._queue = queue
         self._waiting: set[asyncio.Future[None]] = set()
         self.error: FatalError | None = None
-
-    @property
-    def is_shut(self) -> bool:
-        """True once a refusal has shut it."""
-        return self.error is not None
 
     def shut(self, error: FatalError) -> None:
         """Let nobody through from now on; those who wait get `error`. The first error stays."""

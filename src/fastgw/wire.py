@@ -59,7 +59,6 @@ __all__ = [
     "action_for",
     "encode_command",
     "encode_heartbeat",
-    "encode_presence",
     "encode_resume",
     "fatal_error",
     "gateway_url",
@@ -437,31 +436,4 @@ def encode_resume(token: str, session_id: str, sequence: int) -> bytes:
     """Return op 6."""
     return encode_command(
         Opcode.RESUME, {"token": token, "session_id": session_id, "seq": sequence}
-    )
-
-
-def encode_presence(
-    status: str,
-    *,
-    activities: tuple[Mapping[str, Any], ...] = (),
-    since_s: float | None = None,
-    afk: bool = False,
-) -> bytes:
-    """
-    Return op 3. At most PRESENCE_LIMIT in PRESENCE_WINDOW_S are heard.
-
-    Args:
-        status: "online", "idle", "dnd" or "invisible".
-        activities: objects with name, state, type and url: all a bot may set.
-        since_s: wall time (seconds since 1970) of going idle, or None.
-        afk: whether the client is away.
-    Raises:
-        UsageError: another status; "offline" is received, never sent.
-    """
-    if status not in ("online", "idle", "dnd", "invisible"):
-        raise UsageError(f"unknown status {status!r}; use online, idle, dnd or invisible")
-    since_ms = None if since_s is None else math.floor(since_s * 1000)
-    return encode_command(
-        Opcode.PRESENCE_UPDATE,
-        {"since": since_ms, "activities": list(activities), "status": status, "afk": afk},
     )
