@@ -202,6 +202,15 @@ def test_a_missing_intent_warns_and_names_it():
     assert caught[0].filename == __file__
 
 
+def test_a_missing_intent_warns_at_users_whose_package_is_named_like_ours():
+    """fastgw_bot is not fastgw: the warning stops there."""
+    code = compile("dispatcher.on(('MESSAGE_CREATE',), print)", "bot.py", "exec")
+    names = {"__name__": "fastgw_bot", "dispatcher": Dispatcher(Intents.GUILDS)}
+    with pytest.warns(MissingIntentWarning) as caught:
+        exec(code, names)
+    assert caught[0].filename == "bot.py"
+
+
 def test_one_of_the_gating_intents_is_enough():
     """Direct messages alone open MESSAGE_CREATE; ungated events need none."""
     Dispatcher(Intents.DIRECT_MESSAGES).on(("MESSAGE_CREATE",), lambda event: None)

@@ -336,7 +336,7 @@ def _hides_async(handler: Callable[..., object]) -> bool:
 def _depth_of_caller() -> int:
     """Return the stacklevel of the first frame outside this package, for a warning's place."""
     depth, frame = 1, sys._getframe(1)
-    package = __name__.rpartition(".")[0]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+    inside = __name__.rpartition(".")[0] + "."  # with the dot: fastgw_bot is somebody else's
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(inside):
         depth, frame = depth + 1, frame.f_back
     return depth
