@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import ssl
@@ -572,3 +573,30 @@ async def test_connection_is_freed_after_its_end():
         left = weakref.ref(connection)
         del connection, receiver
         await until(lambda: gc.collect() >= 0 and left() is None)
+
+
+@pytest.mark.parametrize("end", ["of the peer", "of ours", "never made"])
+async def test_an_ended_connection_is_freed_at_once(end):
+    """Not by the garbage collector: a decoder and its window may hold megabytes."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO)) if end != "never made" else await peer.read_request()
+        if end == "of ours":
+            await peer.at_end()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with raw_server(script) as url:
+            receiver = Recorder()
+            receiver.connection = connection = Connection(Decoder(interests=[]), receiver)
+            left = weakref.ref(connection)
+            with contextlib.suppress(ConnectFailed):
+                await connection.open(url)
+            if end == "of ours":
+                connection.abort()
+            await connection.wait_closed()
+            connection = receiver.connection = None
+            await until(lambda: left() is None)
+    finally:
+        gc.enable()

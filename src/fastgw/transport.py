@@ -119,16 +119,15 @@ class Connection:
         self, assembler: Assembler, receiver: Receiver, *, close_timeout_s: float = 3.0
     ) -> None:
         self._assembler = assembler
-        self._receiver = receiver
+        self._receiver: Receiver | None = receiver
         self._close_timeout_s = close_timeout_s
-        self._listener = Listener(assembler, receiver, self)
+        self._listener: Listener | None = None  # made for the upgrade
         self._socket: socket.socket | None = None
         self._transport: WSTransport | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._sent_code: int | None = None
         self._handed_over = False
-        self._abandoned = False
         self._closing = False
         self._info: CloseInfo | None = None
         self._paused = False
@@ -165,7 +164,10 @@ class Connection:
             mapped = _map_error(error, where, open_timeout_s)
             if mapped is None:
                 raise
-            raise mapped from error
+            try:
+                raise mapped from error
+            finally:
+                del mapped  # its traceback holds this frame
 
     async def _open(
         self,
@@ -202,6 +204,8 @@ class Connection:
 
     def _make_listener(self, *_ignored: object) -> Listener:
         # picows calls a factory that raises TypeError twice, hence the catch-all signature.
+        if self._listener is None:
+            self._listener = Listener(self._assembler, self._receiver, self)
         return self._listener
 
     def _hand_over_socket(self, _url: object) -> socket.socket | None:
@@ -210,11 +214,13 @@ class Connection:
 
     def _abandon(self) -> None:
         """Leave nothing behind of an `open` that failed or was cancelled."""
-        self._abandoned = True
-        self._listener.stop()
+        if self._listener is not None:
+            self._listener.stop()
         if self._transport is not None:
-            self._transport.disconnect(False)
-        elif self._socket is not None and not self._handed_over:
+            self._transport.disconnect(False)  # and _watch sees the end
+            return
+        self._let_go()
+        if self._socket is not None and not self._handed_over:
             self._socket.close()
         elif self._socket is not None and self._socket.fileno() >= 0:
             # The event loop owns the descriptor: shut it down, and the loop sees the end.
@@ -224,8 +230,9 @@ class Connection:
     # What the listener reports.
 
     def _opened(self, transport: WSTransport) -> None:
-        if self._abandoned:
+        if self._receiver is None:  # abandoned
             transport.disconnect(False)
+            self._let_go()
             return
         self._transport = transport
         self._watcher = asyncio.get_running_loop().create_task(self._watch(transport))
@@ -274,15 +281,25 @@ class Connection:
             info = CloseInfo(1011, "", Initiator.CLIENT, error)
         if self._deadline is not None:
             self._deadline.cancel()
-        self._listener.stop()
         if self._closing and info.error is None:
             info = CloseInfo(self._sent_code, "", Initiator.CLIENT)
         self._settle(info)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """
+        Break the circles of references that this connection stands in; it has ended.
+
+        With them a dead decoder, its buffers and decompression window, megabytes in all, would
+        wait for the garbage collector, which counts objects and not bytes.
+        """
+        self._receiver = self._listener = self._transport = None
 
     def _settle(self, info: CloseInfo) -> None:
         if self._info is None:
             self._info = info
-            self._receiver.connection_lost(info)
+            if self._receiver is not None:
+                self._receiver.connection_lost(info)
 
     def _abort_later(self) -> None:
         assert self._transport is not None
@@ -326,6 +343,7 @@ class Connection:
         if not self.is_open:
             return
         assert self._transport is not None
+        assert self._listener is not None
         self._closing = True
         self._sent_code = close_code
         self._listener.closing()
@@ -336,11 +354,12 @@ class Connection:
 
     def abort(self) -> None:
         """Drop TCP now, without CLOSE: for a peer that no longer answers."""
-        self._listener.stop()
         if self._transport is not None:
+            if self._listener is not None:
+                self._listener.stop()
             self._closing = True
             self._transport.disconnect(False)
-        else:
+        elif self._watcher is None:
             self._abandon()
 
     def notice_reset(self) -> None:
