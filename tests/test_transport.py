@@ -7,6 +7,7 @@ import contextlib
 import gc
 import socket
 import ssl
+import struct
 import weakref
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from deadline import until
+from fastgw import transport
 from fastgw._decode import Decoder
 from fastgw.errors import (
     CertificateRefused,
@@ -600,3 +602,24 @@ async def test_an_ended_connection_is_freed_at_once(end):
             await until(lambda: left() is None)
     finally:
         gc.enable()
+
+
+async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch):
+    """picows would not close a socket that lost its peer before it was handed over."""
+    connect = transport._connect_tcp
+
+    async def connect_and_lose(host, port):
+        sock = await connect(host, port)
+        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return sock
+
+    async def script(peer):
+        linger = struct.pack("ii", 1, 0)  # closing sends RST
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    monkeypatch.setattr(transport, "_connect_tcp", connect_and_lose)
+    async with raw_server(script) as url:
+        connection = Connection(Decoder(), Recorder())
+        with pytest.raises(ConnectFailed):
+            await connection.open(url)
+        assert connection._socket.fileno() == -1

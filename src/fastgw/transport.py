@@ -209,6 +209,8 @@ class Connection:
         return self._listener
 
     def _hand_over_socket(self, _url: object) -> socket.socket | None:
+        if self._socket is not None:
+            self._socket.getpeername()  # or picows leaves a socket open that was reset meanwhile
         self._handed_over = True
         return self._socket
 
@@ -288,10 +290,9 @@ class Connection:
 
     def _let_go(self) -> None:
         """
-        Break the circles of references that this connection stands in; it has ended.
+        Break the circles of references that this ended connection stands in.
 
-        With them a dead decoder, its buffers and decompression window, megabytes in all, would
-        wait for the garbage collector, which counts objects and not bytes.
+        Its decoder would wait with megabytes for the garbage collector, which counts objects.
         """
         self._receiver = self._listener = self._transport = None
 
