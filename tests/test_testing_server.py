@@ -484,3 +484,18 @@ def test_plugin_imports_no_server():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_cut_may_come_after_the_end(tls):
+    """TCP has ended already, and the gateway has not heard of it yet."""
+    async with FakeGateway(tls=tls) as fake:
+        client = await PlainClient.open(fake.url, ssl_context=fake.client_ssl_context)
+        await client.upgraded()
+        connection = fake.connections[0]
+        connection._transport.abort()
+        await asyncio.sleep(0)
+        connection.peer.cut()
+        connection.flush()
+        await fake.wait_for(lambda: not fake.connections)
+        await client.aclose()

@@ -206,8 +206,9 @@ class FakeConnection:
     def _cut(self, how: Cut) -> None:
         if how is Cut.RESET:
             sock = self._transport.get_extra_info("socket")
-            # Linger on with 0 seconds: close() sends RST and drops what is buffered.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if sock is not None:  # else TCP has ended, and this is about to be reported
+                # Linger on with 0 seconds: close() sends RST and drops what is buffered.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _arm(self) -> None:
