@@ -23,7 +23,7 @@ IMPURE = frozenset(
         "time", "uvloop",
     }
 )  # fmt: skip
-MAY_KNOW_PICOWS = ("_gate", "_transport", "transport", "testing.server")
+MAY_KNOW_PICOWS = ("_gate", "_handshake", "_transport", "transport", "testing.server")
 
 
 def module_name(path):

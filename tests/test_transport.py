@@ -606,7 +606,7 @@ async def test_an_ended_connection_is_freed_at_once(end):
 
 async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch):
     """picows would not close a socket that lost its peer before it was handed over."""
-    connect = transport._connect_tcp
+    connect = transport.connect_tcp
 
     async def connect_and_lose(host, port):
         sock = await connect(host, port)
@@ -617,7 +617,7 @@ async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch)
         linger = struct.pack("ii", 1, 0)  # closing sends RST
         peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
-    monkeypatch.setattr(transport, "_connect_tcp", connect_and_lose)
+    monkeypatch.setattr(transport, "connect_tcp", connect_and_lose)
     async with raw_server(script) as url:
         connection = Connection(Decoder(), Recorder())
         with pytest.raises(ConnectFailed):

@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 # Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
 # front of the gateway (discord-api-docs#2500).
-USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {importlib.metadata.version('fastgw')})"
+_VERSION = importlib.metadata.version("fastgw")
+USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {_VERSION})"
 ROUTE = "/gateway/bot"
 # The answer has about 200 bytes; whatever is much longer is an error page.
 _MAX_BODY_BYTES = 64 * 1024

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 import ssl
 import struct
@@ -26,8 +25,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from picows import (
-    WSHandshakeError,
-    WSInvalidURL,
     WSMsgType,
     WSProtocolError,
     WSTransport,
@@ -36,14 +33,10 @@ from picows import (
 
 from . import _gate
 from ._decode import Assembler, Event, Message
-from ._handshake import quiet_handshake
+from ._handshake import connect_tcp, map_connect_error, quiet_handshake
 from .errors import (
-    CertificateRefused,
     ConnectFailed,
     ConnectionClosed,
-    ConnectTimeout,
-    HandshakeRefused,
-    NotAWebSocket,
     ProtocolError,
     UsageError,
 )
@@ -63,8 +56,6 @@ _TEXT = WSMsgType.TEXT
 _MAX_REASON_BYTES = 123
 # How long a socket with an error may still be read.
 _LAST_READ_S = 0.1
-# A Retry-After beyond two days is no instruction (and "inf" would be one to wait for ever).
-_MAX_RETRY_AFTER_S = 172_800.0
 # struct tcp_info, linux/tcp.h: tcpi_bytes_received (since 4.1) stands 128 bytes in.
 _TCP_INFO_RECEIVED = 128
 
@@ -161,7 +152,7 @@ class Connection:
             )
         except BaseException as error:
             self._abandon()
-            mapped = _map_error(error, where, open_timeout_s)
+            mapped = map_connect_error(error, where, open_timeout_s)
             if mapped is None:
                 raise
             try:
@@ -179,7 +170,7 @@ class Connection:
         open_timeout_s: float,
     ) -> None:
         secure = url.startswith("wss:")
-        self._socket = await _connect_tcp(host, port or (443 if secure else 80))
+        self._socket = await connect_tcp(host, port or (443 if secure else 80))
         tls: dict[str, Any] = {"ssl_shutdown_timeout": self._close_timeout_s} if secure else {}
         with quiet_handshake():
             _, listener = await ws_connect(
@@ -419,82 +410,6 @@ class Connection:
         return self._assembler.bytes_received
 
 
-async def _connect_tcp(host: str, port: int) -> socket.socket:
-    """Connect to the first address of `host` that answers."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    failure: OSError | None = None
-    for family, kind, protocol, _name, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure or OSError(f"no address for {host}")
-
-
 def _reason(text: str) -> bytes:
     """Cut a reason to what a CLOSE frame holds, at a character."""
     return text.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
-
-
-def _map_error(error: BaseException, where: str, timeout_s: float) -> Exception | None:
-    """The error of our own tree for what connecting raised; None: pass it on as it is."""
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
-        return ConnectTimeout(
-            f"no websocket to {where} within {timeout_s:g} s", timeout_s=timeout_s
-        )
-    if isinstance(error, WSHandshakeError):
-        return _map_handshake(error, where)
-    if isinstance(error, WSInvalidURL):
-        return UsageError(f"{where} is not a websocket URL: {error}")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return CertificateRefused(
-            f"the TLS certificate of {where} was refused: {error.verify_message or error}; "
-            f"pass an ssl_context that trusts it if it is yours"
-        )
-    if isinstance(error, ssl.SSLError):
-        return ConnectFailed(f"TLS handshake with {where} failed: {error}")
-    if isinstance(error, socket.gaierror):
-        return ConnectFailed(f"cannot resolve {where}: {error.strerror}")
-    if isinstance(error, ConnectionRefusedError):
-        return ConnectFailed(f"{where} refused the connection")
-    if isinstance(error, ConnectionResetError) and error.errno is None:  # aiofastnet's, on EOF
-        return ConnectFailed(f"{where} closed the connection in the TLS handshake")
-    if isinstance(error, OSError):
-        return ConnectFailed(f"cannot connect to {where}: {error}")
-    return None
-
-
-def _map_handshake(error: WSHandshakeError, where: str) -> ConnectFailed:
-    status: int | None = None
-    retry_after_s: float | None = None
-    if error.response is not None:
-        status = int(error.response.status)
-        with suppress(TypeError, ValueError):
-            asked_s = float(error.response.headers.get("Retry-After", ""))
-            if asked_s >= 0:  # not for NaN either
-                retry_after_s = min(asked_s, _MAX_RETRY_AFTER_S)
-    elif error.raw_header:
-        # Statuses that http.HTTPStatus does not know, such as Cloudflare's 520, fail to parse.
-        head = bytes(error.raw_header)
-        match = re.match(rb"HTTP/1\.[01] (\d{3})", head)
-        if match:
-            status = int(match[1])
-            wait = re.search(rb"\r\nretry-after: *(\d+)", head, re.IGNORECASE)
-            retry_after_s = min(float(wait[1]), _MAX_RETRY_AFTER_S) if wait else None
-    if status is not None and status != 101:
-        return HandshakeRefused(
-            f"{where} answered the websocket upgrade with HTTP {status}",
-            status=status,
-            retry_after_s=retry_after_s,
-        )
-    return NotAWebSocket(f"{where} does not speak websocket: {error}")
