@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -122,8 +123,8 @@ class Link:
             if self.connection.is_open:
                 self.connection.abort()
             await asyncio.wait((opening,))
-            if not opening.cancelled():
-                opening.exception()  # reported above, or of no interest any more
+            if not opening.cancelled():  # reported above, or of no interest any more
+                _forget_locals(opening.exception())
 
     def release_turn(self) -> None:
         """Give the identify turn up, if it is held still."""
@@ -152,3 +153,15 @@ class Link:
     def connection_lost(self, info: CloseInfo) -> None:
         if not self.ended.done():
             self._owner.connection_lost(info)
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """
+    Free what the frames of a failed connect hold: a socket, TLS state, a decoder with its buffers.
+
+    The error outlives them, as `last_error`, and some of these frames hold an error themselves, a
+    circle that only the garbage collector would break. Its traceback keeps its lines.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,45 @@
+"""One attempt at a connection, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+
+from deadline import until
+from fastgw import Gateway, Intents
+from fastgw.transport import Connection
+from fastgw.wire import GatewayInfo
+
+
+async def test_failed_attempts_are_freed_at_once():
+    """Their errors live on in health(), but not the sockets and decoders in the tracebacks."""
+    accepted = []
+
+    async def hang_up(reader, writer):
+        accepted.append(await reader.read(100))
+        writer.write(b"this is no TLS")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        gateway = Gateway(
+            "not.a.token",
+            intents=Intents.none(),
+            info=GatewayInfo(f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"),
+            ssl_context=ssl.create_default_context(),
+            backoff_s=(0.001, 0.001),
+        )
+        gc.collect()
+        gc.disable()
+        try:
+            await gateway.start()
+            await until(lambda: len(accepted) > 10)
+            error = gateway.shards[0].health().last_error
+            alive = sum(type(thing) is Connection for thing in gc.get_objects())
+        finally:
+            gc.enable()
+            await gateway.close()
+    assert "TLS" in str(error)
+    assert error.__cause__.__traceback__ is not None
+    assert alive <= 2  # the last one, and the one under way
