@@ -623,3 +623,25 @@ async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch)
         with pytest.raises(ConnectFailed):
             await connection.open(url)
         assert connection._socket.fileno() == -1
+
+
+async def test_upgrade_that_comes_after_abort_is_dropped():
+    """An answer that arrives with the abort opens nothing, and a CLOSE behind it answers nobody."""
+
+    async def script(peer):
+        await peer.upgrade(close_frame(4000) + frame(1, HELLO))
+        await peer.at_end()
+
+    receiver = Recorder()
+    connection = Connection(Decoder(), receiver)
+    make_listener = connection._make_listener
+
+    def abort_first(*details):
+        connection.abort()
+        return make_listener(*details)
+
+    connection._make_listener = abort_first
+    async with raw_server(script) as url:
+        with contextlib.suppress(ConnectFailed):
+            await connection.open(url)
+    assert (receiver.connection, receiver.messages, receiver.lost) == (None, [], [])
