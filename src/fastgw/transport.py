@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -152,6 +153,8 @@ class Connection:
             )
         except BaseException as error:
             self._abandon()
+            # Before 3.12 wait_for leaves a circle of task, error and frame, and all of this in it.
+            traceback.clear_frames(error.__traceback__)
             mapped = map_connect_error(error, where, open_timeout_s)
             if mapped is None:
                 raise
