@@ -226,7 +226,7 @@ class Connection:
     # What the listener reports.
 
     def _opened(self, transport: WSTransport) -> None:
-        if self._receiver is None:  # abandoned; what follows the upgrade in its segment is not for us
+        if self._receiver is None:  # abandoned: what follows in this segment is not for us
             assert self._listener is not None
             self._listener.stop()
             transport.disconnect(False)
