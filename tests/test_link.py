@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ssl
 
 from deadline import until
-from fastgw import Gateway, Intents
+from fastgw import ConnectFailed, Gateway, Intents
 from fastgw.transport import Connection
 from fastgw.wire import GatewayInfo
 
@@ -49,3 +50,30 @@ async def test_failed_attempts_are_freed_at_once():
     assert "TLS" in str(error)
     assert error.__cause__.__traceback__ is not None
     assert alive <= 2  # the last one, and the one under way
+
+
+async def test_a_handler_that_raises_the_error_it_is_told_goes_on():
+    """Its frame is in the error's traceback from then on, and is not ours to clear."""
+    survived = asyncio.Event()
+    gateway = Gateway(
+        "not.a.token",
+        intents=Intents.none(),
+        info=GatewayInfo("ws://127.0.0.1:1"),
+        backoff_s=(0.001, 0.001),
+    )
+
+    @gateway.on_status
+    async def told(change):
+        if change.error is not None:
+            with contextlib.suppress(ConnectFailed):
+                raise change.error
+            for _ in range(9):
+                await asyncio.sleep(0)
+            survived.set()
+
+    await gateway.start()
+    try:
+        await asyncio.wait_for(survived.wait(), 10)
+        assert not gateway.health().handler_failures
+    finally:
+        await gateway.close()

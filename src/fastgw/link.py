@@ -115,6 +115,7 @@ class Link:
         try:
             await asyncio.wait((opening, self.ended), return_when=asyncio.FIRST_COMPLETED)
             if not self.ended.done() and (error := opening.exception()) is not None:
+                _forget_locals(error)
                 self._open_failed(error)
             return await self.ended
         finally:
@@ -123,8 +124,8 @@ class Link:
             if self.connection.is_open:
                 self.connection.abort()
             await asyncio.wait((opening,))
-            if not opening.cancelled():  # reported above, or of no interest any more
-                _forget_locals(opening.exception())
+            if not opening.cancelled():
+                opening.exception()  # reported above, or of no interest any more
 
     def release_turn(self) -> None:
         """Give the identify turn up, if it is held still."""
@@ -161,6 +162,9 @@ def _forget_locals(error: BaseException | None) -> None:
 
     The error outlives them, as `last_error`, and some of these frames hold an error themselves, a
     circle that only the garbage collector would break. Its traceback keeps its lines.
+
+    Only for an error that nobody else has seen: who raises it again puts frames of his own into the
+    traceback, and before Python 3.13 clearing the frame of a coroutine that waits would end it.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
