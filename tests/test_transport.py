@@ -645,3 +645,22 @@ async def test_upgrade_that_comes_after_abort_is_dropped():
         with contextlib.suppress(ConnectFailed):
             await connection.open(url)
     assert (receiver.connection, receiver.messages, receiver.lost) == (None, [], [])
+
+
+async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch):
+    """aiofastnet closes no socket that was given to it and that it could not use."""
+
+    async def ws_connect(*_, socket_factory, **__):
+        socket_factory(None)
+        raise ConnectionResetError(104, "Connection reset by peer")  # from SSLTransport.__init__
+
+    async def script(peer):
+        await peer.at_end()
+
+    monkeypatch.setattr(transport, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(transport, "ws_connect", ws_connect)
+    async with raw_server(script) as url:
+        connection = Connection(Decoder(), Recorder(), close_timeout_s=0.05)
+        with pytest.raises(ConnectFailed, match="reset by peer"):
+            await connection.open(url)
+        await until(lambda: connection._socket.fileno() == -1)

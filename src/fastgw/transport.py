@@ -55,6 +55,8 @@ _picows_log.setLevel(logging.CRITICAL)
 _TEXT = WSMsgType.TEXT
 # RFC 6455 5.5: a control frame holds at most 125 bytes, two of them the code.
 _MAX_REASON_BYTES = 123
+# When the loop and picows, whose own deadline is 1 s later, are done with a socket given up.
+_ORPHANED_S = 2.0
 # How long a socket with an error may still be read.
 _LAST_READ_S = 0.1
 # struct tcp_info, linux/tcp.h: tcpi_bytes_received (since 4.1) stands 128 bytes in.
@@ -222,6 +224,10 @@ class Connection:
             # The event loop owns the descriptor: shut it down, and the loop sees the end.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+            # Except one that was reset while aiofastnet made its transport: nobody closes that.
+            asyncio.get_running_loop().call_later(
+                _ORPHANED_S + self._close_timeout_s, self._socket.close
+            )
 
     # What the listener reports.
 
