@@ -176,7 +176,13 @@ class Connection:
     ) -> None:
         secure = url.startswith("wss:")
         self._socket = await connect_tcp(host, port or (443 if secure else 80))
-        tls: dict[str, Any] = {"ssl_shutdown_timeout": self._close_timeout_s} if secure else {}
+        tls: dict[str, Any] = {}
+        if secure:
+            # aiofastnet keeps a transport whose handshake failed until its own deadline: 60 s.
+            tls = {
+                "ssl_handshake_timeout": open_timeout_s + 1,
+                "ssl_shutdown_timeout": self._close_timeout_s,
+            }
         with quiet_handshake():
             _, listener = await ws_connect(
                 self._make_listener,
