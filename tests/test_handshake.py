@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 
 import pytest
 
+from deadline import until
 from fastgw._decode import Decoder
 from fastgw._handshake import quiet_handshake
 from fastgw.errors import ConnectFailed
@@ -90,3 +92,26 @@ async def test_a_handler_set_meanwhile_stays():
         loop.set_exception_handler(mine)
     assert loop.get_exception_handler() is mine
     loop.set_exception_handler(before)
+
+
+async def test_a_tls_handshake_that_is_never_answered_is_forgotten_soon():
+    """Not after the minute that aiofastnet gives it."""
+
+    def transports():
+        gc.collect()
+        return [thing for thing in gc.get_objects() if "SSLTransport_" in type(thing).__name__]
+
+    async def stay_silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    before = len(transports())
+    server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
+    async with server:
+        url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        connection = Connection(Decoder(), Deaf())
+        with pytest.raises(ConnectFailed):
+            await connection.open(
+                url, ssl_context=ssl.create_default_context(), open_timeout_s=0.05
+            )
+        await until(lambda: len(transports()) == before)
