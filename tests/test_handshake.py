@@ -114,4 +114,4 @@ async def test_a_tls_handshake_that_is_never_answered_is_forgotten_soon():
             await connection.open(
                 url, ssl_context=ssl.create_default_context(), open_timeout_s=0.05
             )
-        await until(lambda: len(transports()) == before)
+        await until(lambda: len(transports()) <= before)
