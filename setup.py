@@ -41,13 +41,13 @@ setup(
         [
             Extension(
                 f"fastgw.{name}",
-                [f"src/fastgw/{name}.pyx"],
+                [f"src/fastgw/{name.replace('.', '/')}.pyx"],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
-                define_macros=macros if name == "_transport" else [],
+                define_macros=macros if name == "connection.listener" else [],
                 depends=["src/fastgw/_scan.h", str(layout_file)],
             )
-            for name in ("_decode", "_transport")
+            for name in ("_decode", "connection.listener")
         ],
         compiler_directives={
             "language_level": 3,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from fastgw.testing.traffic import Traffic, encode
+from fastgw.testing.traffic.traffic import Traffic, encode
 
 from .comparison import Measure, UnavailableError
 from .floor import Floors

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-from fastgw.testing.traffic import Dispatch, Traffic, encode
+from fastgw.testing.traffic.traffic import Dispatch, Traffic, encode
 
 try:
     from compression import zstd

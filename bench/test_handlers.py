@@ -18,7 +18,7 @@ import pytest
 
 import fastgw
 from fastgw._decode import Decoder, Interests
-from fastgw.dispatch import Dispatcher
+from fastgw.delivery.handlers import Dispatcher
 
 from . import inprocess
 from .comparison import Group, Measure, Target, UnavailableError, replayed_cpu_time

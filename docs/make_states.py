@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastgw.states import TRANSITIONS, State, Trigger
+from fastgw.protocol.states import TRANSITIONS, State, Trigger
 
 TARGET = Path(__file__).with_name("states.md")
 

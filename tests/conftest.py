@@ -20,7 +20,6 @@ from collections.abc import Iterator
 
 import pytest
 import pytest_asyncio
-
 from deadline import scaled
 
 try:

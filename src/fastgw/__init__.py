@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._decode import Event
-    from .dispatch import MissingIntentWarning
+    from .delivery.handlers import MissingIntentWarning
     from .errors import (
         AuthenticationFailed,
         CertificateRefused,
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .gateway import Gateway
-    from .pacing import IdentifyQueue, IdentifyTurn, LocalIdentifyQueue
-    from .protocol import Timeouts
-    from .shard import Shard, StatusChange
-    from .signals import Cause
-    from .states import State
-    from .stats import GatewayHealth, ShardHealth
-    from .wire import GatewayInfo, Intents, Opcode, SessionStartLimit
+    from .health.figures import GatewayHealth, ShardHealth
+    from .protocol.protocol import Timeouts
+    from .protocol.signals import Cause
+    from .protocol.states import State
+    from .protocol.wire import GatewayInfo, Intents, Opcode, SessionStartLimit
+    from .shard.face import Shard, StatusChange
+    from .shard.pacing import IdentifyQueue, IdentifyTurn, LocalIdentifyQueue
 
 __version__ = "0.1.0"
 
@@ -89,7 +89,7 @@ __all__ = [
 
 _HOMES = {
     "AuthenticationFailed": "errors",
-    "Cause": "signals",
+    "Cause": "protocol.signals",
     "CertificateRefused": "errors",
     "ConnectFailed": "errors",
     "ConnectTimeout": "errors",
@@ -100,31 +100,31 @@ _HOMES = {
     "FastgwError": "errors",
     "FatalError": "errors",
     "Gateway": "gateway",
-    "GatewayHealth": "stats",
-    "GatewayInfo": "wire",
+    "GatewayHealth": "health.figures",
+    "GatewayInfo": "protocol.wire",
     "GatewayInfoError": "errors",
     "HandshakeRefused": "errors",
-    "IdentifyQueue": "pacing",
-    "IdentifyTurn": "pacing",
-    "Intents": "wire",
+    "IdentifyQueue": "shard.pacing",
+    "IdentifyTurn": "shard.pacing",
+    "Intents": "protocol.wire",
     "InvalidApiVersion": "errors",
     "InvalidIntents": "errors",
     "InvalidShard": "errors",
-    "LocalIdentifyQueue": "pacing",
+    "LocalIdentifyQueue": "shard.pacing",
     "MessageTooBig": "errors",
-    "MissingIntentWarning": "dispatch",
+    "MissingIntentWarning": "delivery.handlers",
     "NotAWebSocket": "errors",
-    "Opcode": "wire",
+    "Opcode": "protocol.wire",
     "ProtocolError": "errors",
     "SendQueueFull": "errors",
     "SessionLost": "errors",
-    "SessionStartLimit": "wire",
-    "Shard": "shard",
-    "ShardHealth": "stats",
+    "SessionStartLimit": "protocol.wire",
+    "Shard": "shard.face",
+    "ShardHealth": "health.figures",
     "ShardingRequired": "errors",
-    "State": "states",
-    "StatusChange": "shard",
-    "Timeouts": "protocol",
+    "State": "protocol.states",
+    "StatusChange": "shard.face",
+    "Timeouts": "protocol.protocol",
     "UsageError": "errors",
 }
 

@@ -1,4 +1,4 @@
-# The header of the decoding core: what _transport.pyx sees of it.
+# The header of the decoding core: what connection/listener.pyx sees of it.
 
 from libc.stdint cimport int64_t, uint64_t
 

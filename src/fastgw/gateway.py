@@ -17,18 +17,16 @@ from enum import Enum
 from random import random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ._http import USER_AGENT, ask_until_answered
-from .dispatch import Dispatcher, check_handler, check_names
-from .driver import ShardDriver
+from .delivery.handlers import Dispatcher, check_handler, check_names
 from .errors import (
     AuthenticationFailed,
     ConnectTimeout,
     FastgwError,
     UsageError,
 )
-from .identity import Identity
-from .link import ShardSetup
-from .loopwatch import LoopWatch
+from .fleet.gateway_info import USER_AGENT, ask_until_answered
+from .fleet.loopwatch import LoopWatch
+from .health.figures import GatewayHealth
 from .options import (
     check_compress,
     check_info,
@@ -38,14 +36,16 @@ from .options import (
     check_timeouts,
     check_token,
 )
-from .pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
-from .protocol import Timeouts
-from .reconnect import BACKOFF_S, check_backoff
+from .protocol.identity import Identity
+from .protocol.protocol import Timeouts
+from .protocol.states import State
+from .protocol.wire import API_VERSION, GatewayInfo, Intents, redact
 from .runner import run_until_closed
-from .shard import Shard, StatusChange
-from .states import State
-from .stats import GatewayHealth
-from .wire import API_VERSION, GatewayInfo, Intents, redact
+from .shard.driver import ShardDriver
+from .shard.face import Shard, StatusChange
+from .shard.link import ShardSetup
+from .shard.pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
+from .shard.reconnect import BACKOFF_S, check_backoff
 
 if TYPE_CHECKING:
     import ssl
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("fastgw.gateway")
 
 # How long running handlers may go on after a close.
 DRAIN_S = 5.0

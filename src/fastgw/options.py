@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from .errors import UsageError
-from .protocol import Timeouts
-from .wire import GatewayInfo, Intents, normalise_token
+from .protocol.protocol import Timeouts
+from .protocol.wire import GatewayInfo, Intents, normalise_token
 
 __all__ = [
     "check_compress",

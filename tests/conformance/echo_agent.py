@@ -13,7 +13,7 @@ import asyncio
 from ssl import SSLContext
 
 from fastgw._decode import Assembler
-from fastgw.transport import CloseInfo, Connection
+from fastgw.connection.websocket import CloseInfo, Connection
 
 # RFC 6455 sets no limit; conformance servers send 16 MiB at once, and 4 MiB in 64-byte pieces.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

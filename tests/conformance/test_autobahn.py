@@ -19,8 +19,8 @@ import pytest
 from echo_agent import Echo, agent
 
 from fastgw._decode import Assembler
+from fastgw.connection.websocket import Connection
 from fastgw.errors import ConnectFailed
-from fastgw.transport import Connection
 
 WSTEST = os.environ.get("FASTGW_WSTEST")
 CASES = os.environ.get("FASTGW_WSTEST_CASES", "*").split(",")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import pytest
 import trustme
 from echo_agent import agent
-
 from raw_websocket import RawPeer, close_frame, frame, raw_server
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10

@@ -14,8 +14,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from reference_decoder import ReferenceDecoder, ReferenceSequence
 from seeds import (
     COMPRESS,
     FEW,
@@ -27,11 +28,10 @@ from seeds import (
     WANT_ALL,
     WHOLE_FRAME,
 )  # fmt: skip
-
-from fastgw._decode import Decoder, Sequence
-from reference_decoder import ReferenceDecoder, ReferenceSequence
 from strategies import COMPRESSIONS, WANTED, Stream, zstd
 from test_decode_differential import final_state, play
+
+from fastgw._decode import Decoder, Sequence
 
 
 class Compressor:

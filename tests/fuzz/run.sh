@@ -31,7 +31,7 @@ print("-L" + value("LIBDIR"), "-Wl,-rpath," + value("LIBDIR"), "-lpython" + valu
 FLAGS
 )
 
-export PYTHONPATH="$work/lib:tests/fuzz"
+export PYTHONPATH="$work/lib:tests/fuzz:tests/support"
 export PYTHONMALLOC=malloc
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:suppressions=tests/fuzz/ubsan.supp"

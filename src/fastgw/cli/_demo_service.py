@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from ..testing import FakeGateway
-from ..testing.traffic import Dispatch, Traffic
+from ..testing.traffic.traffic import Dispatch, Traffic
 from .demo import WANTED, fingerprint
 
 # The pool is sent over and over: making traffic costs more than sending it.

@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chaos import ChaosPlan, ChaosProxy, Fault
-    from .gateway import FakeConnection, FakeGateway, Framing
-    from .peer import Cut, FakePeer
-    from .service import Command, FakeService, FakeSession, Moment
-    from .traffic import Dispatch, Traffic
+    from .chaos.proxy import ChaosPlan, ChaosProxy, Fault
+    from .server.gateway import FakeConnection, FakeGateway, Framing
+    from .service.peer import Cut, FakePeer
+    from .service.service import Command, FakeService, FakeSession, Moment
+    from .traffic.traffic import Dispatch, Traffic
 
 __all__ = [
     "ChaosPlan",
@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ChaosPlan": "chaos",
-    "ChaosProxy": "chaos",
-    "Command": "service",
-    "Cut": "peer",
-    "Dispatch": "traffic",
-    "FakeConnection": "gateway",
-    "FakeGateway": "gateway",
-    "FakePeer": "peer",
-    "FakeService": "service",
-    "FakeSession": "service",
-    "Fault": "chaos",
-    "Framing": "gateway",
-    "Moment": "service",
-    "Traffic": "traffic",
+    "ChaosPlan": "chaos.proxy",
+    "ChaosProxy": "chaos.proxy",
+    "Command": "service.service",
+    "Cut": "service.peer",
+    "Dispatch": "traffic.traffic",
+    "FakeConnection": "server.gateway",
+    "FakeGateway": "server.gateway",
+    "FakePeer": "service.peer",
+    "FakeService": "service.service",
+    "FakeSession": "service.service",
+    "Fault": "chaos.proxy",
+    "Framing": "server.gateway",
+    "Moment": "service.service",
+    "Traffic": "traffic.traffic",
 }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
-    from .gateway import FakeGateway
+    from .server.gateway import FakeGateway
 
 _fixture: Callable[[Any], Any]
 try:
@@ -34,7 +34,7 @@ __all__ = ["fake_gateway"]
 @_fixture
 async def fake_gateway() -> AsyncIterator[FakeGateway]:
     """Serve a `FakeGateway` on loopback (plain TCP) for one test."""
-    from .gateway import FakeGateway
+    from .server.gateway import FakeGateway
 
     async with FakeGateway() as fake:
         yield fake

@@ -1,0 +1,1 @@
+"""One websocket over picows: dialling, the open connection, the compiled listener, the gate."""

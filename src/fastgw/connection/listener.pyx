@@ -1,0 +1,158 @@
+"""
+The compiled picows listener: frames in, events and messages out.
+
+picows parses frames and does no more; the duties of a receiver are here. RSV bits are refused
+(RFC 6455 5.2), PING is answered here because picows' own answer does not look at RSV bits, CLOSE is
+checked and answered once (5.5.1, 7.4), and after CLOSE, an error or `stop` nothing is taken: picows
+itself goes on delivering in all these cases.
+
+The payload pointer is valid inside `on_ws_frame` only. C fields of WSTransport are not touched:
+their order changed between releases of picows.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
+
+from .._decode cimport Assembler, Event, Message
+
+from time import monotonic
+
+from ..errors import ProtocolError
+
+cdef extern from *:
+    """
+    #ifndef FASTGW_PICOWS_VERSION
+    #error "build fastgw with its setup.py, which records the picows it compiles against"
+    #endif
+    """
+    const char* FASTGW_PICOWS_VERSION
+    const char* FASTGW_PICOWS_LAYOUT
+
+# What this module was compiled against, for gate.py: version, digest of picows.pxd, object sizes.
+BUILT_WITH = (
+    FASTGW_PICOWS_VERSION.decode(),
+    FASTGW_PICOWS_LAYOUT.decode(),
+    {
+        "WSFrame": sizeof(WSFrame),
+        "WSListener": sizeof(WSListener),
+        "WSTransport": sizeof(WSTransport),
+    },
+)
+
+
+cdef bint _may_be_received(int code) noexcept:
+    # RFC 6455 7.4.1 and the IANA registry: 1004 is reserved, 1005, 1006 and 1015 are never sent.
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+@cython.final
+cdef class Listener(WSListener):
+    """
+    Feed one connection's frames to its assembler and hand out what comes of them.
+
+    Args:
+        assembler: a Decoder, or a bare Assembler for the frame layer alone.
+        receiver: `message_received(message)`, `handler_failed(event, error)`.
+        connection: `_opened(transport)`, `_peer_closed(code, reason)`, `_refused(error)`.
+
+    Events go to the target that their interest names, called directly. Events that the library
+    itself needs go to the receiver first.
+    """
+
+    def __init__(self, Assembler assembler not None, receiver, connection):
+        self._assembler = assembler
+        self._receiver = receiver
+        self._connection = connection
+
+    def closing(self):
+        """We sent CLOSE: from here on take only the peer's."""
+        self._closing = True
+
+    def stop(self):
+        """Take nothing any more."""
+        self._closed = True
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        self._connection._opened(transport)
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        self._closed = True
+
+    cpdef pause_writing(self):
+        # What we may send is bounded by the send budget, far below what is worth stalling for.
+        pass
+
+    cpdef resume_writing(self):
+        pass
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        cdef int opcode
+        if self._closed:
+            return
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._refuse(ProtocolError("reserved bit set without an extension", close_code=1002))
+            return
+        opcode = <int>frame.msg_type
+        if opcode <= 2:
+            if not self._closing:
+                self._data(frame)
+        elif opcode == 8:
+            self._close_frame(frame)
+        elif opcode == 9:
+            if not self._closing:
+                transport.send_pong(frame.get_payload_as_bytes())
+        if frame.last_in_buffer:
+            self._stamped = False
+
+    cdef int _data(self, WSFrame frame) except -1:
+        cdef Event event
+        cdef object result
+        if not self._stamped:
+            self._assembler.received_at = monotonic()
+            self._stamped = True
+        try:
+            result = self._assembler._feed(
+                frame.payload_ptr, frame.payload_size, <int>frame.msg_type, frame.fin)
+        except ProtocolError as error:
+            return self._refuse(error)
+        if result is None:
+            return 0
+        if type(result) is not Event:
+            self._receiver.message_received(result)
+            return 0
+        event = <Event>result
+        if event._route.internal:
+            self._receiver.message_received(event)
+        if event._route.target is not None:
+            try:
+                event._route.target(event)
+            except BaseException as error:
+                self._receiver.handler_failed(event, error)
+        return 0
+
+    cdef int _close_frame(self, WSFrame frame) except -1:
+        cdef const unsigned char* payload = <const unsigned char*>frame.payload_ptr
+        cdef int code = 0
+        reason = ""
+        if frame.payload_size == 1:
+            return self._refuse(ProtocolError("CLOSE with half a code", close_code=1002))
+        if frame.payload_size >= 2:
+            code = payload[0] << 8 | payload[1]
+            if not _may_be_received(code):
+                return self._refuse(
+                    ProtocolError(f"CLOSE with the invalid code {code}", close_code=1002))
+            try:
+                reason = PyBytes_FromStringAndSize(
+                    frame.payload_ptr + 2, frame.payload_size - 2).decode()
+            except UnicodeDecodeError:
+                return self._refuse(
+                    ProtocolError("CLOSE with a reason that is not UTF-8", close_code=1007))
+        self._closed = True
+        self._connection._peer_closed(code or None, reason)
+        return 0
+
+    cdef int _refuse(self, error) except -1:
+        self._closed = True
+        self._connection._refused(error)
+        return 0

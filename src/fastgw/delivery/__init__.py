@@ -1,0 +1,1 @@
+"""Event to user code: handlers, interests, tasks."""

@@ -1,0 +1,1 @@
+"""What lives from start() to the end: GET /gateway/bot, identify turns, the loop watch."""

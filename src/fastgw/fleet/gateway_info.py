@@ -1,0 +1,259 @@
+"""
+The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread.
+
+Every answer that is no gateway information becomes one typed error. `ask_until_answered` asks again
+when that can help, and gives the rest to the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import importlib.metadata
+import json
+import logging
+import math
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import (
+    AuthenticationFailed,
+    CertificateRefused,
+    ConnectFailed,
+    ConnectTimeout,
+    GatewayInfoError,
+    UsageError,
+)
+from ..protocol.wire import GatewayInfo
+from ..shard.pacing import Backoff
+from ..shard.reconnect import is_permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["USER_AGENT", "ask_until_answered", "fetch_gateway_info"]
+
+log = logging.getLogger("fastgw.api")
+
+# Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
+# front of the gateway (discord-api-docs#2500).
+_VERSION = importlib.metadata.version("fastgw")
+USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {_VERSION})"
+ROUTE = "/gateway/bot"
+# The answer has about 200 bytes; whatever is much longer is an error page.
+_MAX_BODY_BYTES = 64 * 1024
+
+
+async def fetch_gateway_info(
+    api_url: str, token: str, *, timeout_s: float, ssl_context: ssl.SSLContext | None = None
+) -> GatewayInfo:
+    """
+    Ask the API which URL to connect to, how many shards it recommends and what is left to start.
+
+    Args:
+        api_url: base URL with version, such as "https://discord.com/api/v10".
+        token: without its "Bot " prefix.
+        timeout_s: for each step: connecting, TLS, every read.
+        ssl_context: for https; None means the system's certificates.
+    Raises:
+        AuthenticationFailed: HTTP 401.
+        GatewayInfoError: any other status, or a body that is not what it must be.
+        CertificateRefused, ConnectTimeout, ConnectFailed: there was no answer.
+        UsageError: api_url is not an http or https URL.
+    Cancelling returns at once; the thread ends with its socket, or with the name lookup.
+    """
+    call = _Call(api_url, token, timeout_s, ssl_context)
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[GatewayInfo] = loop.create_future()
+
+    def settle(info: GatewayInfo | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        elif info is not None:
+            done.set_result(info)
+
+    def run() -> None:
+        info, error = None, None
+        try:
+            info = call.run()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop closed: nobody asks any more
+            loop.call_soon_threadsafe(settle, info, error)
+
+    # Not the loop's executor: closing the loop would wait for a name lookup that cannot be stopped.
+    threading.Thread(target=run, name="fastgw GET /gateway/bot", daemon=True).start()
+    try:
+        return await done
+    finally:
+        call.abort()
+
+
+async def ask_until_answered(
+    api_url: str,
+    token: str,
+    *,
+    timeout_s: float,
+    ssl_context: ssl.SSLContext | None,
+    random: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> GatewayInfo:
+    """
+    Ask as `fetch_gateway_info` does, again and again while the network or the API is down.
+
+    One warning for each failure; HTTP 429 is obeyed in full, however long (23 hours have been seen,
+    discord-api-docs#8570), because asking earlier makes it longer.
+
+    Raises:
+        AuthenticationFailed, CertificateRefused, GatewayInfoError: asking again cannot help.
+    """
+    backoff = Backoff(random)
+    while True:
+        try:
+            return await fetch_gateway_info(
+                api_url, token, timeout_s=timeout_s, ssl_context=ssl_context
+            )
+        except (ConnectFailed, GatewayInfoError) as error:
+            if is_permanent(error):
+                raise
+            wait_s = backoff.next_delay_s()
+            if isinstance(error, GatewayInfoError) and error.retry_after_s is not None:
+                wait_s += error.retry_after_s
+            log.warning("%s; asking again in %.1f s", error, wait_s)
+        await sleep(wait_s)
+
+
+class _Call:
+    """One request; `run` blocks in its thread, `abort` may come from another."""
+
+    def __init__(
+        self, api_url: str, token: str, timeout_s: float, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        parts = urlsplit(api_url)
+        try:
+            port = parts.port
+            _ = (parts.hostname or "").encode("idna")  # a name that nobody could be asked for
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            raise UsageError(f"api_url {api_url!r} must look like https://discord.com/api/v10")
+        self._host = parts.hostname
+        self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self._path = parts.path.rstrip("/") + ROUTE
+        self._headers = {
+            "Authorization": f"Bot {token}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+        }
+        self._timeout_s = timeout_s
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            self._connection = http.client.HTTPSConnection(
+                self._host,
+                port,
+                timeout=timeout_s,
+                context=ssl_context or ssl.create_default_context(),
+            )
+        else:
+            self._connection = http.client.HTTPConnection(self._host, port, timeout=timeout_s)
+
+    def run(self) -> GatewayInfo:
+        """Make the request; return its answer or raise the typed error."""
+        try:
+            self._connection.request("GET", self._path, headers=self._headers)
+            response = self._connection.getresponse()
+            body = response.read(_MAX_BODY_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(error) from error
+        finally:
+            self._connection.close()
+        return _read_answer(response.status, dict(response.getheaders()), body)
+
+    def abort(self) -> None:
+        """Wake the thread if it waits for the network."""
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # not connected, or just closed by its thread
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _failure(self, error: Exception) -> ConnectFailed | GatewayInfoError:
+        where = self._where
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return CertificateRefused(
+                f"the certificate of {where} was refused ({error.verify_message}); if it is your "
+                f"own, pass ssl_context=, else look for a proxy or a missing CA bundle"
+            )
+        if isinstance(error, TimeoutError):
+            return ConnectTimeout(
+                f"{where} gave no answer within {self._timeout_s:g} s; check network and api_url",
+                timeout_s=self._timeout_s,
+            )
+        if isinstance(error, socket.gaierror):
+            return ConnectFailed(
+                f"the name of {where} could not be resolved ({error.strerror}); check network, "
+                f"DNS and api_url"
+            )
+        if isinstance(error, ConnectionRefusedError):
+            return ConnectFailed(f"{where} refused the connection; check api_url and firewall")
+        if isinstance(error, http.client.HTTPException):
+            return GatewayInfoError(
+                f"{where} does not answer in HTTP ({type(error).__name__}); check api_url"
+            )
+        return ConnectFailed(f"the request to {where} failed: {error}")
+
+
+def _read_answer(status: int, headers: dict[str, str], body: bytes) -> GatewayInfo:
+    """Turn an HTTP answer into the information, or raise what it means."""
+    try:
+        answer: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if status == 200:
+        if answer is None:
+            raise GatewayInfoError(
+                f"GET {ROUTE} answered 200 with a body that is not JSON: something between us and "
+                f"Discord answers in its place",
+                status=200,
+            )
+        return GatewayInfo.parse(answer)
+    if status == 401:
+        raise AuthenticationFailed(
+            "the token was refused (HTTP 401): check DISCORD_TOKEN or token=; if it was right, it "
+            "was reset, and the developer portal has a new one"
+        )
+    said = answer.get("message") if isinstance(answer, dict) else None
+    # 403 and 429 with HTML or "error code: 1015" come from Cloudflare (its docs, "Error 1015").
+    detail = "" if answer is not None else ", without JSON: a proxy or Cloudflare answered"
+    if said:
+        detail = f": {said}"
+    if status == 429:
+        retry_after_s = _retry_after_s(answer, headers)
+        raise GatewayInfoError(
+            f"GET {ROUTE} is rate limited (HTTP 429) for {retry_after_s:g} s{detail}",
+            status=429,
+            retry_after_s=retry_after_s,
+        )
+    if status == 403:
+        detail += "; check that this address is not banned, and ask again later by hand"
+    raise GatewayInfoError(f"GET {ROUTE} answered HTTP {status}{detail}", status=status)
+
+
+def _retry_after_s(answer: Any, headers: dict[str, str]) -> float:
+    """Return the longer of what body and header ask for, in seconds; a minute when neither does."""
+    asked = [answer.get("retry_after")] if isinstance(answer, dict) else []
+    asked += [value for key, value in headers.items() if key.lower() == "retry-after"]
+    usable = [s for s in map(_seconds, asked) if s is not None and 0 <= s < math.inf]
+    return max(usable, default=60.0)
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None  # a header may also hold an HTTP date; Discord sends seconds

@@ -1,0 +1,113 @@
+"""Whether the event loop keeps up, and what holds it when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LoopWatch"]
+
+log = logging.getLogger("fastgw.loop")
+
+
+class LoopWatch:
+    """
+    Measures how late the event loop runs, and shows what blocks it.
+
+    A tick a second on the loop measures the lag. A thread looks whether the ticks stop: when they
+    have for `blocked_s`, it logs one warning with the stack of the loop's thread, which is the code
+    that blocks. (docs/reliability.md, case 23: a blocked loop sends no heartbeats and loses the
+    session.)
+
+    Args:
+        on_tick: called at every tick, on the loop.
+        tick_s: seconds between ticks.
+        blocked_s: silence that is reported; well below a heartbeat interval of 41 s.
+    """
+
+    def __init__(
+        self, on_tick: Callable[[], None], *, tick_s: float = 1.0, blocked_s: float = 5.0
+    ) -> None:
+        self.lag_s = 0.0
+        self.blocked = 0
+        self._on_tick = on_tick
+        self._tick_s = tick_s
+        self._blocked_s = blocked_s
+        self._lags: deque[float] = deque(maxlen=max(1, round(60.0 / tick_s)))
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._ticked_at = 0.0
+        self._reported = -1  # the tick after which silence was reported
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def lag_worst_s(self) -> float:
+        """The worst lag of the last minute, in seconds."""
+        return max(self._lags, default=0.0)
+
+    def start(self) -> None:
+        """Begin to watch the running loop; call in its thread."""
+        loop = asyncio.get_running_loop()
+        self._ticked_at = time.monotonic()
+        self._timer = loop.call_later(self._tick_s, self._tick, loop)
+        self._thread = threading.Thread(
+            target=self._watch, args=(threading.get_ident(),), name="fastgw loop watch", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; the thread is gone on return."""
+        self._stop.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        self.lag_s = max(0.0, now - self._ticked_at - self._tick_s)
+        self._lags.append(self.lag_s)
+        if self.lag_s >= self._blocked_s and self._reported != self._ticks:
+            # Code that never let the thread run, such as a long call into C.
+            self.blocked += 1
+            log.warning(
+                "the event loop stood still for %.1f s, and nothing could see why", self.lag_s
+            )
+        self._ticks += 1
+        self._ticked_at = now
+        self._timer = loop.call_later(self._tick_s, self._tick, loop)
+        self._on_tick()
+
+    def _watch(self, loop_thread: int) -> None:
+        suspect = -1
+        while not self._stop.wait(self._blocked_s / 10):
+            ticks = self._ticks
+            silence_s = time.monotonic() - self._ticked_at - self._tick_s
+            if silence_s < self._blocked_s / 2 or ticks == self._reported:
+                continue
+            if ticks != suspect:
+                suspect = ticks  # a process that was stopped looks the same: look once more
+                continue
+            if silence_s < self._blocked_s:
+                continue
+            frame = sys._current_frames().get(loop_thread)
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
+            self._reported = ticks
+            self.blocked += 1
+            log.warning(
+                "the event loop has been blocked for %.1f s; heartbeats are late. It is here:\n%s",
+                silence_s,
+                stack,
+            )

@@ -1,0 +1,1 @@
+"""Frozen figures of how a shard and a gateway are."""

@@ -1,0 +1,1 @@
+"""The gateway protocol without IO: states, signals, session, wire. Time comes in as `now`."""

@@ -1,0 +1,190 @@
+"""
+The session, and the way back to it: where to connect next, and when to give the session up.
+
+The rule (numbers from observed outages of resume hosts and from clients that resumed for ever):
+- the first attempts go to the session's resume URL; after two that failed there (refused, 5xx, no
+  HELLO, dropped before RESUMED) to the main URL, still as RESUME;
+- a session is given up after three RESUMEs that did not lead to RESUMED, or 300 s after the drop;
+- attempts that fail before RESUME is written (DNS, network down) count for the host, not for the
+  session: only its age does;
+- id, sequence and resume URL go together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._decode import Sequence
+from ..errors import UsageError
+from .wire import gateway_url
+
+__all__ = ["Plan", "Session", "SessionKeeper"]
+
+MAX_HOST_FAILURES = 2
+MAX_RESUME_FAILURES = 3
+# Sessions live "a few minutes" (Discord docs, "Resuming"); five is the most any client tries.
+MAX_AGE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """
+    What RESUME needs, as one value: for the store, and to start from a stored one.
+
+    Attributes:
+        session_id: from READY.
+        sequence: of the last dispatch received.
+        resume_url: from READY, without our query.
+        shard_id, shard_count: a session only resumes as the shard it was.
+    """
+
+    session_id: str
+    sequence: int
+    resume_url: str
+    shard_id: int = 0
+    shard_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    One attempt: where to, and what for.
+
+    Attributes:
+        url: complete with query.
+        resume: True for RESUME, False for IDENTIFY (take the identify turn before connecting).
+        on_resume_host: whether url is the session's own.
+    """
+
+    url: str
+    resume: bool
+    on_resume_host: bool
+
+
+class SessionKeeper:
+    """
+    Owner of the session; `GatewayProtocol` alone uses it.
+
+    Attributes:
+        main_url: from `GET /gateway/bot`; may be replaced between attempts.
+        sequence: shared with the decoder, which advances it.
+        failures: RESUMEs in a row that did not lead to RESUMED.
+        host_failures: attempts in a row that failed on the resume host.
+        dropped_at: when the session lost its connection; None while it has one.
+    """
+
+    __slots__ = (
+        "_compress", "dropped_at", "failures", "host_failures",
+        "main_url", "resume_url", "sequence", "session_id",
+    )  # fmt: skip
+
+    def __init__(self, main_url: str, compress: str | None, sequence: Sequence) -> None:
+        gateway_url(main_url, compress)  # raises UsageError early
+        self._compress = compress
+        self.main_url = main_url
+        self.sequence = sequence
+        self.session_id: str | None = None
+        self.resume_url: str | None = None
+        self.failures = 0
+        self.host_failures = 0
+        self.dropped_at: float | None = None
+
+    def replace_main_url(self, url: str) -> None:
+        """Use another main URL from the next attempt on; raises UsageError for a bad one."""
+        gateway_url(url, self._compress)
+        self.main_url = url
+
+    def start(self, session_id: str, resume_url: object) -> None:
+        """Begin a new session with READY's fields; an unusable resume URL gives way to main."""
+        self.session_id = session_id
+        self.resume_url = self._check(resume_url)
+        self.failures = self.host_failures = 0
+        self.dropped_at = None
+
+    def restore(self, session: Session) -> None:
+        """Begin with a stored session; its age is unknown, so only the service can refuse it."""
+        self.start(session.session_id, session.resume_url)
+        self.sequence.restore(session.sequence)
+
+    def _check(self, url: object) -> str | None:
+        if not isinstance(url, str) or not url:
+            return None
+        try:
+            gateway_url(url, self._compress)
+        except UsageError:
+            return None
+        # The token goes there: never over plain text when the main URL is encrypted.
+        if self.main_url.startswith("wss:") and not url.startswith("wss:"):
+            return None
+        return url
+
+    def forget(self) -> None:
+        """Drop id, sequence and resume URL, together."""
+        self.session_id = self.resume_url = None
+        self.sequence.clear()
+        self.failures = self.host_failures = 0
+        self.dropped_at = None
+
+    def is_resumable(self) -> bool:
+        """Return whether RESUME could be written; says nothing about whether it should."""
+        return self.session_id is not None and self.sequence.last is not None
+
+    def is_expired(self, now: float) -> bool:
+        """Return whether the session was refused too often or has been without connection long."""
+        too_old = self.dropped_at is not None and now - self.dropped_at >= MAX_AGE_S
+        return too_old or self.failures >= MAX_RESUME_FAILURES
+
+    def plan(self) -> Plan:
+        """Return the next attempt for what is kept now; expiry is the caller's to look at."""
+        if not self.is_resumable():
+            return Plan(gateway_url(self.main_url, self._compress), False, False)
+        if self.resume_url is not None and self.host_failures < MAX_HOST_FAILURES:
+            return Plan(gateway_url(self.resume_url, self._compress), True, True)
+        return Plan(gateway_url(self.main_url, self._compress), True, False)
+
+    def dropped(self, now: float) -> None:
+        """Note that the session is without connection; its age counts from the first time."""
+        if self.session_id is not None and self.dropped_at is None:
+            self.dropped_at = now
+
+    def attempt_failed(self, plan: Plan, *, refused: bool, host_at_fault: bool) -> None:
+        """
+        Note an attempt to resume that ended without RESUMED.
+
+        Args:
+            refused: RESUME was written, so the session itself was turned away.
+            host_at_fault: a verdict on the session (op 9) is no fault of the host.
+        """
+        if not plan.resume or self.session_id is None:
+            return
+        self.failures += refused
+        self.host_failures += plan.on_resume_host and host_at_fault
+
+    def progressed(self) -> None:
+        """
+        Note that a replay brought something new, whether or not RESUMED followed.
+
+        The service took the session and the sequence advanced, so neither its age nor earlier
+        refusals count: a long replay over a bad line completes bit by bit.
+        """
+        self.failures = 0
+        self.dropped_at = None
+
+    def resumed(self, plan: Plan) -> None:
+        """Note RESUMED. It carries no resume URL: the old one stays."""
+        self.failures = 0
+        self.dropped_at = None
+        # A host that had to be avoided gets one more chance at the next resume, not two.
+        self.host_failures = 0 if plan.on_resume_host else max(0, self.host_failures - 1)
+
+    def snapshot(self, shard_id: int, shard_count: int) -> Session | None:
+        """Return the session as a value, None when there is none to resume."""
+        if self.session_id is None or self.sequence.last is None:
+            return None
+        return Session(
+            self.session_id,
+            self.sequence.last,
+            self.resume_url or self.main_url,
+            shard_id,
+            shard_count,
+        )

@@ -1,0 +1,1 @@
+"""One shard kept connected: face, driver, link, commands, budget, reconnect policy."""

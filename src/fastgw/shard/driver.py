@@ -1,0 +1,461 @@
+"""
+What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
+
+Theory. One task, the owner, makes one attempt after another and is the only place that connects;
+so two causes at once can never make two connections. Everything else happens in callbacks: the
+connection's link, one timer, and the gateway's tick hand what happened to the protocol, then
+`_drain()` writes its commands and applies its signals. An attempt ends with the protocol's `Closed`
+signal, which wakes the owner. Identify turns are taken before the socket is opened: a socket that
+waits for its turn for minutes would be closed by the service.
+
+What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `pacing`
+(how much), `commands` (what is sent).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from ..connection.websocket import CloseInfo
+from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
+from ..health.figures import ShardCounters, ShardHealth, shard_health
+from ..protocol.protocol import GatewayProtocol
+from ..protocol.signals import (
+    Cause,
+    Closed,
+    CloseWanted,
+    HeartbeatWanted,
+    IdentifyWanted,
+    Outcome,
+    Ready,
+    Resumed,
+    SessionDropped,
+    StateChanged,
+)
+from ..protocol.states import CONNECTED, State
+from ..protocol.wire import Action, Initiator, redact
+from .commands import CommandQueue
+from .face import Shard, StatusChange
+from .link import Link
+from .pacing import SendBudget
+from .reconnect import ReconnectPolicy, is_permanent
+
+if TYPE_CHECKING:
+    from .._decode import Event, Message
+    from ..protocol.identity import Identity
+    from ..protocol.session import Plan
+    from ..protocol.signals import Signal
+    from .link import ShardSetup
+    from .pacing import IdentifyTurn
+
+__all__ = ["ShardDriver", "ShardHost"]
+
+log = logging.getLogger("fastgw.shard")
+
+
+class ShardHost(Protocol):
+    """What a shard needs of its gateway."""
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether any shard of it has ever been READY."""
+
+    def status_changed(self, change: StatusChange) -> None:
+        """A shard's state moved."""
+
+    def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
+        """A shard has stopped for good; called once. error is None when it was asked to."""
+
+    def handler_failed(self, event: Event, error: BaseException) -> None:
+        """A handler that the listener called directly raised."""
+
+
+class ShardDriver:
+    """
+    Connects one shard, and connects it again, until it is closed or refused for good.
+
+    Attributes:
+        shard: the face that users see.
+        error: why it stopped for good; None while it runs, and after a stop that was asked for.
+    """
+
+    def __init__(self, identity: Identity, setup: ShardSetup, host: ShardHost) -> None:
+        self.shard = Shard(self, identity.shard_id, identity.shard_count)
+        self.error: FastgwError | None = None
+        self._id = identity.shard_id
+        self._token = identity.token  # to keep it out of the log
+        self._setup = setup
+        self._host = host
+        stream = setup.compression.endswith("-stream")
+        self._protocol = GatewayProtocol(
+            identity,
+            url=setup.url,
+            compress=setup.compression if stream else None,
+            timeouts=setup.timeouts,
+            random=setup.random,
+        )
+        self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
+        self._queue = CommandQueue(SendBudget())
+        self._counters = ShardCounters()
+        self._owner: asyncio.Task[None] | None = None
+        self._link: Link | None = None  # of the attempt under way
+        self._lingering: set[asyncio.Task[object]] = set()  # old sockets on their way out
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._draining = False
+
+    # --- what users look at ----------------------------------------------------------------------
+
+    @property
+    def status(self) -> State:
+        """The state of its connection, now."""
+        return self._protocol.state
+
+    def latency(self, now: float) -> float | None:
+        """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
+        heartbeat = self._protocol.heartbeat
+        return None if heartbeat is None else heartbeat.latency_if_fresh(now)
+
+    def health(self, now: float) -> ShardHealth:
+        """Return the shard's figures."""
+        self._look(now)
+        decoder = None if self._link is None else self._link.decoder
+        return shard_health(now, self._protocol, self._counters, decoder, len(self._queue))
+
+    async def send(self, command: bytes) -> None:
+        """Queue a user's command and wait until it is written; see `Shard.send`."""
+        written = self._queue.put(command)
+        self._pump()
+        self._arm()
+        await written
+
+    def pause_reading(self) -> None:
+        """Stop reading from the connection; see `Shard.pause_reading`."""
+        if self._link is not None and self._link.connection.is_open:
+            self._link.connection.pause_reading()
+            self._protocol.reading_paused()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._link is not None and self._link.connection.is_reading_paused:
+            self._link.connection.resume_reading()
+            self._protocol.reading_resumed()
+
+    # --- what the gateway does -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, and stay connected until `close()`."""
+        self._owner = asyncio.get_running_loop().create_task(
+            self._own(), name=f"fastgw shard {self._id}"
+        )
+
+    async def close(self, *, keep_session: bool = False) -> None:
+        """
+        Stop for good, in whatever state; return when the socket is gone.
+
+        Unless the session is kept it is ended with 1000, and the bot goes offline at once.
+        """
+        self._protocol.close(time.monotonic(), keep_session=keep_session)
+        self._drain()
+        if self._owner is None:
+            return
+        if self._link is None:
+            self._owner.cancel()  # it waits for a time or a turn, and holds no socket
+        # Otherwise the end of the link wakes it, and it sees that all is over.
+        await asyncio.wait((self._owner,))
+        if self._lingering:
+            await asyncio.wait(self._lingering, timeout=self._setup.timeouts.close_s + 1.0)
+
+    def tick(self, now: float, wall: float) -> None:
+        """Look at the clocks; called about once a second."""
+        self._look(now)
+        if self._link is not None and self.status in CONNECTED:
+            self._link.connection.notice_reset()
+            received = self._link.connection.bytes_received()
+            self._protocol.timer(now, bytes_received=received, wall=wall)
+            self._drain()
+
+    # --- the owner: one attempt after another ----------------------------------------------------
+
+    async def _own(self) -> None:
+        error: FastgwError | None = None
+        try:
+            error = await self._keep_connected()
+        except FatalError as refused:  # the gate is shut: nobody may identify any more
+            error = refused
+        except asyncio.CancelledError:
+            pass  # close() cancels, and a loop that ends; nobody awaits this task for its result
+        except Exception as bug:
+            log.exception("shard %d stopped by an error in fastgw itself", self._id)
+            error = FastgwError(f"shard {self._id} stopped by an error in fastgw itself: {bug!r}")
+            error.__cause__ = bug
+        finally:
+            self._end(error)
+
+    async def _keep_connected(self) -> FastgwError | None:
+        """Attempt after attempt; return the error that ends it, None for a stop."""
+        while self.status is not State.STOPPED:  # close() may have come in any await below
+            now = time.monotonic()
+            plan = self._protocol.plan(now)
+            self._drain()
+            attempt_at = self._policy.attempt_at(resume=plan.resume)
+            if attempt_at > now:
+                await asyncio.sleep(attempt_at - now)
+                continue  # the session may have grown too old meanwhile: plan again
+            try:
+                turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+            except FatalError:
+                raise
+            except Exception as error:  # a queue of the user's, away for a while: ask again
+                log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
+                self._counters.last_error = error
+                failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
+                self._policy.connection_ended(failed, time.monotonic())
+                continue
+            outcome = await self._attempt(plan, turn)
+            if outcome.action is Action.STOP:
+                return outcome.error if isinstance(outcome.error, FastgwError) else None
+            # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
+            # in the configuration. Later it is a bad moment of the network, and passes.
+            if is_permanent(outcome.error) and not self._host.was_ready:
+                assert isinstance(outcome.error, FastgwError)
+                return outcome.error
+            self._policy.connection_ended(outcome, time.monotonic())
+        return None
+
+    async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> Outcome:
+        """Make one connection and see it through to its end."""
+        setup = self._setup
+        link = Link(
+            self, plan, turn, setup=setup, sequence=self._protocol.sequence, shard_id=self._id
+        )
+        self._link = link
+        try:
+            self._counters.connection_began()
+            self._queue.new_connection()
+            self._protocol.connecting(plan, time.monotonic())
+            self._drain()
+            return await link.run(setup)
+        finally:
+            link.release_turn()
+            self._look(time.monotonic())
+            self._counters.connection_ended(link.decoder)
+            self._link = None
+            gone = asyncio.ensure_future(link.connection.wait_closed())
+            self._lingering.add(gone)
+            gone.add_done_callback(self._lingering.discard)
+
+    def _end(self, error: FastgwError | None) -> None:
+        """The owner ends: whatever the state is, it is STOPPED now."""
+        now = time.monotonic()
+        self._protocol.close(now, keep_session=False)
+        if self.status is not State.STOPPED:  # the owner was cancelled and its socket dropped
+            self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT)
+        self.error = error
+        self._drain()
+        self._queue.fail(SessionLost(f"shard {self._id} is stopped; the command was not sent"))
+        self._host.shard_stopped(self.shard, error)
+
+    # --- what the link reports -------------------------------------------------------------------
+
+    def connection_made(self) -> None:
+        """The upgrade is done."""
+        self._protocol.opened(time.monotonic())
+        self._drain()
+
+    def message_received(self, message: Message | Event) -> None:
+        """A message for the protocol came."""
+        self._protocol.receive(message, time.monotonic())
+        self._drain()
+
+    def connect_failed(self, error: BaseException) -> None:
+        """The connection could not be opened."""
+        if self.status is State.CONNECTING:
+            self._protocol.connect_failed(time.monotonic(), error)
+            self._drain()
+        else:
+            cause = error if isinstance(error, Exception) else None
+            self.connection_lost(CloseInfo(None, "", Initiator.TRANSPORT, cause))
+
+    def connection_lost(self, info: CloseInfo) -> None:
+        """The connection has ended."""
+        if info.initiator is Initiator.SERVICE and info.close_code is not None:
+            self._counters.close_codes[info.close_code] += 1
+        self._protocol.lost(
+            time.monotonic(),
+            close_code=info.close_code,
+            reason=info.reason,
+            initiator=info.initiator,
+            error=info.error,
+        )
+        self._drain()
+
+    def handler_failed(self, event: Event, error: BaseException) -> None:
+        """A handler that the listener called raised."""
+        self._host.handler_failed(event, error)
+
+    # --- running the protocol --------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """After every input of the protocol: write its commands, apply its signals, re-arm."""
+        if self._draining:
+            return  # called from within a signal; the loop below goes on
+        self._draining = True
+        try:
+            while True:
+                for command in self._protocol.commands_to_send():
+                    self._queue.put_urgent(command)
+                self._pump()
+                signal = self._protocol.next_signal()
+                if signal is None:
+                    break
+                self._apply(signal)
+        finally:
+            self._draining = False
+        self._arm()
+
+    def _apply(self, signal: Signal) -> None:
+        now, counters = time.monotonic(), self._counters
+        if isinstance(signal, StateChanged):
+            self._state_changed(signal)
+        elif isinstance(signal, IdentifyWanted):
+            self._identify(now)
+        elif isinstance(signal, HeartbeatWanted):
+            if self._queue.budget.take_answer(now):
+                self._protocol.beat(now)
+                for command in self._protocol.commands_to_send():
+                    self._queue.put_urgent(command, is_counted=True)
+                self._pump()
+        elif isinstance(signal, Ready):
+            counters.session_at = now
+            self._policy.session_began(now)
+            if self._link is not None:
+                self._link.release_turn()
+        elif isinstance(signal, Resumed):
+            counters.resumes_won += 1
+            log.info(
+                "shard %d: resumed, %d events replayed, %d dropped as duplicates",
+                self._id, signal.replayed, signal.duplicates,
+            )  # fmt: skip
+        elif isinstance(signal, SessionDropped):
+            counters.session_at = None
+            counters.sessions_lost += signal.cause is not Cause.STOPPED
+            self._policy.session_dropped(now)
+            self._queue.fail(
+                SessionLost(
+                    f"the session of shard {self._id} was lost ({signal.cause.value}); "
+                    f"the command was not sent"
+                )
+            )
+        elif isinstance(signal, CloseWanted):
+            if self._link is not None and signal.abort:
+                self._link.connection.abort()
+            elif self._link is not None:
+                self._link.connection.close(signal.close_code, signal.reason)
+        elif isinstance(signal, Closed):
+            self._closed(signal.outcome)
+
+    def _state_changed(self, change: StateChanged) -> None:
+        old, new = change.old, change.new
+        self._queue.is_open = new is State.READY
+        if new is State.READY:
+            self._counters.last_error = None
+        if new in (State.IDENTIFYING, State.RESUMING):
+            interval_s = self._protocol.heartbeat_interval_s
+            if interval_s is not None:
+                self._queue.budget.reserve_heartbeats(interval_s)
+        ended = new in (State.DISCONNECTED, State.STOPPED)
+        outcome = self._protocol.outcome if ended else None
+        why = "" if change.cause is None else f" ({self._explain(change.cause, outcome)})"
+        log.info(
+            "shard %d: %s -> %s%s",
+            self._id,
+            old.value,
+            new.value,
+            why,
+            extra={"shard_id": self._id},
+        )
+        error = None if outcome is None else outcome.error
+        if new is State.STOPPED:
+            error = error or self.error  # what made us stop, where the connection itself did not
+        self._host.status_changed(StatusChange(self.shard, old, new, change.cause, error))
+
+    def _explain(self, cause: Cause, outcome: Outcome | None) -> str:
+        parts = [cause.value]
+        if outcome is not None and outcome.initiator is Initiator.SERVICE:
+            parts.append(f"code {outcome.close_code}")
+        said = "" if outcome is None else str(outcome.error or outcome.reason)
+        if said not in ("", cause.value):
+            parts.append(said)
+        return redact(": ".join(parts), self._token)
+
+    def _identify(self, now: float) -> None:
+        link = self._link
+        if link is None:
+            return
+        if link.turn is None:
+            # Planned as a resume, and the session went meanwhile. A turn may take minutes, and the
+            # service does not wait that long: come back when it is held.
+            link.connection.abort()
+            return
+        self._protocol.identify(now)
+        for command in self._protocol.commands_to_send():
+            self._queue.put_urgent(command)
+        self._pump()
+        link.turn.written()
+        self._policy.identify_written(now)
+        self._counters.identifies += 1
+
+    def _closed(self, outcome: Outcome) -> None:
+        counters, link = self._counters, self._link
+        if outcome.cause is not Cause.STOPPED:
+            counters.reconnects[outcome.cause.value] += 1
+            counters.last_error = outcome.error
+            if link is not None and link.plan.resume and outcome.ready_for_s is None:
+                counters.resumes_lost += 1
+        if isinstance(outcome.error, FatalError):
+            # Before the turn goes back: no other shard may take it to be refused as well.
+            self._setup.gate.shut(outcome.error)
+        if link is not None:
+            link.release_turn()
+            if not link.ended.done():
+                link.ended.set_result(outcome)
+
+    def _pump(self) -> None:
+        """Write what may go now."""
+        link = self._link
+        if link is None or not link.connection.is_open:
+            return
+        try:
+            self._queue.pump(time.monotonic(), link.connection.send)
+        except ConnectionClosed:
+            log.debug("shard %d: the connection closed while writing", self._id)
+
+    def _arm(self) -> None:
+        """Set the one timer to whatever is due next."""
+        now = time.monotonic()
+        due = [self._protocol.timer_at()]
+        if self._link is not None and self._link.connection.is_open:
+            due.append(self._queue.timer_at(now))
+        at = min((at for at in due if at is not None), default=None)
+        if at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at, self._timer = at, None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now), self._due)
+
+    def _due(self) -> None:
+        self._timer = self._timer_at = None
+        received = None if self._link is None else self._link.connection.bytes_received()
+        self._protocol.timer(time.monotonic(), bytes_received=received)
+        self._drain()
+
+    def _look(self, now: float) -> None:
+        if self._link is not None:
+            received = self._link.connection.bytes_received()
+            self._counters.look(now, self._link.decoder, received, self._protocol.last_ack_at)

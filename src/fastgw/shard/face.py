@@ -1,0 +1,116 @@
+"""One shard as users see it: its status, its figures, and a way to send."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import SessionLost, UsageError
+from ..protocol.states import State
+from ..protocol.wire import Opcode, encode_command
+
+if TYPE_CHECKING:
+    from ..errors import FastgwError
+    from ..health.figures import ShardHealth
+    from ..protocol.signals import Cause
+    from .driver import ShardDriver
+
+__all__ = ["Shard", "StatusChange"]
+
+# What fastgw itself sends; from a user they would break the session (4003, 4005).
+_OWN_OPCODES = frozenset({Opcode.DISPATCH, Opcode.HEARTBEAT, Opcode.IDENTIFY, Opcode.RESUME})
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """
+    One transition of one shard, for `@gateway.on_status`.
+
+    Attributes:
+        shard: whose.
+        old, new: the states.
+        cause: why it went down; None on the way up.
+        error: what broke, when the connection ended because of an error.
+    """
+
+    shard: Shard
+    old: State
+    new: State
+    cause: Cause | None
+    error: BaseException | None
+
+
+class Shard:
+    """
+    One shard of a gateway; `Gateway` makes it and keeps it connected.
+
+    Attributes:
+        id: its number, from 0.
+        count: how many shards the bot has.
+    """
+
+    __slots__ = ("_driver", "count", "id")
+
+    def __init__(self, driver: ShardDriver, shard_id: int, shard_count: int) -> None:
+        self._driver = driver
+        self.id = shard_id
+        self.count = shard_count
+
+    def __repr__(self) -> str:
+        return f"<Shard {self.id}/{self.count} {self.status.value}>"
+
+    @property
+    def status(self) -> State:
+        """The state of its connection, now."""
+        return self._driver.status
+
+    @property
+    def error(self) -> FastgwError | None:
+        """Why it stopped for good; None while it runs, and after a stop that was asked for."""
+        return self._driver.error
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds of the last heartbeat's round trip; None when unknown or too old to mean much."""
+        return self._driver.latency(time.monotonic())
+
+    def health(self) -> ShardHealth:
+        """Return its figures at this moment."""
+        return self._driver.health(time.monotonic())
+
+    async def send(self, op: int, d: object = None) -> None:
+        """
+        Send a command; return when it is written.
+
+        It waits until the session is up and the send budget (120 in 60 s, heartbeats included) has
+        room, in the order of the calls. Cancelling takes it back.
+
+        Args:
+            op: an opcode such as Opcode.PRESENCE_UPDATE; heartbeat, identify and resume are ours.
+            d: anything that JSON can hold; the whole command may have 4096 bytes.
+        Raises:
+            UsageError: an opcode of ours, or data that is no JSON or too long.
+            SendQueueFull: too many commands wait already.
+            SessionLost: the session ended, or the shard stopped, before it was written.
+        """
+        if op in _OWN_OPCODES:
+            raise UsageError(f"op {int(op)} is sent by fastgw itself; it is not for shard.send()")
+        if self.status is State.STOPPED:
+            raise SessionLost(f"shard {self.id} is stopped: nothing can be sent any more")
+        await self._driver.send(encode_command(op, d))
+
+    def pause_reading(self) -> None:
+        """
+        Stop reading from the connection, for handlers that cannot keep up.
+
+        The service queues what it sends, for as long as it likes. Heartbeats go on, and their ACKs
+        are not missed meanwhile; a dead or closed connection is noticed later for it. Events that
+        have been read already still come. It ends with `resume_reading()`, and with the connection:
+        the next one reads.
+        """
+        self._driver.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._driver.resume_reading()

@@ -1,0 +1,1 @@
+"""The fake gateway on loopback."""

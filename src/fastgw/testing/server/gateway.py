@@ -1,0 +1,410 @@
+"""
+`FakeGateway`: a Discord gateway on loopback, for tests, demos and benchmarks.
+
+    async with FakeGateway() as fake, Gateway("token", intents=..., info=fake.info) as bot:
+        await fake.wait_ready()
+        fake.dispatch("MESSAGE_CREATE", {"content": "!ping", "channel_id": "1"})
+
+It speaks v10 JSON over ws or wss with every compression the service knows, serves any number of
+shards, answers `GET /api/v10/gateway/bot` on the same port, and breaks on command: connections are
+cut, closed, frozen, refused; ACKs, HELLO or any other message are withheld. What it does with
+commands is `FakePeer`; what outlives connections is `FakeService`, reachable as `service`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from ...errors import UsageError
+from ...protocol.wire import GatewayInfo, SessionStartLimit
+from ..service.peer import Cut, FakePeer
+from ..service.service import Command, FakeService, Moment
+from ..traffic.traffic import Dispatch
+from .connection import FakeConnection
+from .frames import Encoder, Framing
+from .http import Answer, Request, answer_api, check_upgrade
+from .listen import serve
+
+__all__ = ["FakeConnection", "FakeGateway", "Framing"]
+
+_T = TypeVar("_T")
+
+
+class FakeGateway:
+    """
+    A gateway on a loopback port, for any number of shards. Use it as `async with`.
+
+    Args:
+        tls: serve wss and https with a certificate made on the fly (needs trustme); clients trust
+            it through `client_ssl_context`.
+        framing: how messages become frames.
+        service: share sessions with another FakeGateway (the resume host, for example); else one
+            is made from `options`.
+        host, port: where to listen; port 0 takes a free one.
+        options: those of `FakeService`: token, heartbeat_interval_ms, guilds, ...
+    Attributes:
+        service: sessions, identifies, resumes, commands.
+        connections: those that are open, oldest first.
+        upgrades: the query of every websocket URL that was opened, in order.
+        api_requests: how often the HTTP API was asked.
+    Raises:
+        UsageError: tls without trustme.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: bool = False,
+        framing: Framing | None = None,
+        service: FakeService | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        **options: Any,
+    ) -> None:
+        if service is not None and options:
+            raise UsageError("give the options to the FakeService that is shared")
+        self.service = FakeService(**options) if service is None else service
+        self.framing = Framing() if framing is None else framing
+        self.connections: list[FakeConnection] = []
+        self.upgrades: list[Mapping[str, str]] = []
+        self.api_requests = 0
+        self.client_ssl_context: ssl.SSLContext | None = None
+        self._server_context: ssl.SSLContext | None = None
+        if tls:
+            from .certificates import make_contexts
+
+            self._server_context, self.client_ssl_context = make_contexts(host)
+        self._host = host
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._instead_of_upgrade: deque[tuple[Answer | None, int | None]] = deque()
+        self._instead_of_api: deque[tuple[Answer, int | None]] = deque()
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._errors: list[BaseException] = []
+
+    # --- start and stop --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """
+        Listen.
+
+        Raises:
+            UsageError: it listens already.
+        """
+        if self._server is not None:
+            raise UsageError("this FakeGateway is running already")
+        self._server = await serve(
+            self._accept, self._host, self._port, self._server_context, self.connections
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+        if self.service.resume_url is None:
+            self.service.resume_url = self.url
+
+    async def stop(self) -> None:
+        """
+        Drop all connections and stop listening; sessions stay in `service`.
+
+        Raises:
+            Exception: what an instruction of the test raised inside, the first one.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for connection in list(self.connections):
+            connection.abort()
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(UsageError("the fake gateway was stopped"))
+        # Each abort is reported in a later turn of the loop.
+        await self.wait_for(lambda: not self.connections, what="its connections to end")
+        with suppress(asyncio.TimeoutError):  # 3.12 and later wait for plain HTTP clients as well
+            await asyncio.wait_for(server.wait_closed(), 1.0)
+        if self._errors:
+            raise self._errors[0]
+
+    async def __aenter__(self) -> FakeGateway:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    # --- where it is -----------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 before `start()`."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The websocket URL, without query, as `GET /gateway/bot` gives it."""
+        return f"{'ws' if self._server_context is None else 'wss'}://{self._host}:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        """The base of the HTTP API, as `Gateway(api_url=...)` takes it."""
+        scheme = "http" if self._server_context is None else "https"
+        return f"{scheme}://{self._host}:{self._port}/api/v10"
+
+    @property
+    def info(self) -> GatewayInfo:
+        """What `GET /gateway/bot` answers, for `Gateway(info=...)`."""
+        service = self.service
+        limit = SessionStartLimit(
+            total=service.identifies_total,
+            remaining=max(0, service.identifies_left),
+            reset_after_s=14_400.0,
+            max_concurrency=service.max_concurrency,
+        )
+        return GatewayInfo(self.url, service.recommended_shards, limit)
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def dispatch(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        guild_id: int | None = None,
+        shard_id: int | None = None,
+    ) -> int:
+        """Send an event to the sessions it concerns; see `FakeService.dispatch`."""
+        taken = self.service.dispatch(name, data, guild_id=guild_id, shard_id=shard_id)
+        self._flush_soon()
+        return taken
+
+    def dispatch_many(self, dispatches: Iterable[Dispatch]) -> int:
+        """Send events, also to nobody; see `FakeService.dispatch_many`. Pair it with `drain()`."""
+        sent = self.service.dispatch_many(dispatches)
+        self._flush_soon()
+        return sent
+
+    async def drain(self, timeout_s: float = 60.0) -> None:
+        """Wait until all that was sent is with the operating system: the clients keep up."""
+        self.flush()
+        await self.wait_for(
+            lambda: all(connection.is_drained for connection in self.connections),
+            timeout_s=timeout_s,
+            what="clients to read",
+        )
+
+    def flush(self) -> None:
+        """Write what peers want to send; needed only after calling their methods directly."""
+        for connection in list(self.connections):
+            connection.flush()
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    def connection(self, shard_id: int = 0) -> FakeConnection:
+        """
+        Return the connection of a shard's session.
+
+        Raises:
+            UsageError: it has none.
+        """
+        for connection in self.connections:
+            if connection.shard_id == shard_id:
+                return connection
+        raise UsageError(f"shard {shard_id} is not connected")
+
+    def cut(self, how: Cut = Cut.RESET, *, shard_id: int | None = None) -> int:
+        """Cut the TCP of one shard, or of all connections; return how many."""
+        return self._each(shard_id, lambda peer: peer.cut(how))
+
+    def close(
+        self, close_code: int | None = None, reason: str = "", *, shard_id: int | None = None
+    ) -> int:
+        """Close the websocket of one shard, or all, with this code (None: without a code)."""
+        return self._each(shard_id, lambda peer: peer.close(close_code, reason))
+
+    def reconnect(self, *, shard_id: int | None = None) -> int:
+        """Send op 7 to one shard, or to all connections."""
+        return self._each(shard_id, lambda peer: peer.reconnect())
+
+    def invalid_session(self, *, resumable: bool, shard_id: int | None = None) -> int:
+        """Send op 9 to one shard, or to all connections."""
+        return self._each(shard_id, lambda peer: peer.invalid_session(resumable=resumable))
+
+    def request_heartbeat(self, *, shard_id: int | None = None) -> int:
+        """Send op 1 to one shard, or to all connections."""
+        return self._each(shard_id, lambda peer: peer.request_heartbeat())
+
+    def mute(self, *what: int | str) -> None:
+        """Withhold messages with these opcodes or event names, on all connections."""
+        self.service.mute(*what)
+
+    def unmute(self, *what: int | str) -> None:
+        """Let these through again; without arguments, everything."""
+        self.service.unmute(*what)
+
+    def instead_of(
+        self, moment: Moment, action: Callable[[FakePeer], None], *, times: int | None = 1
+    ) -> None:
+        """Do something else at the next such moments; see `FakeService.instead_of`."""
+        self.service.instead_of(moment, action, times=times)
+
+    def never_hello(self, *, times: int | None = 1) -> None:
+        """Upgrade the next connections and then say nothing."""
+        self.instead_of(Moment.OPENED, lambda peer: None, times=times)
+
+    def refuse_upgrade(
+        self,
+        status: int,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Answer the next websocket upgrades with this HTTP status instead of 101."""
+        self._instead_of_upgrade.append((Answer(status, body, headers or {}), times))
+
+    def garble_upgrade(self, data: bytes, *, times: int | None = 1) -> None:
+        """Answer the next upgrades with these bytes (none: hang up) and close TCP."""
+        self._instead_of_upgrade.append((Answer(0, data, {}), times))
+
+    def ignore_upgrade(self, *, times: int | None = 1) -> None:
+        """Take the next connections and never answer their upgrade."""
+        self._instead_of_upgrade.append((None, times))
+
+    def answer_api(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Answer the next calls of the HTTP API with this status and body."""
+        self._instead_of_api.append((Answer(status, body, headers or {}), times))
+
+    # --- what came, and waiting for it -----------------------------------------------------------
+
+    @property
+    def received(self) -> list[Command]:
+        """The commands that clients sent, without heartbeats."""
+        return self.service.commands
+
+    @property
+    def identifies(self) -> list[dict[str, Any]]:
+        """The `d` of every IDENTIFY, without the token."""
+        return self.service.identifies
+
+    @property
+    def resumes(self) -> list[dict[str, Any]]:
+        """The `d` of every RESUME, without the token."""
+        return self.service.resumes
+
+    def is_ready(self, shard_id: int = 0) -> bool:
+        """Whether a connection of that shard has a session (READY or RESUMED was sent)."""
+        return any(connection.shard_id == shard_id for connection in self.connections)
+
+    async def wait_ready(self, shard_id: int = 0, *, timeout_s: float = 10.0) -> None:
+        """Wait until that shard has identified or resumed."""
+        await self.wait_for(
+            lambda: self.is_ready(shard_id), timeout_s=timeout_s, what=f"shard {shard_id}"
+        )
+
+    async def wait_command(self, op: int, *, count: int = 1, timeout_s: float = 10.0) -> Command:
+        """Wait until `count` commands of that opcode came in all; return the last of them."""
+
+        def found() -> list[Command]:
+            return [command for command in self.received if command.op == op]
+
+        await self.wait_for(
+            lambda: len(found()) >= count, timeout_s=timeout_s, what=f"{count} commands of op {op}"
+        )
+        return found()[count - 1]
+
+    async def wait_for(
+        self, condition: Callable[[], bool], *, timeout_s: float = 10.0, what: str = "a condition"
+    ) -> None:
+        """
+        Wait until `condition()` holds; it is asked after everything that happens here.
+
+        Raises:
+            TimeoutError: it did not within `timeout_s` seconds.
+        """
+        if condition():
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (condition, waiter)
+        self._waiters.append(entry)
+        try:
+            await asyncio.wait_for(waiter, timeout_s)
+        except asyncio.TimeoutError:
+            raise TimeoutError(
+                f"the fake gateway waited {timeout_s:g} s for {what}; {self._describe()}"
+            ) from None
+        finally:
+            self._waiters.remove(entry)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _accept(self, asked: Request) -> FakeConnection | Answer | None:
+        """Decide about a request: a websocket, an HTTP answer, or no answer at all."""
+        if not asked.is_upgrade:
+            self.api_requests += 1
+            return _take(self._instead_of_api) or answer_api(asked, self.service, self.info)
+        if self._instead_of_upgrade:
+            return _take(self._instead_of_upgrade)
+        refused = check_upgrade(asked)
+        if refused is not None:
+            return refused
+        self.upgrades.append(asked.query)
+        return FakeConnection(
+            self.service.connect(time.monotonic(), version=int(asked.query.get("v", 6))),
+            Encoder(asked.query.get("compress"), self.framing),
+            query=asked.query,
+            headers=asked.headers,
+            changed=self._changed,
+            failed=self._errors.append,
+        )
+
+    def _each(self, shard_id: int | None, deed: Callable[[FakePeer], None]) -> int:
+        chosen = list(self.connections) if shard_id is None else [self.connection(shard_id)]
+        for connection in chosen:
+            deed(connection.peer)
+            connection.flush()
+        return len(chosen)
+
+    def _flush_soon(self) -> None:
+        for connection in self.connections:
+            connection.flush_soon()
+
+    def _changed(self) -> None:
+        for condition, waiter in self._waiters:
+            if waiter.done():
+                continue
+            try:
+                if condition():
+                    waiter.set_result(None)
+            except Exception as error:  # it belongs to who waits, not to the connection at hand
+                waiter.set_exception(error)
+
+    def _describe(self) -> str:
+        service = self.service
+        return (
+            f"{len(self.upgrades)} websockets were opened, {len(self.connections)} are open, "
+            f"{len(service.identifies)} identifies and {len(service.resumes)} resumes came"
+        )
+
+
+def _take(queue: deque[tuple[_T, int | None]]) -> _T | None:
+    """Take the next instruction, counting how often it still holds."""
+    if not queue:
+        return None
+    answer, times = queue[0]
+    if times is not None:
+        if times <= 1:
+            queue.popleft()
+        else:
+            queue[0] = (answer, times - 1)
+    return answer

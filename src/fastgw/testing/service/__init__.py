@@ -1,0 +1,1 @@
+"""The service without IO: sessions, rules, the peer of a connection."""

@@ -1,0 +1,90 @@
+"""What the service checks in an IDENTIFY, and what it answers with READY."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ...protocol.wire import API_VERSION, PRIVILEGED, Intents
+
+if TYPE_CHECKING:
+    from .service import FakeService, FakeSession
+
+__all__ = ["ready_data", "refusal", "shard_of", "trace"]
+
+# Discord docs, "Sharding": a shard may have at most this many guilds.
+MAX_GUILDS_PER_SHARD = 2_500
+
+
+def refusal(service: FakeService, data: dict[str, Any]) -> tuple[int, str] | None:
+    """Check the `d` of an IDENTIFY; return close code and reason when it is refused."""
+    intents = data.get("intents")
+    if type(intents) is not int or not isinstance(data.get("properties"), dict):
+        return 4002, "Error while decoding payload."
+    try:
+        shard_id, shard_count = shard_of(data)
+    except (TypeError, ValueError):
+        return 4010, "Invalid shard."
+    counts = service.shard_counts
+    if not 0 <= shard_id < shard_count or (counts is not None and shard_count not in counts):
+        return 4010, "Invalid shard."
+    if intents < 0 or intents & ~int(Intents.all()):
+        return 4013, "Invalid intent(s)."
+    if intents & PRIVILEGED & ~service.allowed_intents:
+        return 4014, "Disallowed intent(s)."
+    guilds = sum(
+        ((guild.guild_id or 0) >> 22) % shard_count == shard_id for guild in service.guilds
+    )
+    if guilds > MAX_GUILDS_PER_SHARD:
+        return 4011, "Sharding required."
+    return None
+
+
+def shard_of(data: dict[str, Any]) -> tuple[int, int]:
+    """Read `shard` of an IDENTIFY. Raises ValueError or TypeError when it is none."""
+    shard_id, shard_count = data.get("shard", (0, 1))
+    if type(shard_id) is not int or type(shard_count) is not int:
+        raise ValueError("a shard is two whole numbers")
+    return shard_id, shard_count
+
+
+def trace() -> list[str]:
+    """Write `_trace` as the service does: JSON inside a string."""
+    return [orjson.dumps(["gateway-fake-0001", {"micros": 0.0}]).decode()]
+
+
+def ready_data(
+    service: FakeService, session: FakeSession, guilds: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Build READY's `d`, with the undocumented keys that are seen there."""
+    return {
+        "v": API_VERSION,
+        "user_settings": {},
+        "user": {
+            "verified": True,
+            "username": "fake",
+            "mfa_enabled": True,
+            "id": "80351110224678912",
+            "global_name": None,
+            "flags": 0,
+            "email": None,
+            "discriminator": "0001",
+            "bot": True,
+            "avatar": None,
+        },
+        "shard": [session.shard_id, session.shard_count],
+        "session_type": "normal",
+        "session_id": session.session_id,
+        "resume_gateway_url": service.resume_url or "wss://gateway-fake.invalid",
+        "relationships": [],
+        "private_channels": [],
+        "presences": [],
+        "guilds": guilds,
+        "guild_join_requests": [],
+        "geo_ordered_rtc_regions": ["rotterdam", "madrid"],
+        "game_relationships": [],
+        "auth": {},
+        "application": {"id": "80351110224678912", "flags": 565248},
+        "_trace": trace(),
+    }

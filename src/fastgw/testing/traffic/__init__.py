@@ -1,0 +1,1 @@
+"""Synthetic events of a plausible population."""

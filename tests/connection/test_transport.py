@@ -1,0 +1,666 @@
+"""One connection against a peer that obeys no rule; each picows trap is a test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import ssl
+import struct
+import weakref
+from typing import Any
+
+import pytest
+import trustme
+from deadline import until
+from raw_websocket import close_frame, frame, raw_server
+
+from fastgw._decode import Decoder
+from fastgw.connection import websocket as transport
+from fastgw.connection.websocket import Connection
+from fastgw.errors import (
+    CertificateRefused,
+    ConnectFailed,
+    ConnectionClosed,
+    ConnectTimeout,
+    HandshakeRefused,
+    MessageTooBig,
+    NotAWebSocket,
+    ProtocolError,
+    UsageError,
+)
+from fastgw.protocol.wire import Initiator
+
+HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
+EVENT = b'{"t":"X","s":1,"op":0,"d":{"guild_id":"7"}}'
+
+
+class Recorder:
+    """A receiver that writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.messages: list[Any] = []
+        self.failures: list[tuple[Any, BaseException]] = []
+        self.lost: list[Any] = []
+        self.heard = asyncio.Event()
+
+    def connection_made(self, connection):
+        assert not self.messages, "connection_made comes first"
+        self.connection = connection
+
+    def message_received(self, message):
+        assert not self.lost, "nothing comes after the end"
+        self.messages.append(message)
+        self.heard.set()
+
+    def handler_failed(self, event, error):
+        self.failures.append((event, error))
+
+    def connection_lost(self, info):
+        self.lost.append(info)
+        self.heard.set()
+
+    async def until(self, condition):
+        """Wait until `condition()` holds."""
+        while not condition():
+            self.heard.clear()
+            await asyncio.wait_for(self.heard.wait(), 10)
+
+
+async def opened(url, *, decoder=None, close_timeout_s=1.0, **options):
+    receiver = Recorder()
+    connection = Connection(
+        decoder or Decoder(interests=[]), receiver, close_timeout_s=close_timeout_s
+    )
+    await connection.open(url, **options)
+    return connection, receiver
+
+
+async def test_message_in_the_segment_of_the_upgrade_is_not_lost():
+    """Bytes that follow the 101 at once reach the receiver after connection_made."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.messages)
+        assert receiver.connection is connection
+        assert receiver.messages[0].data == {"heartbeat_interval": 41250}
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def test_target_is_called_and_its_error_reported():
+    """An event goes to its target; what that raises goes to handler_failed, and no further."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, EVENT) + frame(1, HELLO))
+        await peer.at_end()
+
+    def target(event):
+        raise KeyError(event.guild_id)
+
+    decoder = Decoder(interests=[])
+    decoder.interests.want("X", target)
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, decoder=decoder)
+        await receiver.until(lambda: receiver.messages)
+        ((event, error),) = receiver.failures
+        assert event.name == "X"
+        assert error.args == (7,)
+        assert connection.is_open
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def test_internal_event_reaches_receiver_before_its_target():
+    """What the library needs itself comes to the receiver first."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, EVENT))
+        await peer.at_end()
+
+    order: list[str] = []
+    decoder = Decoder(interests=[])
+    decoder.interests.want("X", lambda event: order.append(f"target {len(receivers[0].messages)}"))
+    decoder.interests.want("X", internal=True)
+    receivers: list[Recorder] = []
+
+    async with raw_server(script) as url:
+        receiver = Recorder()
+        receivers.append(receiver)
+        connection = Connection(decoder, receiver, close_timeout_s=1)
+        await connection.open(url)
+        await receiver.until(lambda: receiver.messages and order)
+        assert order == ["target 1"]
+        connection.abort()
+        await connection.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"), [(4004, b"\x0f\xa4"), (None, b""), (1000, b""), (1001, b"")]
+)
+async def test_close_of_the_peer_is_answered_once_and_settles(code, answer):
+    """case 33: CLOSE is answered, never with 1000 or 1001, and reported; nothing follows it."""
+    seen = []
+
+    async def script(peer):
+        await peer.upgrade(close_frame(code, b"why" if code else b"") + frame(1, HELLO))
+        seen.append(await peer.receive())
+        peer.writer.close()
+        seen.append(await peer.at_end())
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (code, Initiator.SERVICE)
+    assert info.reason == ("why" if code else "")
+    assert receiver.messages == []
+    assert seen == [(8, answer), b""]
+
+
+async def test_close_is_reported_before_a_lingering_peer_lets_go():
+    """A peer that sends CLOSE and keeps TCP open costs us no time: the report comes at once."""
+
+    async def script(peer):
+        await peer.upgrade(close_frame(4000))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, close_timeout_s=0.2)
+        await receiver.until(lambda: receiver.lost)
+        assert not connection.is_open
+        await connection.wait_closed()
+    assert len(receiver.lost) == 1
+
+
+async def test_our_close_waits_for_the_answer():
+    """`close` sends the code; the peer's answer settles it as ours."""
+
+    async def script(peer):
+        await peer.upgrade()
+        code = await peer.receive()
+        peer.send(frame(1, HELLO) + close_frame(4000))
+        assert code == (8, b"\x0f\xa0bye")
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        connection.close(4000, "bye")
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator, receiver.messages) == (4000, Initiator.CLIENT, [])
+
+
+async def test_close_of_the_peer_that_crosses_ours_is_the_peers():
+    """A CLOSE with another code than ours is no answer: a 4004 must not be swallowed."""
+
+    async def script(peer):
+        await peer.upgrade()
+        await peer.receive()
+        peer.send(close_frame(4004, b"Authentication failed."))
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        connection.close(4000)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (4004, Initiator.SERVICE)
+    assert info.reason == "Authentication failed."
+
+
+async def test_our_close_does_not_wait_for_ever():
+    """case 18: a peer that never answers CLOSE is dropped after close_timeout_s."""
+
+    async def script(peer):
+        await peer.upgrade()
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, close_timeout_s=0.05)
+        connection.close(4000)
+        info = await asyncio.wait_for(connection.wait_closed(), 10)
+    assert info is receiver.lost[0]
+    assert info.close_code == 4000
+
+
+async def test_send_after_the_end_raises():
+    """case 37: picows would drop the message in silence; we say that the connection is not open."""
+
+    async def script(peer):
+        await peer.upgrade(close_frame(4009))
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.lost)
+        with pytest.raises(ConnectionClosed) as caught:
+            connection.send(b"{}")
+        assert caught.value.close_code == 4009
+        await connection.wait_closed()
+
+
+async def test_send_reaches_the_peer_as_masked_text():
+    """A message goes out as one text frame."""
+    seen = []
+
+    async def script(peer):
+        await peer.upgrade()
+        seen.append(await peer.receive())
+
+    async with raw_server(script) as url:
+        connection, _ = await opened(url)
+        connection.send(b'{"op":1,"d":null}')
+        await connection.wait_closed()
+    assert seen == [(1, b'{"op":1,"d":null}')]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(1, HELLO, rsv=4), 1002),
+        (frame(9, b"", rsv=1), 1002),
+        (frame(0, b"x"), 1002),
+        (frame(1, b"{", fin=False) + frame(1, b"}"), 1002),
+        (close_frame(1005), 1002),
+        (close_frame(999), 1002),
+        (close_frame(5000), 1002),
+        (frame(8, b"\x03"), 1002),
+        (frame(1, b"[1]"), 4000),
+        (frame(3, b""), 1002),
+        (frame(1, HELLO, masked=True), 1002),
+    ],
+    ids=[
+        "rsv",
+        "rsv-ping",
+        "order",
+        "interleaved",
+        "1005",
+        "999",
+        "5000",
+        "half-code",
+        "array",
+        "opcode",
+        "mask",
+    ],
+)
+async def test_broken_rule_closes_with_its_code(data, code):
+    """What RFC 6455 forbids closes the connection with the right code; nothing follows it."""
+    seen = []
+
+    async def script(peer):
+        await peer.upgrade(data + frame(1, HELLO))
+        seen.append(await peer.receive())
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, close_timeout_s=0.2)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (code, Initiator.CLIENT)
+    assert isinstance(info.error, ProtocolError)
+    assert receiver.messages == []
+    assert seen[0][0] == 8
+    assert seen[0][1][:2] == code.to_bytes(2, "big")
+
+
+async def test_oversized_frame_is_refused_and_not_delivered():
+    """case 46: picows delivers a frame over its limit; we refuse it with 1009 and the numbers."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, b'{"op":11,"d":"' + b"x" * 200 + b'"}'))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(
+            url, decoder=Decoder(max_message_bytes=100), close_timeout_s=0.2
+        )
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert info.close_code == 1009
+    assert isinstance(info.error, (MessageTooBig, ProtocolError))
+    assert receiver.messages == []
+
+
+async def test_ping_is_answered_with_its_payload():
+    """PING between fragments is answered with the same payload, and the message completes."""
+    seen = []
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO[:9], fin=False) + frame(9, b"hi") + frame(0, HELLO[9:]))
+        seen.append(await peer.receive())
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.messages)
+        await until(lambda: seen)
+        connection.abort()
+        await connection.wait_closed()
+    assert seen == [(10, b"hi")]
+
+
+async def test_lost_tcp_is_reported_without_a_code():
+    """case 32: TCP that ends without CLOSE is nobody's close: no code, initiator transport."""
+
+    async def script(peer):
+        await peer.upgrade()
+        peer.writer.transport.abort()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (None, Initiator.TRANSPORT)
+
+
+async def test_cancelled_open_leaves_no_connection():
+    """case 48: a cancelled open closes its socket at once; no listener runs."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def script(peer):
+        await peer.read_request()
+        asked.set()
+        await peer.at_end()
+        ended.set()
+
+    async with raw_server(script) as url:
+        receiver = Recorder()
+        connection = Connection(Decoder(), receiver)
+        task = asyncio.ensure_future(connection.open(url))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(ended.wait(), 10)
+    assert receiver.connection is None
+    assert receiver.lost == []
+
+
+async def test_open_times_out_with_its_deadline():
+    """case 2: an unanswered upgrade ends with ConnectTimeout, and its socket is closed."""
+    ended = asyncio.Event()
+
+    async def script(peer):
+        await peer.at_end()
+        ended.set()
+
+    async with raw_server(script) as url:
+        with pytest.raises(ConnectTimeout) as caught:
+            await opened(url, open_timeout_s=0.1)
+        assert caught.value.timeout_s == 0.1
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_tcp_closed_before_the_answer_is_an_error():
+    """case 1: picows returns (transport, None) when TCP ends during the upgrade; we raise."""
+
+    async def script(peer):
+        await peer.read_request()
+
+    async with raw_server(script) as url:
+        with pytest.raises(ConnectFailed, match="before it answered the upgrade"):
+            await opened(url)
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 503, 520])
+async def test_refused_upgrade_carries_the_status(status):
+    """Any HTTP status is reported, also those that http.HTTPStatus does not know."""
+
+    async def script(peer):
+        await peer.read_request()
+        peer.send(b"HTTP/1.1 %d No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n" % status)
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        with pytest.raises(HandshakeRefused) as caught:
+            await opened(url)
+    assert caught.value.status == status
+    assert caught.value.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"), [(b"inf", 172_800), (b"9" * 400, 172_800), (b"nan", None), (b"-1", None)]
+)
+async def test_retry_after_is_bounded(asked, waits):
+    """A Retry-After that is no sensible number cannot make a shard wait for ever."""
+
+    async def script(peer):
+        await peer.read_request()
+        peer.send(b"HTTP/1.1 503 No\r\nRetry-After: " + asked + b"\r\nContent-Length: 0\r\n\r\n")
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        with pytest.raises(HandshakeRefused) as caught:
+            await opened(url)
+    assert caught.value.retry_after_s == waits
+
+
+@pytest.mark.parametrize(
+    "answer", [b"220 mail.example ESMTP\r\n\r\n", b"\x15\x03\x01\0\x02\x02\r\n\r\n"]
+)
+async def test_garbage_is_not_a_websocket(answer):
+    """A peer that speaks something else gives NotAWebSocket."""
+
+    async def script(peer):
+        peer.send(answer)
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        with pytest.raises(NotAWebSocket):
+            await opened(url, open_timeout_s=5)
+
+
+async def test_refused_tcp_says_so():
+    """Nobody listens on the port."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(ConnectFailed, match="refused the connection"):
+            await opened(f"ws://127.0.0.1:{port}/")
+
+
+async def test_unknown_host_says_so():
+    """A name that cannot be resolved (RFC 6761: .invalid never can)."""
+    with pytest.raises(ConnectFailed, match="cannot resolve"):
+        await opened("ws://gateway.invalid/")
+
+
+@pytest.mark.parametrize("url", ["https://localhost/", "localhost", "wss://"])
+async def test_other_urls_are_usage_errors(url):
+    """Only ws and wss URLs with a host can be opened."""
+    with pytest.raises(UsageError, match="wss://"):
+        await opened(url)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+async def test_certificate_of_an_unknown_authority_is_refused(server_tls):
+    """A certificate that nothing vouches for is CertificateRefused; the text says what to do."""
+
+    async def script(peer):
+        await peer.upgrade()
+
+    async with raw_server(script, server_tls) as url:
+        with pytest.raises(CertificateRefused, match="ssl_context"):
+            await opened(url)
+
+
+async def test_tls_connection_counts_bytes_and_aborts(authority, server_tls):
+    """Over TLS: messages arrive, bytes_received grows, a dead peer does not delay abort."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.at_end()
+
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with raw_server(script, server_tls) as url:
+        connection, receiver = await opened(url, ssl_context=trusting)
+        await receiver.until(lambda: receiver.messages)
+        assert connection.bytes_received() > 0
+        connection.abort()
+        await asyncio.wait_for(connection.wait_closed(), 10)
+
+
+async def test_bytes_of_an_unfinished_frame_are_counted():
+    """A frame that has not wholly arrived is life already (where the system tells)."""
+    go_on = asyncio.Event()
+
+    async def script(peer):
+        data = frame(1, HELLO)
+        await peer.upgrade(data[:20])
+        await go_on.wait()
+        peer.send(data[20:40])
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        before = connection.bytes_received()
+        go_on.set()
+        if before == 0:
+            pytest.skip("this system does not tell bytes below the frame layer")
+        await until(lambda: connection.bytes_received() > before)
+        assert receiver.messages == []
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def test_paused_reading_stops_delivery():
+    """While reading is paused nothing new is delivered; resuming delivers it."""
+    go_on = asyncio.Event()
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await go_on.wait()
+        peer.send(frame(1, HELLO))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.messages)
+        connection.pause_reading()
+        before = connection.bytes_received()
+        go_on.set()
+        await until(lambda: connection.bytes_received() > before)
+        assert len(receiver.messages) == 1
+        connection.resume_reading()
+        await receiver.until(lambda: len(receiver.messages) == 2)
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def test_connection_is_freed_after_its_end():
+    """Nothing keeps a finished connection alive: no cycle through picows or the watcher."""
+
+    async def script(peer):
+        await peer.upgrade()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await connection.wait_closed()
+        left = weakref.ref(connection)
+        del connection, receiver
+        await until(lambda: gc.collect() >= 0 and left() is None)
+
+
+@pytest.mark.parametrize("end", ["of the peer", "of ours", "never made"])
+async def test_an_ended_connection_is_freed_at_once(end):
+    """Not by the garbage collector: a decoder and its window may hold megabytes."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO)) if end != "never made" else await peer.read_request()
+        if end == "of ours":
+            await peer.at_end()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with raw_server(script) as url:
+            receiver = Recorder()
+            receiver.connection = connection = Connection(Decoder(interests=[]), receiver)
+            left = weakref.ref(connection)
+            with contextlib.suppress(ConnectFailed):
+                await connection.open(url)
+            if end == "of ours":
+                connection.abort()
+            await connection.wait_closed()
+            connection = receiver.connection = None
+            await until(lambda: left() is None)
+    finally:
+        gc.enable()
+
+
+async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch):
+    """picows would not close a socket that lost its peer before it was handed over."""
+    connect = transport.connect_tcp
+
+    async def connect_and_lose(host, port):
+        sock = await connect(host, port)
+        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return sock
+
+    async def script(peer):
+        linger = struct.pack("ii", 1, 0)  # closing sends RST
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    monkeypatch.setattr(transport, "connect_tcp", connect_and_lose)
+    async with raw_server(script) as url:
+        connection = Connection(Decoder(), Recorder())
+        with pytest.raises(ConnectFailed):
+            await connection.open(url)
+        assert connection._socket.fileno() == -1
+
+
+async def test_upgrade_that_comes_after_abort_is_dropped():
+    """An answer that arrives with the abort opens nothing, and a CLOSE behind it answers nobody."""
+
+    async def script(peer):
+        await peer.upgrade(close_frame(4000) + frame(1, HELLO))
+        await peer.at_end()
+
+    receiver = Recorder()
+    connection = Connection(Decoder(), receiver)
+    make_listener = connection._make_listener
+
+    def abort_first(*details):
+        connection.abort()
+        return make_listener(*details)
+
+    connection._make_listener = abort_first
+    async with raw_server(script) as url:
+        with contextlib.suppress(ConnectFailed):
+            await connection.open(url)
+    assert (receiver.connection, receiver.messages, receiver.lost) == (None, [], [])
+
+
+async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch):
+    """aiofastnet closes no socket that was given to it and that it could not use."""
+
+    async def ws_connect(*_, socket_factory, **__):
+        socket_factory(None)
+        raise ConnectionResetError(104, "Connection reset by peer")  # from SSLTransport.__init__
+
+    async def script(peer):
+        await peer.at_end()
+
+    monkeypatch.setattr(transport, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(transport, "ws_connect", ws_connect)
+    async with raw_server(script) as url:
+        connection = Connection(Decoder(), Recorder(), close_timeout_s=0.05)
+        with pytest.raises(ConnectFailed, match="reset by peer"):
+            await connection.open(url)
+        await until(lambda: connection._socket.fileno() == -1)

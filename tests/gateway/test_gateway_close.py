@@ -1,0 +1,283 @@
+"""The end of a gateway: close() in every state, from anywhere, and what it leaves behind."""
+
+import asyncio
+
+import pytest
+from deadline import scaled, until
+
+from fastgw.errors import UsageError
+from fastgw.gateway import Gateway
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Intents
+from fastgw.testing import FakeGateway
+
+TOKEN = "not.a.token"
+
+
+def gateway_to(fake, **options):
+    """Make a gateway that connects to the fake one without asking the API."""
+    options = {"intents": Intents.all(), "info": fake.info, **options}
+    return Gateway(TOKEN, ssl_context=fake.client_ssl_context, **options)
+
+
+@pytest.fixture
+async def fake():
+    async with FakeGateway() as fake:
+        yield fake
+
+
+async def test_close_ends_the_session(fake):
+    """1000: the bot goes offline at once, the session is gone."""
+    async with gateway_to(fake) as gateway:
+        pass
+    assert fake.service.sessions == {}
+    assert gateway.shards[0].status is State.STOPPED
+    await gateway.wait_closed()
+
+
+async def test_no_other_end_uses_1000(fake):
+    """case 33: reconnecting closes with 4000, so the session lives."""
+    codes = []
+    async with gateway_to(fake) as gateway:
+        connection = fake.connection()
+        fake.reconnect()
+        await until(lambda: fake.resumes)
+        await gateway.wait_ready()
+        codes.append(connection.peer.close_code)
+    assert codes == [4000]
+    assert len(fake.identifies) == 1
+
+
+async def test_close_waits_for_running_handlers(fake):
+    """As long as drain_s says."""
+    gateway = gateway_to(fake)
+    ended = []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await asyncio.sleep(0.05)
+        ended.append(event.sequence)
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.health().handlers_running)
+    await gateway.close(drain_s=5.0)
+    assert ended == [2]
+
+
+async def test_close_cancels_handlers_that_take_too_long(fake):
+    """After drain_s seconds."""
+    gateway = gateway_to(fake)
+    cancelled = []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(event.sequence)
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.health().handlers_running)
+    await gateway.close(drain_s=0.01)
+    assert cancelled == [2]
+
+
+async def test_a_handler_may_close_the_gateway(fake):
+    """It is not waited for by its own close()."""
+    gateway = gateway_to(fake)
+    done = []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await gateway.close(drain_s=60.0)
+        done.append(event.sequence)
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await asyncio.wait_for(gateway.wait_closed(), 5.0)
+    await until(lambda: done)
+
+
+async def test_a_handler_may_join_a_close_that_waits_for_it(fake):
+    """Also after draining began: from then on nobody waits for that handler."""
+    gateway = gateway_to(fake)
+    closing, done = asyncio.Event(), []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await closing.wait()
+        await gateway.close()
+        done.append(event.sequence)
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.health().handlers_running)
+    ending = asyncio.ensure_future(gateway.close(drain_s=60.0))
+    await until(lambda: gateway.shards[0].status is State.STOPPED)
+    await asyncio.sleep(0.05)  # the socket is gone, and the handler is waited for
+    assert not ending.done()
+    closing.set()
+    await asyncio.wait_for(ending, scaled(5.0))
+    await until(lambda: done)
+
+
+async def test_a_handler_that_joins_a_close_leaves_others_their_grace(fake):
+    """Only the joining one is no longer waited for."""
+    gateway = gateway_to(fake)
+    ended = []
+
+    @gateway.on("MESSAGE_CREATE")
+    async def closes(event):
+        await gateway.close(drain_s=60.0)
+        ended.append("closes")
+
+    @gateway.on("MESSAGE_CREATE")
+    async def works(event):
+        await asyncio.sleep(0.1)
+        ended.append("works")
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await asyncio.wait_for(gateway.wait_closed(), scaled(5.0))
+    await until(lambda: len(ended) == 2)
+    assert ended == ["works", "closes"]
+
+
+async def test_close_twice_at_once_and_again(fake):
+    """All of them return when it is closed."""
+    gateway = gateway_to(fake)
+    await gateway.start()
+    await gateway.wait_ready()
+    await asyncio.gather(gateway.close(), gateway.close())
+    await gateway.close()
+    assert fake.service.sessions == {}
+
+
+async def test_close_before_start(fake):
+    """Nothing was begun: nothing happens, and start() is refused then."""
+    gateway = gateway_to(fake)
+    await gateway.close()
+    with pytest.raises(UsageError, match="closed"):
+        await gateway.start()
+
+
+async def _while_asking(fake, gateway):
+    fake.answer_api(503, times=None)
+    await until(lambda: fake.api_requests)
+
+
+async def _while_upgrading(fake, gateway):
+    fake.ignore_upgrade(times=None)
+    await until(lambda: gateway.shards and gateway.shards[0].status is State.CONNECTING)
+
+
+async def _while_awaiting_hello(fake, gateway):
+    fake.never_hello(times=None)
+    await until(lambda: gateway.shards and gateway.shards[0].status is State.AWAITING_HELLO)
+
+
+async def _while_identifying(fake, gateway):
+    fake.mute("READY")
+    await until(lambda: fake.identifies)
+
+
+async def _while_backing_off(fake, gateway):
+    fake.refuse_upgrade(503, times=None)
+    await until(lambda: gateway.shards and gateway.shards[0].health().last_error)
+
+
+async def _while_resuming(fake, gateway):
+    fake.mute("RESUMED")
+    await until(fake.is_ready)
+    await gateway.wait_ready()
+    fake.cut()
+    await until(lambda: fake.resumes)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        _while_asking, _while_upgrading, _while_awaiting_hello, _while_identifying,
+        _while_backing_off, _while_resuming,
+    ],
+)  # fmt: skip
+async def test_close_wins_in_every_state(fake, moment):
+    """case 48: also while connecting: nothing connects or identifies after close()."""
+    gateway = gateway_to(fake, info=None, api_url=fake.api_url)
+    starting = asyncio.ensure_future(gateway.start())
+    await moment(fake, gateway)
+    await asyncio.wait_for(gateway.close(), 10.0)
+    await asyncio.gather(starting, return_exceptions=True)
+    upgrades, identifies = len(fake.upgrades), len(fake.identifies)
+    await until(lambda: not fake.connections)
+    await asyncio.sleep(0.05)
+    assert (len(fake.upgrades), len(fake.identifies)) == (upgrades, identifies)
+
+
+async def test_cancelling_start_leaves_nothing(fake):
+    """Whoever waits may stop waiting."""
+    fake.mute("READY")
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(_enter(gateway_to(fake)), 0.1)
+    await until(lambda: not fake.connections)
+
+
+async def _enter(gateway):
+    async with gateway:
+        raise AssertionError("never ready")
+
+
+async def test_a_cancelled_owner_leaves_no_socket(fake):
+    """When the loop ends under a gateway, its connection goes with it."""
+    gateway = gateway_to(fake)
+    await gateway.start()
+    await gateway.wait_ready()
+    for task in asyncio.all_tasks():
+        if task.get_name() == "fastgw shard 0":
+            task.cancel()
+    await gateway.wait_closed()
+    assert gateway.shards[0].status is State.STOPPED
+    await until(lambda: not fake.connections)
+    assert len(fake.service.sessions) == 1  # dropped without a word: it could be resumed
+
+
+async def test_wait_closed_after_a_close_while_starting_is_clean(fake):
+    """start() says that it was closed; close() is no failure for anybody else."""
+    fake.answer_api(503, times=None)
+    gateway = gateway_to(fake, info=None, api_url=fake.api_url)
+    starting = asyncio.ensure_future(gateway.start())
+    await until(lambda: fake.api_requests)
+    await gateway.close()
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await starting
+    await gateway.wait_closed()
+
+
+async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
+    """case 48: the API answers in the very moment of close(): no shard is started any more."""
+    closing = []
+
+    async def answer_late(*_args, **_options):
+        closing.append(asyncio.ensure_future(gateway.close()))
+        await asyncio.sleep(0)
+        return fake.info
+
+    monkeypatch.setattr("fastgw.gateway.ask_until_answered", answer_late)
+    gateway = gateway_to(fake, info=None)
+    try:
+        with pytest.raises(UsageError, match="closed while it was starting"):
+            await gateway.start()
+        assert gateway.shards == ()
+    finally:
+        for driver in gateway._drivers:
+            await driver.close()
+        gateway._watch.stop()
+    await closing[0]
+    await gateway.wait_closed()

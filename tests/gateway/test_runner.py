@@ -1,0 +1,240 @@
+"""run(): the main program, in a process of its own, ended by signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from deadline import scaled
+
+from fastgw.errors import UsageError
+from fastgw.runner import run_until_closed
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+
+PROGRAM = """
+import asyncio, logging, os, sys, threading, time
+
+if {without_uvloop}:
+    sys.modules["uvloop"] = None
+
+from fastgw.gateway import Gateway
+from fastgw.testing import FakeGateway
+from fastgw.protocol.wire import Intents
+
+started = threading.Event()
+shared = {{}}
+
+def serve():
+    async def main():
+        async with FakeGateway() as fake:
+            shared.update(fake=fake, loop=asyncio.get_running_loop(), stop=asyncio.Event())
+            started.set()
+            await shared["stop"].wait()
+            shared["sessions"] = dict(fake.service.sessions)
+    asyncio.run(main())
+
+server = threading.Thread(target=serve)
+server.start()
+started.wait()
+
+def say(*words):
+    print(*words, flush=True)
+
+def in_server(function, *arguments):
+    shared["loop"].call_soon_threadsafe(function, *arguments)
+
+gateway = Gateway("not.a.token", intents=Intents.all(), info=shared["fake"].info)
+
+@gateway.on("READY")
+def ready(event):
+    say("ready", type(asyncio.get_running_loop()).__module__)
+    in_server(shared["fake"].dispatch, "MESSAGE_CREATE", {{}})
+
+{handlers}
+
+try:
+    gateway.run({arguments})
+except BaseException as error:
+    say("raised", type(error).__name__, error)
+else:
+    say("returned")
+in_server(shared["stop"].set)
+server.join()
+say("sessions left", len(shared["sessions"]))
+"""
+
+
+class Program:
+    """A bot in a process of its own."""
+
+    def __init__(self, handlers="", arguments="", *, without_uvloop=False):
+        text = PROGRAM.format(
+            handlers=textwrap.dedent(handlers), arguments=arguments, without_uvloop=without_uvloop
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", text],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.guard = threading.Timer(scaled(30.0), self.process.kill)
+        self.guard.start()
+        self.said = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.guard.cancel()
+        self.process.kill()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def until(self, text):
+        """Read its output until this appears."""
+        while text not in self.said:
+            line = self.process.stdout.readline()
+            assert line, f"it ended without {text!r}:\n{self.said}"
+            self.said += line
+
+    def end(self):
+        """Read to the end; return all it said."""
+        self.said += self.process.stdout.read()
+        self.process.wait()
+        return self.said
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number, without_uvloop):
+    """The session ends with 1000, run() returns, the process says 0."""
+    if not without_uvloop:
+        pytest.importorskip("uvloop")
+    with Program(without_uvloop=without_uvloop) as program:
+        program.until("ready")
+        program.process.send_signal(number)
+        said = program.end()
+    assert ("ready asyncio" if without_uvloop else "ready uvloop") in said
+    assert "returned" in said
+    assert "sessions left 0" in said
+    assert program.process.returncode == 0
+
+
+WAITING = """
+@gateway.on("MESSAGE_CREATE")
+async def handler(event):
+    say("handling")
+    await asyncio.sleep({seconds})
+    say("handled")
+"""
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+def test_running_handlers_are_waited_for(without_uvloop):
+    """As long as drain_s allows."""
+    program = Program(WAITING.format(seconds=0.3), "drain_s=20.0", without_uvloop=without_uvloop)
+    with program:
+        program.until("handling")
+        program.process.send_signal(signal.SIGTERM)
+        said = program.end()
+    assert said.index("handled") < said.index("returned")
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit 143")]
+)
+def test_a_second_signal_forces(number, raised, without_uvloop):
+    """It does not wait for handlers that take their time."""
+    program = Program(WAITING.format(seconds=60), "drain_s=60.0", without_uvloop=without_uvloop)
+    with program:
+        program.until("handling")
+        program.process.send_signal(number)
+        threading.Event().wait(0.3)  # or the system may deliver the two as one
+        program.process.send_signal(number)
+        said = program.end()
+    assert f"raised {raised}" in said
+    assert "handled" not in said
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+def test_a_second_signal_gets_through_a_blocked_loop(without_uvloop):
+    """A handler that blocks the loop cannot hold the process."""
+    handlers = """
+    @gateway.on("MESSAGE_CREATE")
+    def handler(event):
+        say("handling")
+        time.sleep(60)
+    """
+    with Program(handlers, without_uvloop=without_uvloop) as program:
+        program.until("handling")
+        program.process.send_signal(signal.SIGINT)
+        threading.Event().wait(0.3)
+        program.process.send_signal(signal.SIGINT)
+        said = program.end()
+    assert "raised KeyboardInterrupt" in said
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_handler_may_exit(kind):
+    """sys.exit() in a handler closes the gateway and reaches the caller of run()."""
+    handlers = f"""
+    @gateway.on("MESSAGE_CREATE")
+    {kind} handler(event):
+        sys.exit(7)
+    """
+    with Program(handlers) as program:
+        said = program.end()
+    assert "raised SystemExit 7" in said
+
+
+def test_run_raises_what_stopped_it():
+    """A fatal close is the error of run()."""
+    handlers = """
+    @gateway.on("MESSAGE_CREATE")
+    def handler(event):
+        in_server(shared["fake"].close, 4004)
+    """
+    with Program(handlers) as program:
+        said = program.end()
+    assert "raised AuthenticationFailed" in said
+
+
+class _Runnable:
+    """A gateway without network."""
+
+    def __init__(self):
+        self.calls = []
+
+    async def start(self):
+        self.calls.append("start")
+
+    async def wait_closed(self):
+        self.calls.append("wait_closed")
+
+    async def close(self, *, drain_s):
+        self.calls.append(("close", drain_s))
+
+
+def test_run_works_outside_the_main_thread():
+    """Python allows signal handlers in the main thread only: elsewhere it does without."""
+    gateway = _Runnable()
+    thread = threading.Thread(target=run_until_closed, args=(gateway, 1.0))
+    thread.start()
+    thread.join()
+    assert gateway.calls == ["start", "wait_closed"]
+
+
+def test_signal_handlers_are_put_back():
+    """What the program had before is there again."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    run_until_closed(_Runnable(), 1.0)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+async def test_not_inside_a_loop():
+    """It would block it."""
+    with pytest.raises(UsageError, match="await start"):
+        run_until_closed(_Runnable(), 1.0)

@@ -1,0 +1,310 @@
+"""Heartbeats: when they go, what counts as life, and how long an answer took."""
+
+from __future__ import annotations
+
+import pytest
+from pairing import INTERVAL_S, Client
+
+from fastgw.protocol.protocol import Cause, CloseWanted, Outcome, State
+from fastgw.protocol.wire import Action, Opcode
+
+
+def test_the_first_beat_is_jittered_and_the_rest_are_regular():
+    """The first beat comes after interval times random, then one every interval from the write."""
+    client = Client()
+    client.roll = 0.25
+    client.become_ready()
+    assert client.proto.timer_at() == client.now + 0.25 * INTERVAL_S
+    client.advance(0.25 * INTERVAL_S)
+    assert client.count(Opcode.HEARTBEAT) == 1
+    client.advance(10 * INTERVAL_S)
+    assert client.count(Opcode.HEARTBEAT) == 11
+
+
+def test_a_beat_carries_the_sessions_last_sequence():
+    """`d` is null before the first dispatch, then the last sequence, wanted event or not."""
+    client = Client()
+    client.turns = False
+    client.connect()
+    client.hello()
+    client.advance(INTERVAL_S)
+    assert client.last(Opcode.HEARTBEAT) is None
+    client.proto.identify(client.now)
+    client.ready()
+    client.dispatch("NOBODY_WANTS_THIS", s=9)
+    client.advance(INTERVAL_S)
+    assert client.last(Opcode.HEARTBEAT) == 9
+
+
+def test_beats_go_while_identifying_and_resuming():
+    """case 4: heartbeats start at HELLO and do not wait for READY or RESUMED."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.advance(2 * INTERVAL_S)
+    assert client.count(Opcode.HEARTBEAT) == 2
+    client.ready()
+    client.end()
+    client.start_resume()
+    before = client.count(Opcode.HEARTBEAT)
+    client.advance(INTERVAL_S)
+    assert client.count(Opcode.HEARTBEAT) == before + 1
+
+
+def test_a_missed_ack_closes_resumably():
+    """case 18: no ACK and no byte until the next beat closes with 4000 and keeps the session."""
+    client = Client().become_ready()
+    client.acks = False
+    took = client.advance_to(State.CLOSING)
+    assert took == 1.5 * INTERVAL_S  # jitter of one half, then one interval
+    assert client.closes == [CloseWanted(4000, "heartbeat not acknowledged", abort=False)]
+    outcome = client.obey()
+    assert outcome == Outcome(Action.RESUME, close_code=4000)
+    assert outcome.cause is Cause.ZOMBIED
+    assert client.proto.session is not None
+
+
+def test_a_dead_peer_is_aborted_then_given_up():
+    """case 18: a half-open TCP answers no CLOSE: abort after close_s, give up within 5 s."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance_to(State.CLOSING)
+    assert client.advance_to(State.DISCONNECTED) == pytest.approx(5.0)
+    assert [close.abort for close in client.closes] == [False, True]
+    assert client.ends == [Outcome(Action.RESUME, close_code=4000)]
+    client.resume()
+
+
+def test_no_beat_outlives_its_connection():
+    """case 21: the jittered first beat is gone with the connection it belonged to."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.end()
+    assert client.proto.timer_at() is None
+    client.proto.timer(client.now + 10 * INTERVAL_S)
+    client.pump()
+    assert client.count(Opcode.HEARTBEAT) == 0
+
+
+def test_no_beat_goes_while_closing():
+    """case 21: after our CLOSE nothing more is written."""
+    client = Client().become_ready()
+    client.serve(Opcode.RECONNECT)
+    client.proto.timer(client.now + 2.9)
+    client.proto.timer(client.now + INTERVAL_S)
+    client.pump()
+    assert client.count(Opcode.HEARTBEAT) == 0
+
+
+@pytest.mark.parametrize("phase", ["identifying", "resuming", "ready"])
+def test_a_beat_the_service_asks_for_is_sent_at_once(phase):
+    """case 22: op 1 is answered with op 1 in every phase, and the periodic beat does not move."""
+    client = Client()
+    if phase == "identifying":
+        client.connect()
+        client.hello()
+    else:
+        client.become_ready()
+        if phase == "resuming":
+            client.end()
+            client.start_resume()
+    due = client.proto.timer_at()
+    client.serve(Opcode.HEARTBEAT)
+    assert client.count(Opcode.HEARTBEAT) == 1
+    assert client.last(Opcode.HEARTBEAT) == client.proto.sequence.last
+    assert client.proto.timer_at() == due
+
+
+def test_bytes_still_arriving_are_life_for_one_more_interval():
+    """case 24: with an ACK behind a backlog, bytes keep the connection; two intervals do not."""
+    client = Client().become_ready()
+    client.advance(INTERVAL_S, bytes_received=100)  # a beat, answered
+    client.acks = False
+    client.advance(INTERVAL_S, bytes_received=200)  # a beat, not answered
+    client.advance(INTERVAL_S, bytes_received=9_000_000)  # first miss, but bytes came
+    assert client.proto.state is State.READY
+    client.advance(INTERVAL_S, bytes_received=18_000_000)
+    assert client.ends[-1].cause is Cause.ZOMBIED
+
+
+def test_an_ack_behind_a_backlog_clears_the_miss():
+    """case 24: when the late ACK comes the count of misses starts anew."""
+    client = Client().become_ready()
+    for received in range(10):
+        client.acks = False
+        client.advance(INTERVAL_S, bytes_received=received)
+        client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.state is State.READY
+
+
+def test_messages_are_life_when_bytes_are_not_counted():
+    """case 24: without a byte count any message the protocol sees is a sign of life."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(INTERVAL_S)
+    client.serve(Opcode.HEARTBEAT)
+    client.advance(INTERVAL_S)
+    assert client.proto.state is State.READY
+
+
+def test_acks_are_not_missed_while_we_do_not_read():
+    """case 24: with reading paused by ourselves beats go on and nothing is judged."""
+    client = Client().become_ready()
+    client.acks = False
+    client.proto.reading_paused()
+    client.advance(5 * INTERVAL_S, bytes_received=1)
+    assert client.proto.state is State.READY
+    assert client.count(Opcode.HEARTBEAT) == 5
+    client.proto.reading_resumed()
+    client.advance(0.9 * INTERVAL_S, bytes_received=1)
+    assert client.proto.state is State.READY  # the interval that a pause touched is not judged
+    client.advance(2 * INTERVAL_S, bytes_received=1)
+    assert client.ends[-1].cause is Cause.ZOMBIED
+
+
+def test_a_pause_before_hello_is_remembered():
+    """Backpressure that began before the heart did excuses it as well."""
+    client = Client()
+    client.connect()
+    client.proto.reading_paused()
+    client.hello()
+    client.acks = False
+    client.advance(3 * INTERVAL_S)
+    assert client.proto.state is State.IDENTIFYING
+
+
+def test_a_pause_ends_with_its_connection():
+    """The next connection reads, so its ACKs are missed again."""
+    client = Client().become_ready()
+    client.proto.reading_paused()
+    client.end()
+    client.resume()
+    client.acks = False
+    assert client.advance_to(State.CLOSING) == 1.5 * INTERVAL_S
+
+
+def test_a_late_timer_does_not_shorten_the_window():
+    """case 23: after a blocked loop the ACK has a whole interval from when the beat was written."""
+    client = Client().become_ready()
+    client.now += 0.5 * INTERVAL_S + 35.0  # the loop was blocked for 35 s
+    client.proto.timer(client.now)
+    assert client.proto.timer_at() == client.now + INTERVAL_S
+
+
+def test_latency_is_unknown_before_the_first_ack():
+    """Latency is None until it was measured, and comes with the time of its measure."""
+    client = Client().become_ready()
+    assert client.proto.latency is None
+    assert client.proto.latency_at is None
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S)
+    client.now += 0.125
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency == 0.125
+    assert client.proto.latency_at == client.proto.last_ack_at == client.now
+
+
+def test_a_pause_of_ours_is_not_latency():
+    """An ACK that waited for us to read again measures nothing."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S)
+    client.proto.reading_paused()
+    client.now += 30.0
+    client.proto.reading_resumed()
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency is None
+    assert client.proto.last_ack_at == client.now
+
+
+def test_latency_goes_stale():
+    """A figure older than two intervals is not latency any more."""
+    client = Client().become_ready()
+    client.advance(INTERVAL_S)
+    heart = client.proto.heartbeat
+    assert heart is not None
+    assert heart.latency_if_fresh(client.now) == 0.0
+    assert heart.latency_if_fresh(client.now + 2.1 * INTERVAL_S) is None
+    assert client.proto.latency == 0.0
+
+
+def test_an_ack_answers_the_oldest_beat():
+    """Two beats under way: each ACK is measured from its own beat."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S)
+    client.now += 1.0
+    client.serve(Opcode.HEARTBEAT)
+    client.now += 1.0
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency == 2.0
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency == 1.0
+
+
+def test_a_skipped_ack_does_not_spoil_later_latency():
+    """A beat that was never answered is forgotten once a later one is."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S, bytes_received=1)  # this one is never answered
+    client.advance(INTERVAL_S, bytes_received=2)
+    client.serve(Opcode.HEARTBEAT_ACK)
+    client.acks = True
+    client.advance(INTERVAL_S, bytes_received=3)
+    assert client.proto.latency == 0.0
+
+
+def test_an_ack_we_did_not_ask_for_is_harmless():
+    """ACKs without beats are counted and measure nothing."""
+    client = Client().become_ready()
+    for _ in range(3):
+        client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.latency is None
+    assert client.proto.last_ack_at == client.now
+    assert client.proto.state is State.READY
+
+
+def test_a_machine_that_slept_resumes_at_once():
+    """case 26: the wall clock ran ahead of the monotonic one: abort without good-byes, resume."""
+    client = Client().become_ready()
+    client.proto.timer(client.now, wall=50_000.0)
+    client.proto.timer(client.now + 1.0, wall=50_001.0)
+    assert client.proto.state is State.READY
+    client.proto.timer(client.now + 2.0, wall=50_302.0)
+    client.pump()
+    assert [close.abort for close in client.closes] == [True]
+    outcome = client.obey()
+    assert (outcome.action, outcome.cause) == (Action.RESUME, Cause.SLEPT)
+    client.resume()
+
+
+def test_a_small_or_backward_jump_of_the_wall_clock_is_nothing():
+    """case 25: wall time only tells of sleep; corrections of it move no timer."""
+    client = Client().become_ready()
+    due = client.proto.timer_at()
+    for offset in (0.0, 4.0, -3_600.0, -3_596.0):
+        client.proto.timer(client.now, wall=50_000.0 + offset)
+    assert client.proto.state is State.READY
+    assert client.proto.timer_at() == due
+
+
+def test_sleep_between_connections_is_not_counted_twice():
+    """case 26: the clocks are compared within a connection only."""
+    client = Client().become_ready()
+    client.proto.timer(client.now, wall=50_000.0)
+    client.end()
+    client.connect()
+    client.proto.timer(client.now + 1.0, wall=99_000.0)
+    assert client.proto.state is State.AWAITING_HELLO
+
+
+def test_beats_and_acks_are_counted():
+    """Periodic and requested beats both count, as they do in the send budget."""
+    client = Client().become_ready()
+    client.advance(INTERVAL_S)
+    client.serve(Opcode.HEARTBEAT)
+    heart = client.proto.heartbeat
+    assert heart is not None
+    assert (heart.sent, heart.acked) == (2, 1)
+    assert client.proto.heartbeat_interval_s == INTERVAL_S

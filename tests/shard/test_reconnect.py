@@ -1,0 +1,163 @@
+"""When a shard tries again, with invented time."""
+
+import pytest
+
+from fastgw.errors import (
+    CertificateRefused,
+    ConnectFailed,
+    ConnectTimeout,
+    GatewayInfoError,
+    HandshakeRefused,
+    NotAWebSocket,
+    UsageError,
+)
+from fastgw.protocol.signals import Outcome
+from fastgw.protocol.wire import Action
+from fastgw.shard.reconnect import ReconnectPolicy, check_backoff, is_permanent
+
+
+def ended(ready_for_s=None, *, delay_s=0.0):
+    return Outcome(Action.RESUME, ready_for_s=ready_for_s, delay_s=delay_s)
+
+
+@pytest.fixture
+def policy():
+    return ReconnectPolicy(lambda: 1.0)  # the longest of every delay
+
+
+def test_the_first_attempt_goes_at_once(policy):
+    """Nothing has failed yet."""
+    assert policy.attempt_at(resume=False) < 0
+
+
+def test_the_end_of_a_stable_connection_is_followed_at_once(policy):
+    """case 28: no backoff before the first resume after op 7 or a close."""
+    policy.connection_ended(ended(600.0), 1000.0)
+    assert policy.attempt_at(resume=True) == 1000.0
+
+
+def test_failed_attempts_wait_longer_and_longer(policy):
+    """case 28: connecting fails: 1, 2, 4 ... up to 60 seconds."""
+    waits = []
+    for _ in range(9):
+        policy.connection_ended(ended(), 0.0)
+        waits.append(policy.attempt_at(resume=True))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_ready_alone_does_not_end_the_backoff(policy):
+    """case 10: a connection that comes up only to die grows the delay."""
+    for at in (0.0, 10.0, 20.0, 30.0):
+        policy.connection_ended(ended(0.5), at)
+    assert policy.attempt_at(resume=True) == 30.0 + 8.0
+
+
+def test_the_first_end_of_a_young_connection_is_followed_at_once(policy):
+    """Op 7 right after READY: resume now."""
+    policy.connection_ended(ended(0.1), 5.0)
+    assert policy.attempt_at(resume=True) == 5.0
+
+
+def test_a_connection_that_held_for_seconds_is_resumed_at_once(policy):
+    """Earlier failures are still remembered, but a session must not wait for them."""
+    for _ in range(5):
+        policy.connection_ended(ended(), 0.0)
+    policy.connection_ended(ended(6.0), 10.0)
+    assert policy.attempt_at(resume=True) == 10.0
+    policy.connection_ended(ended(), 11.0)
+    assert policy.attempt_at(resume=True) == 11.0 + 32.0
+
+
+def test_what_the_service_asks_for_is_a_floor(policy):
+    """case 8: op 9: 1 to 5 seconds; the longer of it and the backoff counts, not their sum."""
+    policy.connection_ended(ended(600.0, delay_s=3.0), 100.0)
+    assert policy.attempt_at(resume=True) == 103.0
+    for _ in range(4):
+        policy.connection_ended(ended(delay_s=3.0), 200.0)
+    assert policy.attempt_at(resume=True) == 208.0
+
+
+def test_repeated_identifies_wait_much_longer(policy):
+    """case 41: a session that never comes: 10, 20 ... 600 s between identifies."""
+    waits, now = [], 0.0
+    for _ in range(9):
+        policy.identify_written(now)
+        policy.connection_ended(ended(), now)
+        waits.append(policy.attempt_at(resume=False) - now)
+        now = policy.attempt_at(resume=False)
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_delays_can_be_scaled():
+    """Connecting within what is given, identifying again within ten times that."""
+    policy = ReconnectPolicy(lambda: 1.0, (0.25, 1.0))
+    connects, identifies = [], []
+    for _ in range(4):
+        policy.identify_written(0.0)
+        policy.connection_ended(ended(), 0.0)
+        connects.append(policy.attempt_at(resume=True))
+        identifies.append(policy.attempt_at(resume=False))
+    assert connects == [0.25, 0.5, 1, 1]
+    assert identifies == [2.5, 5, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "bad", [None, 1.0, (1.0,), (0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), ("a", "b"), (1, 2, 3)]
+)
+def test_a_backoff_that_cannot_work_is_refused(bad):
+    """Zero would be a loop, and the text shows what is right."""
+    with pytest.raises(UsageError, match=r"such as \(1\.0, 60\.0\)"):
+        check_backoff(bad)
+
+
+def test_resumes_do_not_wait_for_identifies(policy):
+    """The longer delay is for identifies alone."""
+    policy.identify_written(0.0)
+    policy.identify_written(0.0)
+    policy.connection_ended(ended(), 0.0)
+    assert policy.attempt_at(resume=True) == 1.0
+
+
+def test_a_session_that_held_may_be_followed_by_a_new_one_at_once(policy):
+    """After hours, however often it was resumed, identify without delay."""
+    for _ in range(6):
+        policy.identify_written(0.0)
+    policy.session_began(10.0)
+    policy.connection_ended(ended(40.0), 50.0)
+    policy.session_dropped(4000.0)
+    assert policy.attempt_at(resume=False) <= 4000.0
+
+
+def test_a_session_that_died_young_keeps_the_delay(policy):
+    """READY after READY burns the day's budget as well."""
+    policy.identify_written(0.0)
+    policy.session_began(1.0)
+    policy.session_dropped(20.0)
+    policy.identify_written(20.0)
+    assert policy.attempt_at(resume=False) == 40.0
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent"),
+    [
+        (ConnectFailed("refused"), False),
+        (ConnectTimeout("slow", timeout_s=1.0), False),
+        (CertificateRefused("expired"), True),
+        (NotAWebSocket("hello"), True),
+        (HandshakeRefused("no", status=400), True),
+        (HandshakeRefused("no", status=403), True),
+        (HandshakeRefused("slow down", status=429), False),
+        (HandshakeRefused("down", status=503), False),
+        (HandshakeRefused("down", status=520), False),
+        (GatewayInfoError("odd"), True),
+        (GatewayInfoError("no", status=403), True),
+        (GatewayInfoError("slow down", status=429, retry_after_s=1.0), False),
+        (GatewayInfoError("down", status=502), False),
+        (GatewayInfoError("html", status=200), True),
+        (None, False),
+        (ValueError("a bug"), False),
+    ],
+)
+def test_what_will_fail_again_until_somebody_acts(error, permanent):
+    """One function decides what a gateway that never worked gives up on."""
+    assert is_permanent(error) is permanent

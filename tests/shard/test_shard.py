@@ -1,0 +1,193 @@
+"""One shard's public face on loopback: reading paused and resumed, a service that floods."""
+
+import time
+
+import pytest
+from deadline import until
+
+from fastgw.gateway import Gateway
+from fastgw.protocol.signals import Cause
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Intents, Opcode
+from fastgw.shard.pacing import MAX_ANSWERS
+from fastgw.testing import FakeGateway
+
+TOKEN = "not.a.token"
+
+
+@pytest.fixture
+async def quick():
+    """A service that wants a heartbeat every 50 ms."""
+    async with FakeGateway(heartbeat_interval_ms=50) as fake:
+        yield fake
+
+
+def gateway_to(fake, **options):
+    return Gateway(TOKEN, intents=Intents.all(), info=fake.info, **options)
+
+
+def heartbeat_of(gateway):
+    return gateway._drivers[0]._protocol.heartbeat
+
+
+async def beats(gateway, count):
+    """Wait until that many more heartbeats were written."""
+    heartbeat = heartbeat_of(gateway)
+    end = heartbeat.sent + count
+    await until(lambda: heartbeat.sent >= end, 10.0)
+
+
+async def test_a_long_pause_of_reading_is_no_zombie(quick):
+    """case 24: many intervals without an ACK that we could read; then everything is delivered."""
+    gateway = gateway_to(quick, compress="none")
+    seen = []
+    gateway.on("MESSAGE_CREATE")(lambda event: seen.append(event.data["n"]))
+    async with gateway:
+        shard = gateway.shards[0]
+        await until(lambda: shard.latency is not None)
+        shard.pause_reading()
+        acked = heartbeat_of(gateway).acked
+        for n in range(200):  # more than any socket buffers: the service has to wait, too
+            quick.dispatch("MESSAGE_CREATE", {"n": n, "content": "x" * 50_000})
+        await beats(gateway, 8)
+        assert shard.status is State.READY
+        assert heartbeat_of(gateway).acked == acked
+        assert len(seen) < 200
+        shard.resume_reading()
+        await until(lambda: len(seen) == 200, 10.0)
+        await beats(gateway, 4)
+        assert shard.health().reconnects == {}
+        assert seen == list(range(200))
+    assert len(quick.upgrades) == 1
+
+
+async def test_after_a_pause_missing_acks_count_again(quick):
+    """The excuse ends with the pause."""
+    async with gateway_to(quick) as gateway:
+        shard = gateway.shards[0]
+        await until(lambda: shard.latency is not None)
+        quick.mute(Opcode.HEARTBEAT_ACK)
+        shard.pause_reading()
+        await beats(gateway, 5)
+        assert shard.health().reconnects == {}
+        shard.resume_reading()
+        await until(lambda: shard.health().reconnects == {Cause.ZOMBIED.value: 1}, 10.0)
+
+
+async def test_a_pause_ends_with_its_connection(quick):
+    """The next connection reads; resuming what is not paused does nothing."""
+    async with gateway_to(quick) as gateway:
+        shard = gateway.shards[0]
+        shard.resume_reading()
+        shard.pause_reading()
+        shard.pause_reading()
+        quick.cut()
+        quick.dispatch("MESSAGE_CREATE", {})
+        await until(lambda: len(quick.upgrades) == 2, 10.0)
+        await until(lambda: shard.health().resumes_won == 1)
+        shard.resume_reading()
+        await beats(gateway, 3)
+        assert shard.status is State.READY
+
+
+async def test_pausing_without_a_connection_does_nothing():
+    """Before, and after the end."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        async with gateway:
+            shard = gateway.shards[0]
+        shard.pause_reading()
+        shard.resume_reading()
+        assert shard.status is State.STOPPED
+
+
+async def test_a_flood_of_op_1_gets_a_few_answers():
+    """case 22: the connection lives, and users can still send."""
+    async with FakeGateway(heartbeat_interval_ms=600_000) as fake, gateway_to(fake) as gateway:
+        for _ in range(500):
+            fake.request_heartbeat()
+        await until(lambda: heartbeat_of(gateway).sent >= MAX_ANSWERS)
+        await gateway.shards[0].send(Opcode.PRESENCE_UPDATE, {"status": "idle"})
+        await fake.wait_command(Opcode.PRESENCE_UPDATE)
+        assert heartbeat_of(gateway).acked == MAX_ANSWERS
+        assert gateway.shards[0].status is State.READY
+
+
+async def test_a_blocked_loop_is_no_zombie():
+    """case 23: user code blocks for many intervals: the late beat has its whole time for an ACK."""
+    async with FakeGateway(heartbeat_interval_ms=100) as fake:
+        gateway = gateway_to(fake)
+
+        @gateway.on("MESSAGE_CREATE")
+        def handler(event):
+            time.sleep(0.5)  # what this test is about
+
+        async with gateway:
+            shard = gateway.shards[0]
+            await until(lambda: shard.latency is not None)
+            heartbeat = heartbeat_of(gateway)
+            for _ in range(3):
+                # The service shares the loop: it must have answered before both stand still.
+                await until(lambda: heartbeat.acked == heartbeat.sent)
+                fake.dispatch("MESSAGE_CREATE", {})
+                await beats(gateway, 3)
+            assert shard.health().dispatches == 4
+            assert shard.health().reconnects == {}
+
+
+async def test_outages_of_guilds_are_passed_as_they_are():
+    """case 43: `unavailable` says outage or removal; we keep no guilds and judge nothing."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        seen = []
+        gateway.on("GUILD_CREATE", "GUILD_DELETE")(
+            lambda event: seen.append((event.name, event.guild_id, event.data))
+        )
+        expected = []
+        async with gateway:
+            for n in range(300):  # guilds flap in masses
+                guild_id = (n % 100 + 1) << 22
+                outage, back = {"id": str(guild_id), "unavailable": True}, {"id": str(guild_id)}
+                fake.dispatch("GUILD_DELETE", outage)
+                fake.dispatch("GUILD_CREATE", back)
+                expected += [("GUILD_DELETE", guild_id, outage), ("GUILD_CREATE", guild_id, back)]
+            fake.dispatch("GUILD_DELETE", {"id": "1"})  # this one removed us
+            expected.append(("GUILD_DELETE", 1, {"id": "1"}))
+            await until(lambda: len(seen) == len(expected))
+            assert gateway.shards[0].health().reconnects == {}
+        assert seen == expected
+
+
+async def test_what_nobody_has_documented_disturbs_nobody():
+    """case 45: unknown opcodes, events and fields, and presences of the wrong types."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        seen = []
+        gateway.on("PRESENCE_UPDATE")(lambda event: seen.append(event.data))
+        oddities = [{"user": {"id": "1"}}, {"user": 7, "status": None, "activities": {}}, [], None]
+        async with gateway:
+            peer = fake.connection().peer
+            for op in (4, 12, 13, 99, 255):
+                peer.send({"op": op, "d": {"new": True}})
+            fake.dispatch("BRAND_NEW", 1)
+            for data in oddities:
+                fake.dispatch("PRESENCE_UPDATE", data)
+            peer.send({"t": "PRESENCE_UPDATE", "s": 7, "op": 0, "d": "x", "new": [{"d": 1}]})
+            fake.flush()
+            await until(lambda: len(seen) == len(oddities) + 1)
+            assert gateway.shards[0].status is State.READY
+        assert seen == [*oddities, "x"]
+
+
+@pytest.mark.parametrize("compress", ["none", "zlib-stream", "zstd-stream"])
+async def test_a_huge_guild_is_received(compress):
+    """case 46: with the limit as it is, 17 MB in one message pass, and no 1009 comes."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake, compress=compress)
+        sizes = []
+        gateway.on("GUILD_CREATE")(lambda event: sizes.append(len(event.raw)))
+        async with gateway:
+            fake.dispatch("GUILD_CREATE", {"id": "1", "name": "x" * 17_000_000})
+            await until(lambda: sizes, 20.0)
+            assert sizes[0] > 17_000_000
+            assert gateway.shards[0].health().reconnects == {}
