@@ -18,7 +18,7 @@ import pytest
 
 import fastgw
 from fastgw._decode import Decoder, Interests
-from fastgw.delivery.handlers import Dispatcher
+from fastgw.delivery.handlers import Handlers
 
 from . import inprocess
 from .comparison import Group, Measure, Target, UnavailableError, replayed_cpu_time
@@ -63,10 +63,10 @@ def through_fastgw(*handlers: str) -> type[Way]:
 
     class Dispatched(Way):
         def begin(self) -> None:
-            self.dispatcher = Dispatcher(fastgw.Intents.all())
+            self.handlers = Handlers(fastgw.Intents.all())
             for name in handlers:
-                self.dispatcher.on(("MESSAGE_CREATE",), getattr(self, name))
-            self.target = self.dispatcher.target_of("MESSAGE_CREATE")
+                self.handlers.on(("MESSAGE_CREATE",), getattr(self, name))
+            self.target = self.handlers.target_of("MESSAGE_CREATE")
 
     return Dispatched
 

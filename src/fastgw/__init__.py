@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._decode import Event
-    from .delivery.handlers import MissingIntentWarning
+    from .delivery.names import MissingIntentWarning
     from .errors import (
         AuthenticationFailed,
         CertificateRefused,
@@ -112,7 +112,7 @@ _HOMES = {
     "InvalidShard": "errors",
     "LocalIdentifyQueue": "shard.pacing",
     "MessageTooBig": "errors",
-    "MissingIntentWarning": "delivery.handlers",
+    "MissingIntentWarning": "delivery.names",
     "NotAWebSocket": "errors",
     "Opcode": "protocol.wire",
     "ProtocolError": "errors",

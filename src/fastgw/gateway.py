@@ -17,7 +17,9 @@ from enum import Enum
 from random import random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .delivery.handlers import Dispatcher, check_handler, check_names
+from .delivery.callables import check_handler
+from .delivery.handlers import Handlers
+from .delivery.names import check_names
 from .errors import (
     AuthenticationFailed,
     ConnectTimeout,
@@ -145,7 +147,7 @@ class Gateway:
             "identify_extra": identify_extra or {},
         }
         self._identity(0, 1)  # bad values are told now, not at the first connection
-        self._dispatcher = Dispatcher(self._intents, on_interrupt=self._interrupted)
+        self._handlers = Handlers(self._intents, on_interrupt=self._interrupted)
         self._status_handlers: list[Callable[[StatusChange], object]] = []
         self._drivers: list[ShardDriver] = []
         self._stopped_shards: set[Shard] = set()
@@ -176,7 +178,7 @@ class Gateway:
         check_names(names)
 
         def register(handler: HandlerT) -> HandlerT:
-            return self._dispatcher.on(names, handler)
+            return self._handlers.on(names, handler)
 
         return register
 
@@ -276,7 +278,7 @@ class Gateway:
             self._ended(None)
         if self._phase is _Phase.CLOSED:
             return
-        with self._dispatcher.caller_spared():
+        with self._handlers.tasks.caller_spared():
             await asyncio.shield(self._begin_close(drain_s))
 
     async def __aenter__(self) -> Self:
@@ -315,9 +317,9 @@ class Gateway:
             loop_lag_s=self._watch.lag_s,
             loop_lag_worst_s=self._watch.lag_worst_s,
             loop_blocked=self._watch.blocked,
-            handlers_running=self._dispatcher.running,
-            handler_failures=dict(self._dispatcher.failures),
-            events=self._dispatcher.interests.counters(),
+            handlers_running=self._handlers.tasks.running,
+            handler_failures=dict(self._handlers.failures.counts),
+            events=self._handlers.interests.counters(),
             refusal=None if self._gate is None else self._gate.error,
         )
 
@@ -328,7 +330,7 @@ class Gateway:
         self._was_ready |= change.new is State.READY
         self._announce()
         for handler in self._status_handlers:
-            self._dispatcher.call(handler, change)
+            self._handlers.call(handler, change)
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good."""
@@ -342,10 +344,6 @@ class Gateway:
         )
         if everybody or len(self._stopped_shards) == len(self._drivers):
             self._begin_close(DRAIN_S)
-
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        """A handler that the listener called directly raised."""
-        self._dispatcher.handler_failed(event, error)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -396,7 +394,8 @@ class Gateway:
         setup = ShardSetup(
             url=info.url,
             compression=self._compression,
-            interests=self._dispatcher.interests,
+            interests=self._handlers.interests,
+            failed=self._handlers.failures.failed,
             gate=self._gate,
             timeouts=self._timeouts,
             ssl_context=self._ssl_context,
@@ -429,7 +428,7 @@ class Gateway:
         if self._asking is not None:
             self._asking.cancel()
         await asyncio.gather(*(driver.close() for driver in self._drivers))
-        await self._dispatcher.drain(drain_s)
+        await self._handlers.tasks.drain(drain_s)
         self._watch.stop()
         self._ended(None)
 

@@ -37,9 +37,6 @@ class Echo:
         assert self.connection is not None
         self.connection.send(payload, opcode)
 
-    def handler_failed(self, event: object, error: BaseException) -> None:
-        raise error
-
     def connection_lost(self, info: CloseInfo) -> None:
         self.ended.set_result(info)
 

@@ -42,7 +42,7 @@ class Recorder:
     def __init__(self) -> None:
         self.connection: Connection | None = None
         self.messages: list[Any] = []
-        self.failures: list[tuple[Any, BaseException]] = []
+        self.failures: list[tuple[Any, Any, BaseException]] = []
         self.lost: list[Any] = []
         self.heard = asyncio.Event()
 
@@ -55,8 +55,8 @@ class Recorder:
         self.messages.append(message)
         self.heard.set()
 
-    def handler_failed(self, event, error):
-        self.failures.append((event, error))
+    def failed(self, event, target, error):
+        self.failures.append((event, target, error))
 
     def connection_lost(self, info):
         self.lost.append(info)
@@ -72,7 +72,10 @@ class Recorder:
 async def opened(url, *, decoder=None, close_timeout_s=1.0, **options):
     receiver = Recorder()
     connection = Connection(
-        decoder or Decoder(interests=[]), receiver, close_timeout_s=close_timeout_s
+        decoder or Decoder(interests=[]),
+        receiver,
+        failed=receiver.failed,
+        close_timeout_s=close_timeout_s,
     )
     await connection.open(url, **options)
     return connection, receiver
@@ -95,7 +98,7 @@ async def test_message_in_the_segment_of_the_upgrade_is_not_lost():
 
 
 async def test_target_is_called_and_its_error_reported():
-    """An event goes to its target; what that raises goes to handler_failed, and no further."""
+    """An event goes to its target; what that raises goes to `failed`, which is told whose."""
 
     async def script(peer):
         await peer.upgrade(frame(1, EVENT) + frame(1, HELLO))
@@ -109,8 +112,9 @@ async def test_target_is_called_and_its_error_reported():
     async with raw_server(script) as url:
         connection, receiver = await opened(url, decoder=decoder)
         await receiver.until(lambda: receiver.messages)
-        ((event, error),) = receiver.failures
+        ((event, failing, error),) = receiver.failures
         assert event.name == "X"
+        assert failing is target
         assert error.args == (7,)
         assert connection.is_open
         connection.abort()

@@ -20,9 +20,6 @@ class Deaf:
     def message_received(self, message):
         pass
 
-    def handler_failed(self, event, error):
-        raise error
-
     def connection_lost(self, info):
         pass
 

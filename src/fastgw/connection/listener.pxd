@@ -9,6 +9,7 @@ cdef class Listener(WSListener):
     cdef Assembler _assembler
     cdef object _receiver
     cdef object _connection
+    cdef object _failed
     cdef bint _closed               # nothing is taken any more
     cdef bint _closing              # we sent CLOSE: only its answer is taken
     cdef bint _stamped              # this socket read has its time

@@ -1,14 +1,21 @@
+from collections.abc import Callable
 from typing import Any, final
 
 from picows import WSFrame, WSListener, WSTransport
 
-from .._decode import Assembler
+from .._decode import Assembler, Event
 
 BUILT_WITH: tuple[str, str, dict[str, int]]
 
 @final
 class Listener(WSListener):
-    def __init__(self, assembler: Assembler, receiver: Any, connection: Any) -> None: ...
+    def __init__(
+        self,
+        assembler: Assembler,
+        receiver: Any,
+        connection: Any,
+        failed: Callable[[Event, Callable[[Event], object], BaseException], object],
+    ) -> None: ...
     def closing(self) -> None: ...
     def stop(self) -> None: ...
     def on_ws_connected(self, transport: WSTransport) -> None: ...

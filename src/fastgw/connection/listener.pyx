@@ -53,17 +53,19 @@ cdef class Listener(WSListener):
 
     Args:
         assembler: a Decoder, or a bare Assembler for the frame layer alone.
-        receiver: `message_received(message)`, `handler_failed(event, error)`.
+        receiver: `message_received(message)`.
         connection: `_opened(transport)`, `_peer_closed(code, reason)`, `_refused(error)`.
+        failed: takes (event, target, error) of a target that raised.
 
     Events go to the target that their interest names, called directly. Events that the library
     itself needs go to the receiver first.
     """
 
-    def __init__(self, Assembler assembler not None, receiver, connection):
+    def __init__(self, Assembler assembler not None, receiver, connection, failed):
         self._assembler = assembler
         self._receiver = receiver
         self._connection = connection
+        self._failed = failed
 
     def closing(self):
         """We sent CLOSE: from here on take only the peer's."""
@@ -107,7 +109,7 @@ cdef class Listener(WSListener):
 
     cdef int _data(self, WSFrame frame) except -1:
         cdef Event event
-        cdef object result
+        cdef object result, target
         if not self._stamped:
             self._assembler.received_at = monotonic()
             self._stamped = True
@@ -124,11 +126,12 @@ cdef class Listener(WSListener):
         event = <Event>result
         if event._route.internal:
             self._receiver.message_received(event)
-        if event._route.target is not None:
+        target = event._route.target  # held: a handler may put another in its place
+        if target is not None:
             try:
-                event._route.target(event)
+                target(event)
             except BaseException as error:
-                self._receiver.handler_failed(event, error)
+                self._failed(event, target, error)
         return 0
 
     cdef int _close_frame(self, WSFrame frame) except -1:

@@ -19,7 +19,7 @@ import ssl
 import struct
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -46,7 +46,9 @@ from .handshake import connect_tcp, map_connect_error, quiet_handshake
 gate.open_gate()
 from .listener import Listener  # noqa: E402  (the gate must come first)
 
-__all__ = ["CloseInfo", "Connection", "Receiver"]
+__all__ = ["CloseInfo", "Connection", "Failed", "Receiver"]
+
+Failed = Callable[[Event, Callable[[Event], object], BaseException], object]
 
 # picows writes socket details at INFO for every connection and repeats errors that we raise.
 _picows_log = logging.getLogger("fastgw.connection.picows")
@@ -90,9 +92,6 @@ class Receiver(Protocol):
     def message_received(self, message: Message | Event) -> None:
         """A message that is no dispatch came, or a dispatch that the library itself needs."""
 
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        """The target of an event raised."""
-
     def connection_lost(self, info: CloseInfo) -> None:
         """The connection has ended; called once, after everything else, if it was made."""
 
@@ -104,16 +103,24 @@ class Connection:
     Args:
         assembler: its decoder, fresh; a bare Assembler gives `(opcode, bytes)` messages.
         receiver: hears of everything that happens.
+        failed: takes (event, target, error) when the target of an event raised; without it the
+            loop's exception handler is told.
         close_timeout_s: how long a closing handshake may take before TCP is dropped.
 
     A connection opens once. Sending and closing are synchronous and never block.
     """
 
     def __init__(
-        self, assembler: Assembler, receiver: Receiver, *, close_timeout_s: float = 3.0
+        self,
+        assembler: Assembler,
+        receiver: Receiver,
+        *,
+        failed: Failed | None = None,
+        close_timeout_s: float = 3.0,
     ) -> None:
         self._assembler = assembler
         self._receiver: Receiver | None = receiver
+        self._failed = failed or _tell_loop
         self._close_timeout_s = close_timeout_s
         self._listener: Listener | None = None  # made for the upgrade
         self._socket: socket.socket | None = None
@@ -207,7 +214,7 @@ class Connection:
     def _make_listener(self, *_ignored: object) -> Listener:
         # picows calls a factory that raises TypeError twice, hence the catch-all signature.
         if self._listener is None:
-            self._listener = Listener(self._assembler, self._receiver, self)
+            self._listener = Listener(self._assembler, self._receiver, self, self._failed)
         return self._listener
 
     def _hand_over_socket(self, _url: object) -> socket.socket | None:
@@ -425,6 +432,11 @@ class Connection:
                 )
                 return int(struct.unpack_from("=Q", info, _TCP_INFO_RECEIVED)[0])
         return self._assembler.bytes_received
+
+
+def _tell_loop(event: Event, target: Callable[[Event], object], error: BaseException) -> None:
+    context = {"message": f"{target!r} failed on {event!r}", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _reason(text: str) -> bytes:

@@ -69,9 +69,6 @@ class ShardHost(Protocol):
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good; called once. error is None when it was asked to."""
 
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        """A handler that the listener called directly raised."""
-
 
 class ShardDriver:
     """
@@ -292,10 +289,6 @@ class ShardDriver:
             error=info.error,
         )
         self._drain()
-
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        """A handler that the listener called raised."""
-        self._host.handler_failed(event, error)
 
     # --- running the protocol --------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._decode import Event, Interests, Message, Sequence
+    from ..connection.websocket import Failed
     from ..protocol.protocol import Timeouts
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
@@ -34,11 +35,18 @@ log = logging.getLogger("fastgw.shard")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSetup:
-    """What all shards of a gateway have in common. compression is the Decoder's word for it."""
+    """
+    What all shards of a gateway have in common. compression is the Decoder's word for it.
+
+    Attributes:
+        failed: takes (event, target, error) when what the listener called for an event raised;
+            straight from the listener, also from that of an old connection.
+    """
 
     url: str
     compression: str
     interests: Interests
+    failed: Failed
     gate: IdentifyGate
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
@@ -61,9 +69,6 @@ class LinkOwner(Protocol):
 
     def connection_lost(self, info: CloseInfo) -> None:
         """The connection has ended."""
-
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        """A handler that the listener called raised; may come from an old connection too."""
 
 
 class Link:
@@ -99,7 +104,9 @@ class Link:
             sequence=sequence,
             shard_id=shard_id,
         )
-        self.connection = Connection(self.decoder, self, close_timeout_s=setup.timeouts.close_s)
+        self.connection = Connection(
+            self.decoder, self, failed=setup.failed, close_timeout_s=setup.timeouts.close_s
+        )
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     async def run(self, setup: ShardSetup) -> Outcome:
@@ -147,9 +154,6 @@ class Link:
     def message_received(self, message: Message | Event) -> None:
         if not self.ended.done():
             self._owner.message_received(message)
-
-    def handler_failed(self, event: Event, error: BaseException) -> None:
-        self._owner.handler_failed(event, error)
 
     def connection_lost(self, info: CloseInfo) -> None:
         if not self.ended.done():

@@ -1,0 +1,71 @@
+"""The names that handlers are registered for: which are none, and which never come."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..protocol.wire import EVENT_INTENTS, EVENT_NAMES
+
+if TYPE_CHECKING:
+    from ..protocol.wire import Intents
+
+__all__ = ["EVERYTHING", "MissingIntentWarning", "check_names", "warn_of"]
+
+log = logging.getLogger("fastgw.handlers")
+
+EVERYTHING = "*"
+# Every name in Discord's docs, "Gateway Events", is spelt so; with other characters it is a typo.
+_NAME = re.compile(r"[A-Z0-9_]+\Z")
+# With the dot: a user's package may be called fastgw_bot.
+_OURS = __name__.partition(".")[0] + "."
+
+
+class MissingIntentWarning(UserWarning):
+    """A handler waits for an event that Discord does not send without an intent not asked for."""
+
+
+def check_names(names: tuple[object, ...]) -> None:
+    """Raise UsageError unless these are names of events, or "*"."""
+    if len(names) == 1 and callable(names[0]) and not isinstance(names[0], str):
+        raise UsageError('write @gateway.on("MESSAGE_CREATE"), with the name of the event')
+    if not names:
+        raise UsageError('name at least one event: @gateway.on("MESSAGE_CREATE")')
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"an event name is a str, not {type(name).__name__}")
+        if name != EVERYTHING and not _NAME.match(name):
+            hint = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", name.removeprefix("on_")).upper()
+            hint = f"; did you mean {hint}?" if hint in EVENT_NAMES else ""
+            raise UsageError(f"{name!r} is not an event name: those look like MESSAGE_CREATE{hint}")
+
+
+def warn_of(name: str, intents: Intents) -> None:
+    """Warn, at the user's line, of a name that never comes; log one that looks misspelt."""
+    if name == EVERYTHING:
+        return
+    gates = EVENT_INTENTS.get(name)
+    if gates and not gates & intents:
+        wanted = " or ".join(gates.names())
+        warnings.warn(
+            f"{name} never comes without the intent {wanted}: add it to intents=",
+            MissingIntentWarning,
+            stacklevel=_depth_of_caller(),
+        )
+    elif name not in EVENT_NAMES and (
+        close := difflib.get_close_matches(name, EVENT_NAMES, 1, 0.9)
+    ):
+        log.warning("%s is not a documented event; did you mean %s?", name, close[0])
+
+
+def _depth_of_caller() -> int:
+    """Return the stacklevel of the first frame outside fastgw, for a warning's place."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
+        depth, frame = depth + 1, frame.f_back
+    return depth
