@@ -28,6 +28,7 @@ __all__ = [
     "FatalError",
     "GatewayInfoError",
     "HandshakeRefused",
+    "IdentifyBudgetSpent",
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
@@ -221,6 +222,27 @@ class SendQueueFull(FastgwError):
     def __init__(self, message: str, *, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class IdentifyBudgetSpent(FastgwError):
+    """
+    The day's identifies are used up but for the reserve: shards without a session wait.
+
+    Attributes:
+        free_at: when identifies go on, in monotonic seconds.
+        remaining: identifies left.
+        total: identifies a day.
+        reserve: how many of them are kept back.
+    """
+
+    def __init__(
+        self, message: str, *, free_at: float, remaining: int, total: int, reserve: int
+    ) -> None:
+        super().__init__(message)
+        self.free_at = free_at
+        self.remaining = remaining
+        self.total = total
+        self.reserve = reserve
 
 
 class FatalError(FastgwError):
