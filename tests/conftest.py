@@ -16,11 +16,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 from deadline import scaled
+from gateways import CHANCE
+
+from fastgw.testing import FakeGateway
 
 try:
     import uvloop
@@ -78,6 +81,19 @@ async def _watched_loop():
     await asyncio.sleep(0)
     assert not left, f"tasks left running: {left}"
     assert not unseen, f"exceptions nobody saw: {unseen}"
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeGateway]:
+    """Serve a fake gateway on loopback."""
+    async with FakeGateway() as fake:
+        yield fake
+
+
+@pytest.fixture
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let chance give gateways the least it can: the shortest delays."""
+    monkeypatch.setattr(CHANCE, lambda: 0.0)
 
 
 def _sockets() -> set[str]:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from deadline import until
+from gateways import TOKEN, gateway_to
 
 from fastgw.errors import CertificateRefused, SessionLost, UsageError
 from fastgw.gateway import Gateway
@@ -14,20 +15,7 @@ from fastgw.protocol.states import State
 from fastgw.protocol.wire import Intents, Opcode
 from fastgw.testing import Cut, FakeGateway
 
-TOKEN = "not.a.token"
 PRESENCE = {"since": None, "activities": [], "status": "idle", "afk": True}
-
-
-def gateway_to(fake, **options):
-    """Make a gateway that connects to the fake one without asking the API."""
-    options = {"intents": Intents.all(), "info": fake.info, **options}
-    return Gateway(TOKEN, ssl_context=fake.client_ssl_context, **options)
-
-
-@pytest.fixture
-async def fake():
-    async with FakeGateway() as fake:
-        yield fake
 
 
 # ---------------------------------------------------------------------------- the way of an event

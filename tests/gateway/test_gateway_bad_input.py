@@ -8,6 +8,8 @@ import traceback
 
 import pytest
 from deadline import scaled, until
+from gateways import TOKEN, gateway_to, quick_queue
+from inside import innards
 from raw_websocket import close_frame, frame, raw_server
 
 from fastgw.errors import (
@@ -32,32 +34,9 @@ from fastgw.protocol.protocol import Timeouts
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import GatewayInfo, Intents
-from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import FakeGateway, Moment
 
-TOKEN = "MTIz.not.a-token"
-
-
-def gateway_to(fake, **options):
-    options = {"intents": Intents.all(), "info": fake.info, **options}
-    return Gateway(TOKEN, ssl_context=fake.client_ssl_context, **options)
-
-
-@pytest.fixture
-async def fake():
-    async with FakeGateway() as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    """The shortest delay that chance allows."""
-    monkeypatch.setattr("fastgw.gateway.random", lambda: 0.0)
-
-
-def quick_queue(max_concurrency=1):
-    """An identify queue that does not make a test wait 5 seconds."""
-    return LocalIdentifyQueue(max_concurrency, interval_s=0.05, padding_s=(0.0, 0.0))
+pytestmark = pytest.mark.usefixtures("no_jitter")
 
 
 async def refused(gateway, error, text):
@@ -473,7 +452,7 @@ async def test_hello_that_never_comes(fake):
 async def test_ready_that_never_comes(fake):
     """case 4: its own, long deadline; the next identify takes a new turn."""
     fake.instead_of(Moment.IDENTIFY, lambda peer: None)
-    gateway = gateway_to(fake, timeouts=Timeouts(ready_s=0.1), identify_queue=quick_queue())
+    gateway = gateway_to(fake, timeouts=Timeouts(ready_s=0.1))
     async with gateway:
         assert gateway.shards[0].health().identifies == 2
 
@@ -505,7 +484,7 @@ async def test_the_token_is_nowhere(fake, caplog):
             await asyncio.wait_for(gateway.wait_closed(), scaled(20.0))
         except AuthenticationFailed as error:
             traceback.print_exception(error, file=said)
-    print(vars(gateway)["_drivers"], changes, gateway.health(), file=said)
+    print(innards(gateway), changes, gateway.health(), file=said)
     assert "4004" in said.getvalue()
     assert TOKEN not in said.getvalue()
     assert TOKEN not in caplog.text

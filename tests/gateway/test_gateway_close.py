@@ -4,26 +4,11 @@ import asyncio
 
 import pytest
 from deadline import scaled, until
+from gateways import gateway_to
+from inside import end_all
 
 from fastgw.errors import UsageError
-from fastgw.gateway import Gateway
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import Intents
-from fastgw.testing import FakeGateway
-
-TOKEN = "not.a.token"
-
-
-def gateway_to(fake, **options):
-    """Make a gateway that connects to the fake one without asking the API."""
-    options = {"intents": Intents.all(), "info": fake.info, **options}
-    return Gateway(TOKEN, ssl_context=fake.client_ssl_context, **options)
-
-
-@pytest.fixture
-async def fake():
-    async with FakeGateway() as fake:
-        yield fake
 
 
 async def test_close_ends_the_session(fake):
@@ -276,8 +261,6 @@ async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
             await gateway.start()
         assert gateway.shards == ()
     finally:
-        for driver in gateway._drivers:
-            await driver.close()
-        gateway._watch.stop()
+        await end_all(gateway)
     await closing[0]
     await gateway.wait_closed()

@@ -11,6 +11,8 @@ import time
 
 import pytest
 from deadline import scaled, until
+from gateways import TOKEN, gateway_to
+from inside import inside
 from raw_websocket import _GUID, frame
 
 from fastgw.connection.websocket import CloseInfo
@@ -23,13 +25,8 @@ from fastgw.protocol.wire import GatewayInfo, Initiator, Intents, Opcode
 from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import Cut, FakeGateway, FakeService, Moment
 
-TOKEN = "not.a.token"
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    """The shortest delay that chance allows; the first heartbeat comes at once."""
-    monkeypatch.setattr("fastgw.gateway.random", lambda: 0.0)
+# The shortest delay that chance allows; the first heartbeat comes at once.
+pytestmark = pytest.mark.usefixtures("no_jitter")
 
 
 class RecordingQueue(LocalIdentifyQueue):
@@ -59,20 +56,6 @@ class RecordingTurn:
         self.turn.release()
 
 
-def gateway_to(fake, log=None, **options):
-    queue = RecordingQueue([] if log is None else log)
-    options = {
-        "intents": Intents.all(), "info": fake.info, "identify_queue": queue, **options,
-    }  # fmt: skip
-    return Gateway(TOKEN, ssl_context=fake.client_ssl_context, **options)
-
-
-@pytest.fixture
-async def fake():
-    async with FakeGateway() as fake:
-        yield fake
-
-
 async def resumed(gateway, count=1):
     """Wait until it has resumed that often and is ready."""
     await until(lambda: gateway.shards[0].health().resumes_won == count, 10.0)
@@ -87,15 +70,15 @@ async def test_the_turn_is_taken_before_the_socket_is_opened(fake):
     log = []
     fake.instead_of(Moment.OPENED, lambda peer: (log.append("opened"), peer.hello()))
     fake.instead_of(Moment.IDENTIFY, lambda peer: (log.append("identify"), peer.ready()))
-    async with gateway_to(fake, log):
+    async with gateway_to(fake, identify_queue=RecordingQueue(log)):
         assert log == ["acquired", "opened", "written", "identify", "released"]
 
 
 async def test_no_identify_without_a_turn(fake):
     """While somebody else holds the key, nothing connects."""
-    log = []
-    gateway = gateway_to(fake, log)
-    turn = await gateway._identify_queue.acquire(5)
+    queue = RecordingQueue([])
+    gateway = gateway_to(fake, identify_queue=queue)
+    turn = await queue.acquire(5)
     await gateway.start()
     await asyncio.sleep(0.05)
     assert fake.upgrades == []
@@ -107,15 +90,15 @@ async def test_no_identify_without_a_turn(fake):
 
 async def test_closing_while_waiting_for_a_turn(fake):
     """The turn is not taken afterwards."""
-    log = []
-    gateway = gateway_to(fake, log)
-    turn = await gateway._identify_queue.acquire(5)
+    queue = RecordingQueue([])
+    gateway = gateway_to(fake, identify_queue=queue)
+    turn = await queue.acquire(5)
     await gateway.start()
     await asyncio.sleep(0.01)
     await gateway.close()
     turn.release()
     await asyncio.sleep(0.01)
-    assert log == ["acquired", "released"]
+    assert queue.log == ["acquired", "released"]
     assert fake.upgrades == []
 
 
@@ -124,7 +107,7 @@ async def test_a_turn_whose_socket_died_before_the_write_goes_back(fake):
     log = []
     fake.refuse_upgrade(503)
     fake.instead_of(Moment.OPENED, lambda peer: peer.cut(Cut.RESET))
-    async with gateway_to(fake, log):
+    async with gateway_to(fake, identify_queue=RecordingQueue(log)):
         assert log == ["acquired", "released"] * 2 + ["acquired", "written", "released"]
     assert len(fake.identifies) == 1
 
@@ -132,7 +115,7 @@ async def test_a_turn_whose_socket_died_before_the_write_goes_back(fake):
 async def test_a_resume_takes_no_turn(fake):
     """It is free."""
     log = []
-    async with gateway_to(fake, log) as gateway:
+    async with gateway_to(fake, identify_queue=RecordingQueue(log)) as gateway:
         fake.cut()
         await resumed(gateway)
     assert log.count("acquired") == 1
@@ -141,7 +124,7 @@ async def test_a_resume_takes_no_turn(fake):
 async def test_every_identify_takes_a_turn(fake):
     """case 7: a refused resume leads to a new session through the queue."""
     log = []
-    async with gateway_to(fake, log) as gateway:
+    async with gateway_to(fake, identify_queue=RecordingQueue(log)) as gateway:
         fake.service.kill_sessions()
         fake.cut()
         await until(lambda: len(fake.identifies) == 2, 10.0)
@@ -155,12 +138,12 @@ async def test_op_9_to_identify_waits_for_its_key(fake):
     """case 8: invalid session in answer to IDENTIFY: at least 5 seconds, not a loop."""
     log = []
     fake.instead_of(Moment.IDENTIFY, lambda peer: peer.invalid_session(resumable=False))
-    gateway = gateway_to(fake, log)
+    gateway = gateway_to(fake, identify_queue=RecordingQueue(log))
     await gateway.start()
     await until(lambda: log == ["acquired", "written", "released"])
     await asyncio.sleep(0.1)
     assert len(fake.upgrades) == 1
-    policy = gateway._drivers[0]._policy
+    policy = inside(gateway).policy
     assert policy.attempt_at(resume=False) - time.monotonic() > 4.0
     await gateway.close()
 
@@ -200,17 +183,16 @@ async def test_two_causes_at_once_make_one_reconnect(fake):
 async def test_what_an_old_connection_says_is_dropped(fake):
     """case 19: late messages and a late end of the old link change nothing."""
     async with gateway_to(fake) as gateway:
-        driver = gateway._drivers[0]
-        old = driver._link
+        old = inside(gateway).link
         fake.cut()
         await resumed(gateway)
-        new = driver._link
+        new = inside(gateway).link
         assert new is not old
         old.message_received(object())  # would raise if anybody looked at it
         old.connection_made(old.connection)
         old.connection_lost(CloseInfo(4004, "late", Initiator.SERVICE))
         assert gateway.shards[0].status is State.READY
-        assert driver._link is new
+        assert inside(gateway).link is new
 
 
 @pytest.mark.parametrize(
@@ -300,7 +282,7 @@ async def test_a_reset_that_comes_with_data_is_noticed():
         gateway.on("MESSAGE_CREATE")(seen.append)
         async with gateway:
             # A write would meet the reset first, and what was not read then comes by the replay.
-            await until(lambda: gateway._drivers[0]._protocol.heartbeat.sent)
+            await until(lambda: inside(gateway).heartbeat.sent)
             go.set()
             server.join()
             blocked.wait(0.05)  # blocks the loop until both are there
@@ -349,9 +331,9 @@ async def test_a_request_for_a_heartbeat_is_answered(fake):
     """case 22: op 1 from the service: one beat at once, also with nothing else due."""
     async with gateway_to(fake) as gateway:
         await until(lambda: gateway.shards[0].latency is not None)
-        acks = gateway._drivers[0]._protocol.heartbeat.acked
+        acks = inside(gateway).heartbeat.acked
         fake.request_heartbeat()
-        await until(lambda: gateway._drivers[0]._protocol.heartbeat.acked == acks + 1)
+        await until(lambda: inside(gateway).heartbeat.acked == acks + 1)
 
 
 async def test_heartbeats_go_on_while_the_budget_is_used_up(quick):
@@ -374,7 +356,7 @@ async def test_heartbeats_go_on_while_the_budget_is_used_up(quick):
 async def test_a_machine_that_slept_resumes_at_once(fake):
     """case 26: the wall clock ran ahead of the monotonic one: nobody trusts the socket."""
     async with gateway_to(fake) as gateway:
-        driver = gateway._drivers[0]
+        driver = inside(gateway).driver
         now = time.monotonic()
         driver.tick(now, 1_000_000.0)
         driver.tick(now + 1.0, 1_000_002.0)  # a second's drift is no sleep
@@ -491,8 +473,7 @@ async def test_a_deaf_connection_shows():
 async def test_a_frame_that_is_still_arriving_is_life(fake):
     """Bytes count as received before their message is whole."""
     async with gateway_to(fake) as gateway:
-        driver = gateway._drivers[0]
-        counters, decoder = driver._counters, driver._link.decoder
+        counters, decoder = inside(gateway).counters, inside(gateway).link.decoder
         now = time.monotonic()
         counters.look(now, decoder, 5_000, None)
         counters.look(now + 1.0, decoder, 9_000, None)

@@ -4,15 +4,14 @@ import time
 
 import pytest
 from deadline import until
+from gateways import gateway_to
+from inside import inside
 
-from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import Intents, Opcode
+from fastgw.protocol.wire import Opcode
 from fastgw.shard.pacing import MAX_ANSWERS
 from fastgw.testing import FakeGateway
-
-TOKEN = "not.a.token"
 
 
 @pytest.fixture
@@ -22,17 +21,9 @@ async def quick():
         yield fake
 
 
-def gateway_to(fake, **options):
-    return Gateway(TOKEN, intents=Intents.all(), info=fake.info, **options)
-
-
-def heartbeat_of(gateway):
-    return gateway._drivers[0]._protocol.heartbeat
-
-
 async def beats(gateway, count):
     """Wait until that many more heartbeats were written."""
-    heartbeat = heartbeat_of(gateway)
+    heartbeat = inside(gateway).heartbeat
     end = heartbeat.sent + count
     await until(lambda: heartbeat.sent >= end, 10.0)
 
@@ -46,12 +37,12 @@ async def test_a_long_pause_of_reading_is_no_zombie(quick):
         shard = gateway.shards[0]
         await until(lambda: shard.latency is not None)
         shard.pause_reading()
-        acked = heartbeat_of(gateway).acked
+        acked = inside(gateway).heartbeat.acked
         for n in range(200):  # more than any socket buffers: the service has to wait, too
             quick.dispatch("MESSAGE_CREATE", {"n": n, "content": "x" * 50_000})
         await beats(gateway, 8)
         assert shard.status is State.READY
-        assert heartbeat_of(gateway).acked == acked
+        assert inside(gateway).heartbeat.acked == acked
         assert len(seen) < 200
         shard.resume_reading()
         await until(lambda: len(seen) == 200, 10.0)
@@ -106,10 +97,10 @@ async def test_a_flood_of_op_1_gets_a_few_answers():
     async with FakeGateway(heartbeat_interval_ms=600_000) as fake, gateway_to(fake) as gateway:
         for _ in range(500):
             fake.request_heartbeat()
-        await until(lambda: heartbeat_of(gateway).sent >= MAX_ANSWERS)
+        await until(lambda: inside(gateway).heartbeat.sent >= MAX_ANSWERS)
         await gateway.shards[0].send(Opcode.PRESENCE_UPDATE, {"status": "idle"})
         await fake.wait_command(Opcode.PRESENCE_UPDATE)
-        assert heartbeat_of(gateway).acked == MAX_ANSWERS
+        assert inside(gateway).heartbeat.acked == MAX_ANSWERS
         assert gateway.shards[0].status is State.READY
 
 
@@ -125,7 +116,7 @@ async def test_a_blocked_loop_is_no_zombie():
         async with gateway:
             shard = gateway.shards[0]
             await until(lambda: shard.latency is not None)
-            heartbeat = heartbeat_of(gateway)
+            heartbeat = inside(gateway).heartbeat
             for _ in range(3):
                 # The service shares the loop: it must have answered before both stand still.
                 await until(lambda: heartbeat.acked == heartbeat.sent)
