@@ -68,7 +68,9 @@ def _value_of(where):
     The module is named without its folder, so that one move of a file does not touch the page.
     """
     module, _, path = where.partition(".")
-    (file,) = (p for p in SOURCES.rglob(f"{module}.py") if "testing" not in p.parts)
+    (file,) = (
+        p for p in SOURCES.rglob(f"{module}.py") if "testing" not in p.relative_to(SOURCES).parts
+    )
     home = file.relative_to(SOURCES).with_suffix("").parts
     found = importlib.import_module(".".join(("fastgw", *home)))
     for name in path.removesuffix(")").replace("(", ".").split("."):
