@@ -395,7 +395,7 @@ class Gateway:
             url=info.url,
             compression=self._compression,
             interests=self._handlers.interests,
-            failed=self._handlers.failures.failed,
+            delivery=self._handlers,
             gate=self._gate,
             timeouts=self._timeouts,
             ssl_context=self._ssl_context,

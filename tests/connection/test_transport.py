@@ -43,6 +43,7 @@ class Recorder:
         self.connection: Connection | None = None
         self.messages: list[Any] = []
         self.failures: list[tuple[Any, Any, BaseException]] = []
+        self.returns: list[tuple[Any, Any, Any]] = []
         self.lost: list[Any] = []
         self.heard = asyncio.Event()
 
@@ -57,6 +58,9 @@ class Recorder:
 
     def failed(self, event, target, error):
         self.failures.append((event, target, error))
+
+    def returned(self, event, target, result):
+        self.returns.append((event, target, result))
 
     def connection_lost(self, info):
         self.lost.append(info)
@@ -74,7 +78,7 @@ async def opened(url, *, decoder=None, close_timeout_s=1.0, **options):
     connection = Connection(
         decoder or Decoder(interests=[]),
         receiver,
-        failed=receiver.failed,
+        delivery=receiver,
         close_timeout_s=close_timeout_s,
     )
     await connection.open(url, **options)
@@ -117,6 +121,62 @@ async def test_target_is_called_and_its_error_reported():
         assert failing is target
         assert error.args == (7,)
         assert connection.is_open
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def _nothing():
+    pass
+
+
+def _yields():
+    yield
+
+
+async def _yields_async():
+    yield
+
+
+@pytest.mark.parametrize("make", [_nothing, _yields, _yields_async])
+async def test_what_may_run_is_handed_on_when_a_target_returns_it(make):
+    """A coroutine or generator that nobody runs would be lost in silence."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, EVENT) + frame(1, HELLO))
+        await peer.at_end()
+
+    def target(event):
+        return make()
+
+    decoder = Decoder(interests=[])
+    decoder.interests.want("X", target)
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, decoder=decoder)
+        await receiver.until(lambda: receiver.messages)
+        ((event, returning, result),) = receiver.returns
+        assert event.name == "X"
+        assert returning is target
+        assert result.__name__ == make.__name__
+        if make is _nothing:
+            await result
+        connection.abort()
+        await connection.wait_closed()
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}, object(), print])
+async def test_other_values_that_a_target_returns_are_ignored(value):
+    """Nobody is called for them."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, EVENT) + frame(1, HELLO))
+        await peer.at_end()
+
+    decoder = Decoder(interests=[])
+    decoder.interests.want("X", lambda event: value)
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, decoder=decoder)
+        await receiver.until(lambda: receiver.messages)
+        assert not receiver.returns
         connection.abort()
         await connection.wait_closed()
 

@@ -10,6 +10,7 @@ cdef class Listener(WSListener):
     cdef object _receiver
     cdef object _connection
     cdef object _failed
+    cdef object _returned
     cdef bint _closed               # nothing is taken any more
     cdef bint _closing              # we sent CLOSE: only its answer is taken
     cdef bint _stamped              # this socket read has its time

@@ -1,20 +1,15 @@
-from collections.abc import Callable
 from typing import Any, final
 
 from picows import WSFrame, WSListener, WSTransport
 
-from .._decode import Assembler, Event
+from .._decode import Assembler
 
 BUILT_WITH: tuple[str, str, dict[str, int]]
 
 @final
 class Listener(WSListener):
     def __init__(
-        self,
-        assembler: Assembler,
-        receiver: Any,
-        connection: Any,
-        failed: Callable[[Event, Callable[[Event], object], BaseException], object],
+        self, assembler: Assembler, receiver: Any, connection: Any, delivery: Any
     ) -> None: ...
     def closing(self) -> None: ...
     def stop(self) -> None: ...

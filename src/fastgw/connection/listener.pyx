@@ -25,9 +25,17 @@ cdef extern from *:
     #ifndef FASTGW_PICOWS_VERSION
     #error "build fastgw with its setup.py, which records the picows it compiles against"
     #endif
+
+    /* A coroutine, or another awaitable; a generator of either kind. */
+    static inline int fgw_may_run(PyObject* result) {
+        PyAsyncMethods* kinds = Py_TYPE(result)->tp_as_async;
+        return (kinds != NULL && (kinds->am_await != NULL || kinds->am_anext != NULL))
+            || PyGen_CheckExact(result);
+    }
     """
     const char* FASTGW_PICOWS_VERSION
     const char* FASTGW_PICOWS_LAYOUT
+    bint fgw_may_run(object result)
 
 # What this module was compiled against, for gate.py: version, digest of picows.pxd, object sizes.
 BUILT_WITH = (
@@ -55,17 +63,19 @@ cdef class Listener(WSListener):
         assembler: a Decoder, or a bare Assembler for the frame layer alone.
         receiver: `message_received(message)`.
         connection: `_opened(transport)`, `_peer_closed(code, reason)`, `_refused(error)`.
-        failed: takes (event, target, error) of a target that raised.
+        delivery: `failed(event, target, error)` of a target that raised, and
+            `returned(event, target, result)` of one that gave back something that may run.
 
     Events go to the target that their interest names, called directly. Events that the library
     itself needs go to the receiver first.
     """
 
-    def __init__(self, Assembler assembler not None, receiver, connection, failed):
+    def __init__(self, Assembler assembler not None, receiver, connection, delivery):
         self._assembler = assembler
         self._receiver = receiver
         self._connection = connection
-        self._failed = failed
+        self._failed = delivery.failed
+        self._returned = delivery.returned
 
     def closing(self):
         """We sent CLOSE: from here on take only the peer's."""
@@ -129,9 +139,12 @@ cdef class Listener(WSListener):
         target = event._route.target  # held: a handler may put another in its place
         if target is not None:
             try:
-                target(event)
+                result = target(event)
             except BaseException as error:
                 self._failed(event, target, error)
+            else:
+                if result is not None and fgw_may_run(result):
+                    self._returned(event, target, result)
         return 0
 
     cdef int _close_frame(self, WSFrame frame) except -1:

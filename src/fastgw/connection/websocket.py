@@ -46,9 +46,7 @@ from .handshake import connect_tcp, map_connect_error, quiet_handshake
 gate.open_gate()
 from .listener import Listener  # noqa: E402  (the gate must come first)
 
-__all__ = ["CloseInfo", "Connection", "Failed", "Receiver"]
-
-Failed = Callable[[Event, Callable[[Event], object], BaseException], object]
+__all__ = ["CloseInfo", "Connection", "Delivery", "Receiver"]
 
 # picows writes socket details at INFO for every connection and repeats errors that we raise.
 _picows_log = logging.getLogger("fastgw.connection.picows")
@@ -96,6 +94,28 @@ class Receiver(Protocol):
         """The connection has ended; called once, after everything else, if it was made."""
 
 
+class Delivery(Protocol):
+    """What the listener tells of the targets that it calls; told by nobody else."""
+
+    def failed(
+        self, event: Event, target: Callable[[Event], object], error: BaseException
+    ) -> object:
+        """The target of an event raised."""
+
+    def returned(self, event: Event, target: Callable[[Event], object], result: object) -> object:
+        """The target of an event gave back what may run: an awaitable or a generator."""
+
+
+class _NoDelivery:
+    def failed(self, event: Event, target: Callable[[Event], object], error: BaseException) -> None:
+        context = {"message": f"{target!r} failed on {event!r}", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+    def returned(self, event: Event, target: Callable[[Event], object], result: object) -> None:
+        context = {"message": f"{target!r} returned {result!r} for {event!r}, which does not run"}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
 class Connection:
     """
     One websocket client connection.
@@ -103,8 +123,8 @@ class Connection:
     Args:
         assembler: its decoder, fresh; a bare Assembler gives `(opcode, bytes)` messages.
         receiver: hears of everything that happens.
-        failed: takes (event, target, error) when the target of an event raised; without it the
-            loop's exception handler is told.
+        delivery: hears how the targets of events fared; without it the loop's exception handler
+            does.
         close_timeout_s: how long a closing handshake may take before TCP is dropped.
 
     A connection opens once. Sending and closing are synchronous and never block.
@@ -115,12 +135,12 @@ class Connection:
         assembler: Assembler,
         receiver: Receiver,
         *,
-        failed: Failed | None = None,
+        delivery: Delivery | None = None,
         close_timeout_s: float = 3.0,
     ) -> None:
         self._assembler = assembler
         self._receiver: Receiver | None = receiver
-        self._failed = failed or _tell_loop
+        self._delivery: Delivery = delivery or _NoDelivery()
         self._close_timeout_s = close_timeout_s
         self._listener: Listener | None = None  # made for the upgrade
         self._socket: socket.socket | None = None
@@ -214,7 +234,7 @@ class Connection:
     def _make_listener(self, *_ignored: object) -> Listener:
         # picows calls a factory that raises TypeError twice, hence the catch-all signature.
         if self._listener is None:
-            self._listener = Listener(self._assembler, self._receiver, self, self._failed)
+            self._listener = Listener(self._assembler, self._receiver, self, self._delivery)
         return self._listener
 
     def _hand_over_socket(self, _url: object) -> socket.socket | None:
@@ -432,11 +452,6 @@ class Connection:
                 )
                 return int(struct.unpack_from("=Q", info, _TCP_INFO_RECEIVED)[0])
         return self._assembler.bytes_received
-
-
-def _tell_loop(event: Event, target: Callable[[Event], object], error: BaseException) -> None:
-    context = {"message": f"{target!r} failed on {event!r}", "exception": error}
-    asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _reason(text: str) -> bytes:

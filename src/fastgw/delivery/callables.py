@@ -17,8 +17,8 @@ __all__ = ["check_handler", "is_async", "name_of"]
 def check_handler(handler: object) -> None:
     """Raise UsageError unless it can be called with one argument."""
     if not callable(handler):
-        raise UsageError(f"a handler must be callable, and {handler!r} is not")
-    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise UsageError(f"a handler must be callable, and {handler!r:.100} is not")
+    if any(_is_generator(made) for made in _faces(handler)):
         raise UsageError(f"handler {handler!r} is a generator: it would never run; do not yield")
     try:
         signature = inspect.signature(handler)
@@ -30,30 +30,31 @@ def check_handler(handler: object) -> None:
         raise UsageError(
             f"handler {handler!r} is called with one argument, the event: {error}"
         ) from None
-    if _hides_async(handler):
-        raise UsageError(
-            f"handler {handler!r} is a sync wrapper of an async function, which would never be "
-            "awaited: make the wrapper `async def`, and await the function in it"
-        )
 
 
 def is_async(handler: Callable[..., object]) -> bool:
     """Tell whether calling it gives a coroutine; sees through partials and callable objects."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - its kind is asked, not its existence
-    )
+    return any(inspect.iscoroutinefunction(face) for face in _faces(handler))
 
 
 def name_of(handler: Callable[..., object]) -> str:
     """Return what a handler is called in logs."""
-    return getattr(handler, "__qualname__", None) or repr(handler)
-
-
-def _hides_async(handler: Callable[..., object]) -> bool:
-    """Tell whether it is a sync `functools.wraps` wrapper around a coroutine function."""
-    if is_async(handler):
-        return False
+    name = getattr(handler, "__qualname__", None)
+    if isinstance(name, str):
+        return name
     while isinstance(handler, functools.partial):
         handler = handler.func
-    call = getattr(handler, "__call__", None)  # noqa: B004 - what it wraps is asked
-    return any(inspect.iscoroutinefunction(inspect.unwrap(f)) for f in (handler, call) if f)
+        if isinstance(name := getattr(handler, "__qualname__", None), str):
+            return f"partial of {name}"
+    return type(handler).__qualname__  # its repr may be long, or raise
+
+
+def _faces(handler: Callable[..., object]) -> tuple[object, object]:
+    """Return what is called: itself, and its class's `__call__`, inside any partials."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler, getattr(handler, "__call__", None)  # noqa: B004 - its kind is asked
+
+
+def _is_generator(function: object) -> bool:
+    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)

@@ -25,7 +25,7 @@ from .names import EVERYTHING, check_names, warn_of
 from .tasks import HandlerTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..protocol.wire import Intents
 
@@ -77,10 +77,15 @@ class Handlers:
 
     def call(self, handler: Callable[..., object], argument: object) -> None:
         """Call a handler of something rare, such as a status change, as one of an event."""
-        try:
-            self._target(handler)(argument)
-        except BaseException as error:
-            self.failures.failed(argument, handler, error)
+        self._several([handler])(argument)
+
+    def failed(self, event: Event, target: Callable[[Event], object], error: BaseException) -> None:
+        """Take the error of a target that the listener called: of a sync handler, then."""
+        self.failures.failed(event, target, error)
+
+    def returned(self, event: Event, target: Callable[[Event], object], result: object) -> None:
+        """Take what such a target gave back when it may run: a coroutine, say."""
+        self.tasks.returned(event, target, result)
 
     def target_of(self, name: str) -> Handler | None:
         """Return what the listener calls for an event of this name; None when nobody wants it."""
@@ -104,16 +109,19 @@ class Handlers:
     def _target(self, handler: Callable[..., object]) -> Callable[..., object]:
         return self.tasks.starter(handler) if is_async(handler) else handler
 
-    def _several(self, handlers: list[Handler]) -> Handler:
+    def _several(self, handlers: Sequence[Callable[..., object]]) -> Callable[..., object]:
         """Return a target that calls several handlers; one's failure does not stop the next."""
         calls = [(handler, self._target(handler)) for handler in handlers]
-        failed = self.failures.failed
+        failed, returned = self.failures.failed, self.tasks.returned
 
-        def call_each(event: Event) -> None:
+        def call_each(argument: object) -> None:
             for handler, call in calls:
                 try:
-                    call(event)
+                    result = call(argument)
                 except BaseException as error:  # noqa: PERF203 - one failure, one handler
-                    failed(event, handler, error)
+                    failed(argument, handler, error)
+                else:
+                    if result is not None:
+                        returned(argument, handler, result)
 
         return call_each

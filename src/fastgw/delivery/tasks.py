@@ -9,13 +9,17 @@ the loop starts them in that order.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import UsageError
+from .callables import name_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 __all__ = ["HandlerTasks"]
 
@@ -43,10 +47,17 @@ class HandlerTasks:
         """How many async handlers have begun and not ended."""
         return len(self._tasks)
 
-    def starter(self, handler: Callable[..., object]) -> Callable[[Any], None]:
-        """Return a target that starts an async handler as a task, and never raises."""
+    def starter(
+        self, handler: Callable[..., object], call: Callable[..., object] | None = None
+    ) -> Callable[[Any], None]:
+        """
+        Return a target that starts an async handler as a task, and never raises.
+
+        Args:
+            call: what makes the coroutine, when it is not the handler itself.
+        """
         tasks, finished, failed = self._tasks, self._finished, self._failed
-        call = cast("Callable[..., Coroutine[Any, Any, object]]", handler)
+        make_coroutine = cast("Callable[..., Coroutine[Any, Any, object]]", call or handler)
         running_loop = asyncio.get_running_loop
 
         def keep(task: asyncio.Task[object], argument: object) -> None:
@@ -55,30 +66,45 @@ class HandlerTasks:
 
         if sys.version_info >= (3, 12):
             make = asyncio.Task  # not loop.create_task(): uvloop's and 3.12's cannot be eager
+            ended = self._ended
 
             # 0.6 us for a handler that never waits; the task itself is nearly all of it.
             def start(argument: Any) -> None:
                 try:
-                    task = make(call(argument), loop=running_loop(), eager_start=True)
+                    task = make(make_coroutine(argument), loop=running_loop(), eager_start=True)
                 except BaseException as error:
                     failed(argument, handler, error)
                     return
                 if not task.done():
                     keep(task, argument)
-                elif task.cancelled():
-                    return
-                elif (error := task.exception()) is not None:
-                    failed(argument, handler, error)
+                else:
+                    ended(task, argument, handler)
 
         else:
 
             def start(argument: Any) -> None:
                 try:
-                    keep(running_loop().create_task(call(argument)), argument)
+                    keep(running_loop().create_task(make_coroutine(argument)), argument)
                 except BaseException as error:
                     failed(argument, handler, error)
 
         return start
+
+    def returned(self, argument: object, handler: Callable[..., object], result: object) -> None:
+        """
+        Take what a handler gave back: run a coroutine, refuse a generator, ignore all else.
+
+        That is how a lambda, or a wrapper without `async`, around an async handler works.
+        """
+        if isinstance(result, asyncio.Future):
+            return  # somebody's task runs already
+        if inspect.isawaitable(result):
+            self.starter(handler, lambda _: _awaiting(result))(argument)
+        elif inspect.isgenerator(result) or inspect.isasyncgen(result):
+            error = UsageError(
+                f"handler {name_of(handler)} returned a generator, which never runs; do not yield"
+            )
+            self._failed(argument, handler, error)
 
     async def drain(self, timeout_s: float) -> int:
         """
@@ -139,5 +165,18 @@ class HandlerTasks:
     def _finished(self, task: asyncio.Task[object]) -> None:
         handler, argument = self._tasks.pop(task)
         self._tell_idle()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        self._ended(task, argument, handler)
+
+    def _ended(
+        self, task: asyncio.Task[object], argument: object, handler: Callable[..., object]
+    ) -> None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             self._failed(argument, handler, error)
+        elif (result := task.result()) is not None:
+            self.returned(argument, handler, result)
+
+
+async def _awaiting(awaitable: Awaitable[object]) -> object:
+    return await awaitable

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._decode import Event, Interests, Message, Sequence
-    from ..connection.websocket import Failed
+    from ..connection.websocket import Delivery
     from ..protocol.protocol import Timeouts
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
@@ -39,14 +39,14 @@ class ShardSetup:
     What all shards of a gateway have in common. compression is the Decoder's word for it.
 
     Attributes:
-        failed: takes (event, target, error) when what the listener called for an event raised;
-            straight from the listener, also from that of an old connection.
+        delivery: hears straight from the listener how what it called for an event fared, also
+            from that of an old connection.
     """
 
     url: str
     compression: str
     interests: Interests
-    failed: Failed
+    delivery: Delivery
     gate: IdentifyGate
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
@@ -105,7 +105,7 @@ class Link:
             shard_id=shard_id,
         )
         self.connection = Connection(
-            self.decoder, self, failed=setup.failed, close_timeout_s=setup.timeouts.close_s
+            self.decoder, self, delivery=setup.delivery, close_timeout_s=setup.timeouts.close_s
         )
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 

@@ -1,0 +1,35 @@
+"""The handlers under test, and what feeds them: the decoder and a stand-in for the listener."""
+
+import pytest
+
+from fastgw._decode import Decoder
+from fastgw.delivery.handlers import Handlers
+from fastgw.protocol.wire import Intents
+
+
+@pytest.fixture
+def handlers():
+    return Handlers(Intents.all())
+
+
+@pytest.fixture
+def feed(handlers):
+    """Do what the compiled listener does: decode a dispatch, call the target of its name."""
+    decoder = Decoder(interests=handlers.interests)
+    count = 0
+
+    def feed(name, data=b"{}"):
+        nonlocal count
+        count += 1
+        message = b'{"t":"%s","s":%d,"op":0,"d":%s}' % (name.encode(), count, data)
+        event = decoder.feed(message, 1, True)
+        if event is not None and (target := handlers.target_of(name)) is not None:
+            try:
+                result = target(event)
+            except BaseException as error:
+                handlers.failed(event, target, error)
+            else:
+                handlers.returned(event, target, result)
+        return event
+
+    return feed
