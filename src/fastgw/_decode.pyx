@@ -71,10 +71,10 @@ cdef frozenset _SESSION_EVENTS = frozenset((b"READY", b"RESUMED"))
 # The guild object itself is `d` (Discord docs, "Gateway Events").
 cdef frozenset _GUILD_OBJECT_EVENTS = frozenset((b"GUILD_CREATE", b"GUILD_UPDATE", b"GUILD_DELETE"))
 
-include "_routes.pxi"
-include "_event.pxi"
-include "_assembler.pxi"
-include "_inflater.pxi"
+include "_decode/routes.pyx"
+include "_decode/event.pyx"
+include "_decode/assembler.pyx"
+include "_decode/inflater.pyx"
 
 
 @cython.final
