@@ -17,60 +17,14 @@ socket, loop or clock; tests/reference_decoder.py says the same in plain Python.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t
 
-import sys
+from .errors import DecodeError
 
-import orjson
-from zlib_ng import zlib_ng
-
-from .errors import DecodeError, MessageTooBig, ProtocolError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-cdef extern from "_scan.h" nogil:
-    ctypedef struct fgw_member:
-        const char* key
-        const char* key_end
-        const char* value
-        const char* value_end
-    const char* fgw_skip_space(const char* p, const char* end)
-    const char* fgw_skip_value(const char* p, const char* end)
-    int fgw_next_member(const char** cursor, const char* end, int first, fgw_member* member)
-    int fgw_parse_int(const char* p, const char* end, int64_t* out)
-    int fgw_parse_snowflake(const char* p, const char* end, int64_t* out)
-    uint64_t fgw_hash_name(const char* p, Py_ssize_t size)
-
-cdef extern from "Python.h":
-    const int PyBUF_READ
-    const Py_ssize_t PY_SSIZE_T_MAX
-
-# A buffer at or under this size is kept between messages; a larger one goes back after use.
-cdef Py_ssize_t KEPT_BYTES = 16 * 1024
-# Names beyond these are not entered in the table: nothing a peer sends may grow it for ever.
-cdef Py_ssize_t MAX_NAMES = 2048
-cdef Py_ssize_t MAX_NAME_BYTES = 128
-# From here on a copy of d for orjson costs more than the memoryview that avoids it.
-cdef Py_ssize_t VIEW_BYTES = 32 * 1024
-
-cdef object _loads = orjson.loads
-cdef object _JSONDecodeError = orjson.JSONDecodeError
-
-# Events that begin a session or end a replay (Discord docs, "Resuming"): never dropped, whatever
-# their sequence.
-cdef frozenset _SESSION_EVENTS = frozenset((b"READY", b"RESUMED"))
-# The guild object itself is `d` (Discord docs, "Gateway Events").
-cdef frozenset _GUILD_OBJECT_EVENTS = frozenset((b"GUILD_CREATE", b"GUILD_UPDATE", b"GUILD_DELETE"))
-
+# The parts are compiled into this one module, each after those that it takes from.
+include "_decode/scan.pxd"
+include "_decode/text.pyx"
 include "_decode/routes.pyx"
 include "_decode/event.pyx"
 include "_decode/assembler.pyx"
@@ -124,60 +78,30 @@ cdef class Decoder(Inflater):
             p, size: the JSON text.
             owner: the bytes object that holds it, or None while it stands in a borrowed buffer.
         """
-        cdef const char* end = p + size
-        cdef const char* name
-        cdef const char* cursor
-        cdef int64_t sequence = 0
-        cdef const char* digits
-        cdef Py_ssize_t name_size, rest
+        cdef fgw_envelope found
         cdef void* slot
         cdef Route route
         self.bytes_decoded += size
-        # {"t":"X","s":1,"op":0,"d":0} is the shortest message that fits the template
-        if size < 28 or memcmp(p, b'{"t":"', 6) != 0 or (end - 1)[0] != c'}':
+        if not fgw_match_envelope(p, p + size, &found):
             return self._walk(p, size, owner)
-        name = p + 6
-        cursor = <const char*>memchr(name, b'"', size - 6)
-        if cursor == NULL:
-            return self._walk(p, size, owner)
-        name_size = cursor - name
-        rest = end - cursor
-        # `","s":` + one digit + `,"op":0,"d":` + one byte + `}`
-        if rest < 6 + 1 + 12 + 2 or memcmp(cursor, b'","s":', 6) != 0:
-            return self._walk(p, size, owner)
-        cursor += 6
-        digits = cursor
-        while cursor < end and c'0' <= cursor[0] <= c'9':
-            if cursor - digits == 18:
-                return self._walk(p, size, owner)  # int64 holds any 18 digits, not any 19
-            sequence = sequence * 10 + (cursor[0] - c'0')
-            cursor += 1
-        if cursor == digits or (digits[0] == c'0' and cursor - digits > 1):
-            return self._walk(p, size, owner)
-        if end - cursor < 14 or memcmp(cursor, b',"op":0,"d":', 12) != 0:
-            return self._walk(p, size, owner)
-        cursor += 12
-        if fgw_skip_space(cursor, end) != cursor:
-            return self._walk(p, size, owner)
-        slot = self.interests._lookup(name, name_size)
-        if slot == NULL:
-            if not _is_plain_name(name, name_size):
-                return self._walk(p, size, owner)
-            route = self.interests._route(PyBytes_FromStringAndSize(name, name_size))
-        elif not (<Route>slot).plain:
-            # A name on the wire may be escaped; the table holds names unescaped.
-            return self._walk(p, size, owner)
-        elif not (<Route>slot).wanted:
+        slot = self.interests._lookup(found.name, found.name_size)
+        if slot != NULL and (<Route>slot).plain and not (<Route>slot).wanted:
             # What _dispatch does for one that nobody wants, without touching a reference count.
             self.dispatches += 1
             (<Route>slot).seen += 1
             (<Route>slot).bytes += size
-            self.sequence._accept(sequence)
+            self.sequence._accept(found.sequence)
             return None
+        # A name on the wire may be escaped; the table holds names unescaped.
+        if not (_is_plain_name(found.name, found.name_size) if slot == NULL
+                else (<Route>slot).plain):
+            return self._walk(p, size, owner)
+        if slot == NULL:
+            route = self.interests._route(PyBytes_FromStringAndSize(found.name, found.name_size))
         else:
             route = <Route>slot
-        return self._dispatch(route, sequence, p, size, owner,
-                              cursor - p, size - 1, False)
+        return self._dispatch(route, found.sequence, p, size, owner,
+                              found.data - p, found.data_end - p, False)
 
     cdef object _dispatch(self, Route route, int64_t sequence, const char* p, Py_ssize_t size,
                           bytes owner, Py_ssize_t start, Py_ssize_t end, bint verified):
@@ -265,28 +189,3 @@ cdef class Decoder(Inflater):
             raise DecodeError(f"message is a JSON {type(value).__name__}, not an object")
         # The walk is more lenient than orjson, so what orjson takes, it takes.
         raise DecodeError("message could not be read")
-
-
-cdef object _parse(const char* p, const char* end):
-    raw = PyBytes_FromStringAndSize(p, end - p)
-    try:
-        return _loads(raw)
-    except _JSONDecodeError as error:
-        offset = _error_offset(raw, error)
-        raise DecodeError(f"message is not JSON at byte {offset}: {error.msg}",
-                          offset=offset) from error
-
-
-cdef bint _is_plain_name(const char* p, Py_ssize_t size) noexcept:
-    cdef Py_ssize_t i
-    for i in range(size):
-        if not (c'A' <= p[i] <= c'Z' or c'0' <= p[i] <= c'9' or p[i] == c'_'):
-            return False
-    return True
-
-
-cdef bytes _encode_name(str name):
-    try:
-        return name.encode()
-    except UnicodeEncodeError:
-        raise DecodeError("event name is not valid Unicode") from None

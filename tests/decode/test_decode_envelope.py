@@ -27,6 +27,31 @@ def test_template():
     assert (event.name, event.sequence, event.raw) == ("MESSAGE_CREATE", 42, b'{"id":"7"}')
 
 
+@pytest.mark.parametrize("name", ["X", ""])
+def test_shortest_template(name):
+    """One character each for sequence and data, one or none for the name."""
+    event = feed(f'{{"t":"{name}","s":5,"op":0,"d":7}}')
+    assert (event.name, event.sequence, event.data) == (name, 5, 7)
+
+
+@pytest.mark.parametrize("name", ["", "X", "MESSAGE_CREATE"])
+def test_template_without_data_is_an_error(name):
+    """`"d":}` is not JSON, however well the rest fits."""
+    with pytest.raises(DecodeError):
+        feed(f'{{"t":"{name}","s":1,"op":0,"d":}}')
+
+
+def test_template_ends_where_the_message_ends():
+    """Bytes behind the message that would complete it are not looked at."""
+    whole = b'{"t":"MESSAGE_CREATE","s":12,"op":0,"d":{"guild_id":"175"}}'
+    for end in range(len(whole) - 1):
+        with pytest.raises(DecodeError):
+            Decoder().feed(memoryview(whole)[:end], TEXT)
+    with pytest.raises(DecodeError):
+        _ = Decoder().feed(memoryview(whole)[:-1], TEXT).data
+    assert Decoder().feed(memoryview(whole + b"}")[:-1], TEXT).guild_id == 175
+
+
 @pytest.mark.parametrize("order", ["tsopd", "dopst", "opdts", "stdop"])
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), ("\n,\t", " :\r")])
 def test_any_key_order_and_spacing(order, separators):

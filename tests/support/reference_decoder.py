@@ -271,8 +271,7 @@ class ReferenceDecoder:
 
     def _route(self, text: bytes) -> ReferenceEvent | ReferenceMessage | None:
         self.bytes_decoded += len(text)
-        # 28 is the length of the shortest message with a name that fits the template
-        fits = TEMPLATE.fullmatch(text) if len(text) >= 28 else None
+        fits = TEMPLATE.fullmatch(text)
         if fits:
             return self._dispatch(fits["t"].decode(), int(fits["s"]), fits["d"], len(text), False)
         op, sequence, name, data = -1, None, None, b"null"

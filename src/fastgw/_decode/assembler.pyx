@@ -1,4 +1,15 @@
-# Part of _decode.pyx: websocket messages from their fragments, in one buffer (RFC 6455 5.4).
+# Part of _decode: websocket messages from their fragments, in one buffer (RFC 6455 5.4). Takes
+# _validate_utf8 from text.
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcpy
+
+from .errors import MessageTooBig, ProtocolError
+
+# A buffer at or under this size is kept between messages; a larger one goes back after use.
+cdef Py_ssize_t KEPT_BYTES = 16 * 1024
 
 
 cdef class Assembler:
@@ -134,12 +145,3 @@ cdef class Assembler:
             PyMem_Free(self._buffer)
             self._buffer = NULL
             self._capacity = 0
-
-
-cdef int _validate_utf8(const char* p, Py_ssize_t size) except -1:
-    try:
-        PyUnicode_DecodeUTF8(<char*>p, size, NULL)
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"text message is not UTF-8 at byte {error.start}",
-                          close_code=1007, offset=error.start) from None
-    return 0

@@ -1,4 +1,18 @@
-# Part of _decode.pyx: what user code and protocol see of a message.
+# Part of _decode: what user code and protocol see of a message. Takes _loads, _JSONDecodeError,
+# _error_offset, _is_key and _snowflake from text, _new_route from routes.
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.string cimport memcmp
+
+from .errors import DecodeError
+
+cdef extern from "Python.h":
+    const int PyBUF_READ
+
+# From here on a copy of d for orjson costs more than the memoryview that avoids it.
+cdef Py_ssize_t VIEW_BYTES = 32 * 1024
 
 
 @cython.final
@@ -152,31 +166,6 @@ cdef class Event:
         return 0
 
 
-cdef int64_t _snowflake(const char* p, const char* end) except? -2:
-    """The snowflake in the JSON value [p, end): digits bare or in a string; -1 if it is none."""
-    cdef int64_t number = -1
-    cdef bytes text
-    if p[0] == c'"':
-        if memchr(p, c'\\', end - p) != NULL:
-            # Digits may be escaped like any character; nobody does, so it may be slow.
-            text = (<str>_parse(p, end)).encode()
-            p = PyBytes_AS_STRING(text)
-            end = p + PyBytes_GET_SIZE(text)
-        else:
-            p += 1
-            end -= 1
-    if not fgw_parse_snowflake(p, end, &number):
-        return -1
-    return number
-
-
-cdef bint _is_key(fgw_member* member, const char* wanted, Py_ssize_t wanted_size) except -1:
-    cdef Py_ssize_t size = member.key_end - member.key
-    if memchr(member.key, b"\\", size) != NULL:
-        return _parse(member.key - 1, member.key_end + 1) == wanted[:wanted_size].decode()
-    return size == wanted_size and memcmp(member.key, wanted, size) == 0
-
-
 cdef Event _new_event(Route route, int64_t sequence, int shard_id, double received_at,
                       bytes message, Py_ssize_t start, Py_ssize_t end, bint verified):
     cdef Event event = Event.__new__(Event)
@@ -195,15 +184,6 @@ def _restore_event(str name, int64_t sequence, int shard_id, double received_at,
     """Make an unpickled event: its own name, and `raw` as its whole message."""
     return _new_event(_new_route(name.encode()), sequence, shard_id, received_at,
                       raw, 0, PyBytes_GET_SIZE(raw), True)
-
-
-def _error_offset(bytes raw not None, error):
-    """The byte at which orjson gave up: it counts characters, and says 0 for bad UTF-8."""
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as bad:
-        return bad.start
-    return len(text[:error.pos].encode())
 
 
 @cython.final

@@ -1,4 +1,23 @@
-# Part of _decode.pyx: gateway messages from websocket messages, by the compression agreed on.
+# Part of _decode: gateway messages from websocket messages, by the compression agreed on. Takes
+# Assembler from assembler, _validate_utf8 from text.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.string cimport memcmp
+
+import sys
+
+from zlib_ng import zlib_ng
+
+from .errors import DecodeError, MessageTooBig
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     NONE = 0

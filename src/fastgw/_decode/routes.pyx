@@ -1,4 +1,21 @@
-# Part of _decode.pyx: the sequence of a session, and who wants which dispatch.
+# Part of _decode: the sequence of a session, and who wants which dispatch. Takes _is_plain_name
+# from text, the hash of names from scan.pxd.
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memset
+
+# Names beyond these are not entered in the table: nothing a peer sends may grow it for ever.
+cdef Py_ssize_t MAX_NAMES = 2048
+cdef Py_ssize_t MAX_NAME_BYTES = 128
+
+# Events that begin a session or end a replay (Discord docs, "Resuming"): never dropped, whatever
+# their sequence.
+cdef frozenset _SESSION_EVENTS = frozenset((b"READY", b"RESUMED"))
+# The guild object itself is `d` (Discord docs, "Gateway Events").
+cdef frozenset _GUILD_OBJECT_EVENTS = frozenset((b"GUILD_CREATE", b"GUILD_UPDATE", b"GUILD_DELETE"))
 
 
 @cython.final
