@@ -32,7 +32,7 @@ assert fastgw._decode.__file__.startswith(os.environ["PYTHONPATH"]), fastgw._dec
 CHECK
 
 if [ $# -eq 0 ]; then
-    set -- tests/decode tests/connection/test_transport.py tests/conformance
+    set -- tests/decode tests/connection tests/conformance
 fi
 # pytest captures no file descriptors, or it would swallow the reports.
 "$python" -m pytest -q -p no:cacheprovider --capture=sys -o timeout=600 "$@"

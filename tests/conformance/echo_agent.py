@@ -13,6 +13,7 @@ import asyncio
 from ssl import SSLContext
 
 from fastgw._decode import Assembler
+from fastgw.connection.dial import Dial
 from fastgw.connection.websocket import CloseInfo, Connection
 
 # RFC 6455 sets no limit; conformance servers send 16 MiB at once, and 4 MiB in 64-byte pieces.
@@ -49,11 +50,11 @@ async def agent(url: str, ssl_context: SSLContext | None = None) -> CloseInfo:
         ConnectFailed: the connection could not be opened.
     """
     echo = Echo()
-    connection = Connection(
+    dial = Dial(
         Assembler(max_message_bytes=MAX_MESSAGE_BYTES, max_fragments=MAX_FRAGMENTS, strict=True),
         echo,  # type: ignore[arg-type]  # a bare Assembler gives (opcode, payload)
     )
-    await connection.open(url, ssl_context=ssl_context)
+    connection = await dial.open(url, ssl_context=ssl_context)
     info = await echo.ended
     await connection.wait_closed()
     return info

@@ -19,7 +19,7 @@ import pytest
 from echo_agent import Echo, agent
 
 from fastgw._decode import Assembler
-from fastgw.connection.websocket import Connection
+from fastgw.connection.dial import Dial
 from fastgw.errors import ConnectFailed
 
 WSTEST = os.environ.get("FASTGW_WSTEST")
@@ -48,8 +48,7 @@ class Listener(Echo):
 async def ask(url: str) -> list[bytes]:
     """Connect, listen to the end, return the messages."""
     listener = Listener()
-    connection = Connection(Assembler(), listener)
-    await connection.open(url)
+    connection = await Dial(Assembler(), listener).open(url)
     await listener.ended
     await connection.wait_closed()
     return listener.heard

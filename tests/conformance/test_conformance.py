@@ -62,7 +62,8 @@ async def converse(*segments: bytes, octets: bool = False, finish: bool = True) 
         while not heard.frames or heard.frames[-1][0] != CLOSE:
             heard.frames.append(await peer.receive())
         await asyncio.wait([sending])
-        peer.writer.write_eof()
+        if not peer.writer.is_closing():  # the agent may have gone while we still sent
+            peer.writer.write_eof()
         heard.after_close = await peer.at_end()
 
     async with raw_server(script) as url:

@@ -10,13 +10,13 @@ import ssl
 from deadline import until
 
 from fastgw import ConnectFailed, Gateway, Intents
-from fastgw.connection.websocket import Connection
+from fastgw.connection.dial import Dial
 from fastgw.protocol.wire import GatewayInfo
 
 
-def connections() -> int:
-    """Count the connections that are in memory."""
-    return sum(type(thing) is Connection for thing in gc.get_objects())
+def dials() -> int:
+    """Count the attempts that are in memory."""
+    return sum(type(thing) is Dial for thing in gc.get_objects())
 
 
 async def test_failed_attempts_are_freed_at_once():
@@ -38,13 +38,13 @@ async def test_failed_attempts_are_freed_at_once():
             backoff_s=(0.001, 0.001),
         )
         gc.collect()
-        before = connections()
+        before = dials()
         gc.disable()
         try:
             await gateway.start()
             await until(lambda: len(accepted) > 10)
             error = gateway.shards[0].health().last_error
-            alive = connections() - before
+            alive = dials() - before
         finally:
             gc.enable()
             await gateway.close()

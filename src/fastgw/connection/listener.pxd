@@ -8,7 +8,8 @@ from .._decode cimport Assembler
 cdef class Listener(WSListener):
     cdef Assembler _assembler
     cdef object _receiver
-    cdef object _connection
+    cdef object _dial               # until the upgrade
+    cdef object _connection         # from then on
     cdef object _failed
     cdef object _returned
     cdef bint _closed               # nothing is taken any more

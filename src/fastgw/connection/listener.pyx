@@ -61,8 +61,8 @@ cdef class Listener(WSListener):
 
     Args:
         assembler: a Decoder, or a bare Assembler for the frame layer alone.
-        receiver: `message_received(message)`.
-        connection: `_opened(transport)`, `_peer_closed(code, reason)`, `_refused(error)`.
+        receiver: a `Receiver`.
+        dial: makes the `Connection` from the transport: `upgraded(transport)`.
         delivery: `failed(event, target, error)` of a target that raised, and
             `returned(event, target, result)` of one that gave back something that may run.
 
@@ -70,10 +70,10 @@ cdef class Listener(WSListener):
     itself needs go to the receiver first.
     """
 
-    def __init__(self, Assembler assembler not None, receiver, connection, delivery):
+    def __init__(self, Assembler assembler not None, receiver, dial, delivery):
         self._assembler = assembler
         self._receiver = receiver
-        self._connection = connection
+        self._dial = dial
         self._failed = delivery.failed
         self._returned = delivery.returned
 
@@ -85,8 +85,20 @@ cdef class Listener(WSListener):
         """Take nothing any more."""
         self._closed = True
 
+    def let_go(self):
+        """Take nothing any more, and hold nothing."""
+        self._closed = True
+        self._receiver = self._dial = self._connection = None
+
     cpdef on_ws_connected(self, WSTransport transport):
-        self._connection._opened(transport)
+        if not self._closed:
+            self._connection = self._dial.upgraded(transport)
+        if self._connection is None:  # given up meanwhile
+            self.let_go()
+            transport.disconnect(False)
+        else:
+            self._dial = None
+            self._receiver.connection_made(self._connection)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         self._closed = True
@@ -165,10 +177,10 @@ cdef class Listener(WSListener):
                 return self._refuse(
                     ProtocolError("CLOSE with a reason that is not UTF-8", close_code=1007))
         self._closed = True
-        self._connection._peer_closed(code or None, reason)
+        self._connection.peer_closed(code or None, reason)
         return 0
 
     cdef int _refuse(self, error) except -1:
         self._closed = True
-        self._connection._refused(error)
+        self._connection.refused(error)
         return 0

@@ -19,7 +19,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from ..connection.websocket import CloseInfo
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
 from ..health.figures import ShardCounters, ShardHealth, shard_health
 from ..protocol.protocol import GatewayProtocol
@@ -45,6 +44,7 @@ from .reconnect import ReconnectPolicy, is_permanent
 
 if TYPE_CHECKING:
     from .._decode import Event, Message
+    from ..connection.websocket import CloseInfo, Connection
     from ..protocol.identity import Identity
     from ..protocol.session import Plan
     from ..protocol.signals import Signal
@@ -131,14 +131,16 @@ class ShardDriver:
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
-        if self._link is not None and self._link.connection.is_open:
-            self._link.connection.pause_reading()
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            connection.pause_reading()
             self._protocol.reading_paused()
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self._link is not None and self._link.connection.is_reading_paused:
-            self._link.connection.resume_reading()
+        connection = self._connection
+        if connection is not None and connection.is_reading_paused:
+            connection.resume_reading()
             self._protocol.reading_resumed()
 
     # --- what the gateway does -------------------------------------------------------------------
@@ -169,9 +171,10 @@ class ShardDriver:
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
         self._look(now)
-        if self._link is not None and self.status in CONNECTED:
-            self._link.connection.notice_reset()
-            received = self._link.connection.bytes_received()
+        connection = self._connection
+        if connection is not None and self.status in CONNECTED:
+            connection.notice_reset()
+            received = connection.bytes_received()
             self._protocol.timer(now, bytes_received=received, wall=wall)
             self._drain()
 
@@ -241,7 +244,7 @@ class ShardDriver:
             self._look(time.monotonic())
             self._counters.connection_ended(link.decoder)
             self._link = None
-            gone = asyncio.ensure_future(link.connection.wait_closed())
+            gone = asyncio.ensure_future(link.wait_closed())
             self._lingering.add(gone)
             gone.add_done_callback(self._lingering.discard)
 
@@ -258,7 +261,11 @@ class ShardDriver:
 
     # --- what the link reports -------------------------------------------------------------------
 
-    def connection_made(self) -> None:
+    @property
+    def _connection(self) -> Connection | None:
+        return None if self._link is None else self._link.connection
+
+    def connection_made(self, connection: Connection) -> None:
         """The upgrade is done."""
         self._protocol.opened(time.monotonic())
         self._drain()
@@ -270,12 +277,8 @@ class ShardDriver:
 
     def connect_failed(self, error: BaseException) -> None:
         """The connection could not be opened."""
-        if self.status is State.CONNECTING:
-            self._protocol.connect_failed(time.monotonic(), error)
-            self._drain()
-        else:
-            cause = error if isinstance(error, Exception) else None
-            self.connection_lost(CloseInfo(None, "", Initiator.TRANSPORT, cause))
+        self._protocol.connect_failed(time.monotonic(), error)
+        self._drain()
 
     def connection_lost(self, info: CloseInfo) -> None:
         """The connection has ended."""
@@ -345,9 +348,9 @@ class ShardDriver:
             )
         elif isinstance(signal, CloseWanted):
             if self._link is not None and signal.abort:
-                self._link.connection.abort()
-            elif self._link is not None:
-                self._link.connection.close(signal.close_code, signal.reason)
+                self._link.abort()
+            elif self._connection is not None:
+                self._connection.close(signal.close_code, signal.reason)
         elif isinstance(signal, Closed):
             self._closed(signal.outcome)
 
@@ -392,7 +395,7 @@ class ShardDriver:
         if link.turn is None:
             # Planned as a resume, and the session went meanwhile. A turn may take minutes, and the
             # service does not wait that long: come back when it is held.
-            link.connection.abort()
+            link.abort()
             return
         self._protocol.identify(now)
         for command in self._protocol.commands_to_send():
@@ -414,16 +417,15 @@ class ShardDriver:
             self._setup.gate.shut(outcome.error)
         if link is not None:
             link.release_turn()
-            if not link.ended.done():
-                link.ended.set_result(outcome)
+            link.end(outcome)
 
     def _pump(self) -> None:
         """Write what may go now."""
-        link = self._link
-        if link is None or not link.connection.is_open:
+        connection = self._connection
+        if connection is None or not connection.is_open:
             return
         try:
-            self._queue.pump(time.monotonic(), link.connection.send)
+            self._queue.pump(time.monotonic(), connection.send)
         except ConnectionClosed:
             log.debug("shard %d: the connection closed while writing", self._id)
 
@@ -431,7 +433,7 @@ class ShardDriver:
         """Set the one timer to whatever is due next."""
         now = time.monotonic()
         due = [self._protocol.timer_at()]
-        if self._link is not None and self._link.connection.is_open:
+        if self._connection is not None and self._connection.is_open:
             due.append(self._queue.timer_at(now))
         at = min((at for at in due if at is not None), default=None)
         if at == self._timer_at:
@@ -444,11 +446,11 @@ class ShardDriver:
 
     def _due(self) -> None:
         self._timer = self._timer_at = None
-        received = None if self._link is None else self._link.connection.bytes_received()
+        received = None if self._link is None else self._link.bytes_received()
         self._protocol.timer(time.monotonic(), bytes_received=received)
         self._drain()
 
     def _look(self, now: float) -> None:
         if self._link is not None:
-            received = self._link.connection.bytes_received()
+            received = self._link.bytes_received()
             self._counters.look(now, self._link.decoder, received, self._protocol.last_ack_at)

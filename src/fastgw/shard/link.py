@@ -1,8 +1,8 @@
 """
 One attempt at a connection: socket, decoder, plan and identify turn, from opening to the end.
 
-A link is deaf as soon as its attempt has ended, so what an old connection still says is dropped
-(docs/reliability.md, case 19).
+Its connection reports to the link's owner directly, until the link ends: what an old connection
+still says is dropped (docs/reliability.md, case 19).
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .._decode import Decoder
-from ..connection.websocket import CloseInfo, Connection
+from ..connection.dial import Dial
+from ..connection.websocket import Receiver
 from ..errors import FastgwError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from .._decode import Event, Interests, Message, Sequence
-    from ..connection.websocket import Delivery
+    from .._decode import Interests, Sequence
+    from ..connection.dial import Delivery
+    from ..connection.websocket import Connection
     from ..protocol.protocol import Timeouts
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
@@ -55,20 +57,11 @@ class ShardSetup:
     backoff_s: tuple[float, float]
 
 
-class LinkOwner(Protocol):
+class LinkOwner(Receiver, Protocol):
     """What a link reports to; nothing comes after `connect_failed` or `connection_lost`."""
-
-    def connection_made(self) -> None:
-        """The upgrade is done."""
 
     def connect_failed(self, error: BaseException) -> None:
         """The connection could not be opened."""
-
-    def message_received(self, message: Message | Event) -> None:
-        """A message for the protocol came."""
-
-    def connection_lost(self, info: CloseInfo) -> None:
-        """The connection has ended."""
 
 
 class Link:
@@ -79,11 +72,10 @@ class Link:
         plan: where to, and whether to resume.
         turn: the identify turn held for it; None when it is a resume, or given up.
         decoder: its decoder, fresh.
-        connection: its connection.
-        ended: its outcome; setting it makes the link deaf.
+        ended: its outcome.
     """
 
-    __slots__ = ("_owner", "connection", "decoder", "ended", "plan", "turn")
+    __slots__ = ("_dial", "_owner", "decoder", "ended", "plan", "turn")
 
     def __init__(
         self,
@@ -104,15 +96,20 @@ class Link:
             sequence=sequence,
             shard_id=shard_id,
         )
-        self.connection = Connection(
-            self.decoder, self, delivery=setup.delivery, close_timeout_s=setup.timeouts.close_s
+        self._dial = Dial(
+            self.decoder, owner, delivery=setup.delivery, close_timeout_s=setup.timeouts.close_s
         )
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    @property
+    def connection(self) -> Connection | None:
+        """Its connection; None before the upgrade."""
+        return self._dial.connection
 
     async def run(self, setup: ShardSetup) -> Outcome:
         """Open it and wait for its end. Cancelling drops the socket."""
         opening = asyncio.ensure_future(
-            self.connection.open(
+            self._dial.open(
                 self.plan.url,
                 ssl_context=setup.ssl_context,
                 headers=setup.headers,
@@ -126,13 +123,17 @@ class Link:
                 self._open_failed(error)
             return await self.ended
         finally:
-            self.ended.cancel()  # no effect on an outcome; deaf when there is none
+            self._dial.abandon()
             opening.cancel()
-            if self.connection.is_open:
-                self.connection.abort()
             await asyncio.wait((opening,))
             if not opening.cancelled():
                 opening.exception()  # reported above, or of no interest any more
+
+    def end(self, outcome: Outcome) -> None:
+        """The attempt is over: what its connection still says is dropped from here on."""
+        self._dial.abandon()
+        if not self.ended.done():
+            self.ended.set_result(outcome)
 
     def release_turn(self) -> None:
         """Give the identify turn up, if it is held still."""
@@ -140,24 +141,26 @@ class Link:
         if turn is not None:
             turn.release()
 
+    async def wait_closed(self) -> None:
+        """Wait until its socket is gone."""
+        if self.connection is not None:
+            await self.connection.wait_closed()
+
+    def abort(self) -> None:
+        """Drop its socket now."""
+        if self.connection is not None:
+            self.connection.abort()
+        else:
+            self._dial.abandon()
+
+    def bytes_received(self) -> int:
+        """Count bytes that arrived since the upgrade began."""
+        return 0 if self.connection is None else self.connection.bytes_received()
+
     def _open_failed(self, error: BaseException) -> None:
         if not isinstance(error, FastgwError):
             log.error("connecting failed by an error in fastgw itself", exc_info=error)
         self._owner.connect_failed(error)
-
-    # What the connection reports.
-
-    def connection_made(self, connection: Connection) -> None:
-        if not self.ended.done():
-            self._owner.connection_made()
-
-    def message_received(self, message: Message | Event) -> None:
-        if not self.ended.done():
-            self._owner.message_received(message)
-
-    def connection_lost(self, info: CloseInfo) -> None:
-        if not self.ended.done():
-            self._owner.connection_lost(info)
 
 
 def _forget_locals(error: BaseException | None) -> None:

@@ -10,8 +10,8 @@ import pytest
 from deadline import until
 
 from fastgw._decode import Decoder
-from fastgw.connection.handshake import quiet_handshake
-from fastgw.connection.websocket import Connection
+from fastgw.connection.dial import Dial
+from fastgw.connection.tls import quiet_handshake
 from fastgw.errors import ConnectFailed
 
 
@@ -34,11 +34,9 @@ async def test_tcp_that_ends_in_the_tls_handshake_is_a_failed_connect():
     async with server:
         handler = asyncio.get_running_loop().get_exception_handler()
         port = server.sockets[0].getsockname()[1]
-        connection = Connection(Decoder(), Deaf())
+        dial = Dial(Decoder(), Deaf())
         with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port} closed .* TLS handshake"):
-            await connection.open(
-                f"wss://127.0.0.1:{port}", ssl_context=ssl.create_default_context()
-            )
+            await dial.open(f"wss://127.0.0.1:{port}", ssl_context=ssl.create_default_context())
         assert asyncio.get_running_loop().get_exception_handler() is handler
 
 
@@ -109,9 +107,7 @@ async def test_a_tls_handshake_that_is_never_answered_is_forgotten_soon():
     server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
     async with server:
         url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        connection = Connection(Decoder(), Deaf())
+        dial = Dial(Decoder(), Deaf())
         with pytest.raises(ConnectFailed):
-            await connection.open(
-                url, ssl_context=ssl.create_default_context(), open_timeout_s=0.05
-            )
+            await dial.open(url, ssl_context=ssl.create_default_context(), open_timeout_s=0.05)
         await until(lambda: len(transports()) <= before)

@@ -5,7 +5,7 @@ import asyncio
 from raw_websocket import frame, raw_server
 
 from fastgw._decode import Decoder, Interests
-from fastgw.connection.websocket import Connection
+from fastgw.connection.dial import Dial
 
 TEXT, PING = 1, 9
 EVENT = b'{"t":"X","s":%d,"op":0,"d":null}'
@@ -42,8 +42,8 @@ async def test_a_ping_at_the_end_of_a_read_does_not_keep_the_old_time():
         await peer.at_end()
 
     async with raw_server(script) as url:
-        connection = Connection(Decoder(interests=interests), Deaf(), close_timeout_s=1.0)
-        await connection.open(url)
+        dial = Dial(Decoder(interests=interests), Deaf(), close_timeout_s=1.0)
+        connection = await dial.open(url)
         await asyncio.wait_for(heard.wait(), 10)
         connection.abort()
         await connection.wait_closed()

@@ -5,84 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import socket
 import ssl
-import struct
 import weakref
-from typing import Any
 
 import pytest
-import trustme
 from deadline import until
 from raw_websocket import close_frame, frame, raw_server
+from recorder import Recorder, opened
 
 from fastgw._decode import Decoder
-from fastgw.connection import websocket as transport
-from fastgw.connection.websocket import Connection
-from fastgw.errors import (
-    CertificateRefused,
-    ConnectFailed,
-    ConnectionClosed,
-    ConnectTimeout,
-    HandshakeRefused,
-    MessageTooBig,
-    NotAWebSocket,
-    ProtocolError,
-    UsageError,
-)
+from fastgw.connection.dial import Dial
+from fastgw.connection.websocket import ConnectionState
+from fastgw.errors import ConnectFailed, ConnectionClosed, MessageTooBig, ProtocolError
 from fastgw.protocol.wire import Initiator
 
 HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
 EVENT = b'{"t":"X","s":1,"op":0,"d":{"guild_id":"7"}}'
-
-
-class Recorder:
-    """A receiver that writes down what it hears."""
-
-    def __init__(self) -> None:
-        self.connection: Connection | None = None
-        self.messages: list[Any] = []
-        self.failures: list[tuple[Any, Any, BaseException]] = []
-        self.returns: list[tuple[Any, Any, Any]] = []
-        self.lost: list[Any] = []
-        self.heard = asyncio.Event()
-
-    def connection_made(self, connection):
-        assert not self.messages, "connection_made comes first"
-        self.connection = connection
-
-    def message_received(self, message):
-        assert not self.lost, "nothing comes after the end"
-        self.messages.append(message)
-        self.heard.set()
-
-    def failed(self, event, target, error):
-        self.failures.append((event, target, error))
-
-    def returned(self, event, target, result):
-        self.returns.append((event, target, result))
-
-    def connection_lost(self, info):
-        self.lost.append(info)
-        self.heard.set()
-
-    async def until(self, condition):
-        """Wait until `condition()` holds."""
-        while not condition():
-            self.heard.clear()
-            await asyncio.wait_for(self.heard.wait(), 10)
-
-
-async def opened(url, *, decoder=None, close_timeout_s=1.0, **options):
-    receiver = Recorder()
-    connection = Connection(
-        decoder or Decoder(interests=[]),
-        receiver,
-        delivery=receiver,
-        close_timeout_s=close_timeout_s,
-    )
-    await connection.open(url, **options)
-    return connection, receiver
 
 
 async def test_message_in_the_segment_of_the_upgrade_is_not_lost():
@@ -197,8 +135,7 @@ async def test_internal_event_reaches_receiver_before_its_target():
     async with raw_server(script) as url:
         receiver = Recorder()
         receivers.append(receiver)
-        connection = Connection(decoder, receiver, close_timeout_s=1)
-        await connection.open(url)
+        connection = await Dial(decoder, receiver, close_timeout_s=1).open(url)
         await receiver.until(lambda: receiver.messages and order)
         assert order == ["target 1"]
         connection.abort()
@@ -421,148 +358,6 @@ async def test_lost_tcp_is_reported_without_a_code():
     assert (info.close_code, info.initiator) == (None, Initiator.TRANSPORT)
 
 
-async def test_cancelled_open_leaves_no_connection():
-    """case 48: a cancelled open closes its socket at once; no listener runs."""
-    asked, ended = asyncio.Event(), asyncio.Event()
-
-    async def script(peer):
-        await peer.read_request()
-        asked.set()
-        await peer.at_end()
-        ended.set()
-
-    async with raw_server(script) as url:
-        receiver = Recorder()
-        connection = Connection(Decoder(), receiver)
-        task = asyncio.ensure_future(connection.open(url))
-        await asked.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.wait_for(ended.wait(), 10)
-    assert receiver.connection is None
-    assert receiver.lost == []
-
-
-async def test_open_times_out_with_its_deadline():
-    """case 2: an unanswered upgrade ends with ConnectTimeout, and its socket is closed."""
-    ended = asyncio.Event()
-
-    async def script(peer):
-        await peer.at_end()
-        ended.set()
-
-    async with raw_server(script) as url:
-        with pytest.raises(ConnectTimeout) as caught:
-            await opened(url, open_timeout_s=0.1)
-        assert caught.value.timeout_s == 0.1
-        await asyncio.wait_for(ended.wait(), 10)
-
-
-async def test_tcp_closed_before_the_answer_is_an_error():
-    """case 1: picows returns (transport, None) when TCP ends during the upgrade; we raise."""
-
-    async def script(peer):
-        await peer.read_request()
-
-    async with raw_server(script) as url:
-        with pytest.raises(ConnectFailed, match="before it answered the upgrade"):
-            await opened(url)
-
-
-@pytest.mark.parametrize("status", [400, 403, 429, 503, 520])
-async def test_refused_upgrade_carries_the_status(status):
-    """Any HTTP status is reported, also those that http.HTTPStatus does not know."""
-
-    async def script(peer):
-        await peer.read_request()
-        peer.send(b"HTTP/1.1 %d No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n" % status)
-        await peer.at_end()
-
-    async with raw_server(script) as url:
-        with pytest.raises(HandshakeRefused) as caught:
-            await opened(url)
-    assert caught.value.status == status
-    assert caught.value.retry_after_s == 7
-
-
-@pytest.mark.parametrize(
-    ("asked", "waits"), [(b"inf", 172_800), (b"9" * 400, 172_800), (b"nan", None), (b"-1", None)]
-)
-async def test_retry_after_is_bounded(asked, waits):
-    """A Retry-After that is no sensible number cannot make a shard wait for ever."""
-
-    async def script(peer):
-        await peer.read_request()
-        peer.send(b"HTTP/1.1 503 No\r\nRetry-After: " + asked + b"\r\nContent-Length: 0\r\n\r\n")
-        await peer.at_end()
-
-    async with raw_server(script) as url:
-        with pytest.raises(HandshakeRefused) as caught:
-            await opened(url)
-    assert caught.value.retry_after_s == waits
-
-
-@pytest.mark.parametrize(
-    "answer", [b"220 mail.example ESMTP\r\n\r\n", b"\x15\x03\x01\0\x02\x02\r\n\r\n"]
-)
-async def test_garbage_is_not_a_websocket(answer):
-    """A peer that speaks something else gives NotAWebSocket."""
-
-    async def script(peer):
-        peer.send(answer)
-        await peer.at_end()
-
-    async with raw_server(script) as url:
-        with pytest.raises(NotAWebSocket):
-            await opened(url, open_timeout_s=5)
-
-
-async def test_refused_tcp_says_so():
-    """Nobody listens on the port."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        with pytest.raises(ConnectFailed, match="refused the connection"):
-            await opened(f"ws://127.0.0.1:{port}/")
-
-
-async def test_unknown_host_says_so():
-    """A name that cannot be resolved (RFC 6761: .invalid never can)."""
-    with pytest.raises(ConnectFailed, match="cannot resolve"):
-        await opened("ws://gateway.invalid/")
-
-
-@pytest.mark.parametrize("url", ["https://localhost/", "localhost", "wss://"])
-async def test_other_urls_are_usage_errors(url):
-    """Only ws and wss URLs with a host can be opened."""
-    with pytest.raises(UsageError, match="wss://"):
-        await opened(url)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-async def test_certificate_of_an_unknown_authority_is_refused(server_tls):
-    """A certificate that nothing vouches for is CertificateRefused; the text says what to do."""
-
-    async def script(peer):
-        await peer.upgrade()
-
-    async with raw_server(script, server_tls) as url:
-        with pytest.raises(CertificateRefused, match="ssl_context"):
-            await opened(url)
-
-
 async def test_tls_connection_counts_bytes_and_aborts(authority, server_tls):
     """Over TLS: messages arrive, bytes_received grows, a dead peer does not delay abort."""
 
@@ -627,6 +422,42 @@ async def test_paused_reading_stops_delivery():
         await connection.wait_closed()
 
 
+async def test_a_dropped_connection_reports_nothing():
+    """What is dropped is nobody's business any more: no message, no end, whatever still comes."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.receive()
+        peer.send(frame(1, HELLO) + close_frame(4004))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.messages)
+        connection.send(b"{}")
+        connection.drop()
+        assert connection.state is ConnectionState.ENDED
+        await asyncio.wait_for(connection.wait_closed(), 10)
+    assert connection.state is ConnectionState.GONE
+    assert (len(receiver.messages), receiver.lost) == (1, [])
+
+
+async def test_bytes_are_still_known_when_the_socket_is_gone():
+    """The count never goes down: a smaller one would look as if bytes had arrived now."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.receive()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        await receiver.until(lambda: receiver.messages)
+        before = connection.bytes_received()
+        connection.send(b"{}")
+        await connection.wait_closed()
+        assert connection.bytes_received() == before
+
+
 async def test_connection_is_freed_after_its_end():
     """Nothing keeps a finished connection alive: no cycle through picows or the watcher."""
 
@@ -655,76 +486,16 @@ async def test_an_ended_connection_is_freed_at_once(end):
     try:
         async with raw_server(script) as url:
             receiver = Recorder()
-            receiver.connection = connection = Connection(Decoder(interests=[]), receiver)
-            left = weakref.ref(connection)
+            dial = Dial(Decoder(interests=[]), receiver)
+            left = [weakref.ref(dial)]
             with contextlib.suppress(ConnectFailed):
-                await connection.open(url)
-            if end == "of ours":
-                connection.abort()
-            await connection.wait_closed()
-            connection = receiver.connection = None
-            await until(lambda: left() is None)
+                await dial.open(url)
+            if dial.connection is not None:
+                left.append(weakref.ref(dial.connection))
+                if end == "of ours":
+                    dial.connection.abort()
+                await dial.connection.wait_closed()
+            dial = receiver.connection = None
+            await until(lambda: not any(thing() for thing in left))
     finally:
         gc.enable()
-
-
-async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch):
-    """picows would not close a socket that lost its peer before it was handed over."""
-    connect = transport.connect_tcp
-
-    async def connect_and_lose(host, port):
-        sock = await connect(host, port)
-        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        return sock
-
-    async def script(peer):
-        linger = struct.pack("ii", 1, 0)  # closing sends RST
-        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-    monkeypatch.setattr(transport, "connect_tcp", connect_and_lose)
-    async with raw_server(script) as url:
-        connection = Connection(Decoder(), Recorder())
-        with pytest.raises(ConnectFailed):
-            await connection.open(url)
-        assert connection._socket.fileno() == -1
-
-
-async def test_upgrade_that_comes_after_abort_is_dropped():
-    """An answer that arrives with the abort opens nothing, and a CLOSE behind it answers nobody."""
-
-    async def script(peer):
-        await peer.upgrade(close_frame(4000) + frame(1, HELLO))
-        await peer.at_end()
-
-    receiver = Recorder()
-    connection = Connection(Decoder(), receiver)
-    make_listener = connection._make_listener
-
-    def abort_first(*details):
-        connection.abort()
-        return make_listener(*details)
-
-    connection._make_listener = abort_first
-    async with raw_server(script) as url:
-        with contextlib.suppress(ConnectFailed):
-            await connection.open(url)
-    assert (receiver.connection, receiver.messages, receiver.lost) == (None, [], [])
-
-
-async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch):
-    """aiofastnet closes no socket that was given to it and that it could not use."""
-
-    async def ws_connect(*_, socket_factory, **__):
-        socket_factory(None)
-        raise ConnectionResetError(104, "Connection reset by peer")  # from SSLTransport.__init__
-
-    async def script(peer):
-        await peer.at_end()
-
-    monkeypatch.setattr(transport, "_ORPHANED_S", 0.0)
-    monkeypatch.setattr(transport, "ws_connect", ws_connect)
-    async with raw_server(script) as url:
-        connection = Connection(Decoder(), Recorder(), close_timeout_s=0.05)
-        with pytest.raises(ConnectFailed, match="reset by peer"):
-            await connection.open(url)
-        await until(lambda: connection._socket.fileno() == -1)
