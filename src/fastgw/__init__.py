@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._decode import Event
+    from .delivery.failures import HandlerFailure
     from .delivery.names import MissingIntentWarning
     from .errors import (
         AuthenticationFailed,
@@ -62,6 +63,7 @@ __all__ = [
     "GatewayHealth",
     "GatewayInfo",
     "GatewayInfoError",
+    "HandlerFailure",
     "HandshakeRefused",
     "IdentifyBudgetSpent",
     "IdentifyQueue",
@@ -105,6 +107,7 @@ _HOMES = {
     "GatewayHealth": "health.figures",
     "GatewayInfo": "protocol.wire",
     "GatewayInfoError": "errors",
+    "HandlerFailure": "delivery.failures",
     "HandshakeRefused": "errors",
     "IdentifyBudgetSpent": "errors",
     "IdentifyQueue": "shard.pacing",

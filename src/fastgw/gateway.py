@@ -56,8 +56,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._decode import Event
+    from .delivery.failures import HandlerFailure
 
     HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
+    ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[HandlerFailure], object])
     StatusHandlerT = TypeVar("StatusHandlerT", bound=Callable[[StatusChange], object])
 
 __all__ = ["Gateway"]
@@ -165,22 +167,55 @@ class Gateway:
 
     # --- handlers --------------------------------------------------------------------------------
 
-    def on(self, *names: str) -> Callable[[HandlerT], HandlerT]:
+    def on(self, *names: str, once: bool = False) -> Callable[[HandlerT], HandlerT]:
         """
         Register a handler: `@gateway.on("MESSAGE_CREATE")`, several names, or "*" for every event.
 
-        The handler takes one argument, the `Event`, and may be a function or a coroutine function.
-        What nobody registers for is never parsed. A handler that raises is logged and counted.
+        The handler takes one argument, the `Event`, and may be a function or a coroutine function,
+        a bound method or an object with `__call__`. What nobody registers for is never parsed. A
+        handler that raises is logged and counted, and told to `on_error`.
 
+        Args:
+            once: call it for the first event of any of the names, and for no other.
         Raises:
             UsageError: no name, a function instead of a name, or what is no handler.
         """
         check_names(names)
 
         def register(handler: HandlerT) -> HandlerT:
-            return self._handlers.on(names, handler)
+            return self._handlers.on(names, handler, once=once)
 
         return register
+
+    def off(self, handler: Callable[..., object], *names: str) -> bool:
+        """
+        Take a handler back, for these names or for all; False when it was not registered.
+
+        Takes effect with the next event, also from inside a handler. What has begun goes on.
+        """
+        return self._handlers.off(handler, names)
+
+    def route(self, name: str, target: Callable[[Event], object] | None) -> None:
+        """
+        Set the one bare sync target of a name, called before its handlers; None takes it away.
+
+        For libraries that sit on top: without a warning of intents or a look at the signature, at
+        any time. With no handler beside it, the listener calls it directly.
+
+        Raises:
+            UsageError: not a name, or no sync callable.
+        """
+        self._handlers.route(name, target)
+
+    def on_error(self, handler: ErrorHandlerT) -> ErrorHandlerT:
+        """
+        Register a function or coroutine function for each `HandlerFailure`, however often it comes.
+
+        The failure is logged as well, in full at first and then in numbers. What an error handler
+        itself raises is only logged.
+        """
+        self._handlers.on_error(handler)
+        return handler
 
     def on_status(self, handler: StatusHandlerT) -> StatusHandlerT:
         """Register a function or coroutine function for each `StatusChange` of any shard."""

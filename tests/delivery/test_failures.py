@@ -269,3 +269,68 @@ def test_what_cannot_be_printed_is_told_all_the_same(failures, clock, caplog):
     clock.now += SUMMARY_S
     fail(failures, error=lambda _: _Unprintable(), handler=_NoName())
     assert "_NoName failed 1 more times" in caplog.text
+
+
+# ---------------------------------------------------------------------------- handlers of errors
+
+
+async def test_each_failure_is_told_to_handlers_of_errors(handlers, feed):
+    """Sync and async ones: which error of which handler, on which event."""
+    told = []
+
+    async def later(failure):
+        await asyncio.sleep(0)
+        told.append(failure)
+
+    def broken(event):
+        raise RuntimeError("oh no")
+
+    handlers.on_error(told.append)
+    handlers.on_error(later)
+    handlers.on(("A",), broken)
+    event = feed("A")
+    assert len(told) == 1
+    await handlers.tasks.drain(1.0)
+    assert told[0] is told[1]
+    assert (told[0].handler, told[0].name, told[0].event) == (broken, "A", event)
+    assert told[0].error.args == ("oh no",)
+
+
+async def test_handlers_of_errors_hear_every_failure(handlers, feed, caplog):
+    """Also those that are only counted in the log."""
+    told = []
+
+    async def broken(event):
+        raise RuntimeError("oh no")
+
+    handlers.on_error(told.append)
+    handlers.on(("A",), broken)
+    for _ in range(3 * FULL):
+        feed("A")
+    await handlers.tasks.drain(1.0)
+    assert len(told) == 3 * FULL
+    assert len(caplog.records) == FULL
+
+
+async def test_what_a_handler_of_errors_raises_is_only_logged(handlers, feed, caplog):
+    """It is not told of itself, and the next one hears the failure."""
+    told = []
+
+    def broken(event):
+        raise RuntimeError("oh no")
+
+    def worse(failure):
+        raise ValueError("me too")
+
+    async def worst(failure):
+        await asyncio.sleep(0)
+        raise ValueError("and I")
+
+    for handler in (worse, worst, told.append):
+        handlers.on_error(handler)
+    handlers.on(("A",), broken)
+    feed("A")
+    await handlers.tasks.drain(1.0)
+    assert len(told) == 1
+    assert handlers.failures.counts == {"A": 1, "HandlerFailure": 2}
+    assert "worse failed on HandlerFailure" in caplog.text

@@ -1,15 +1,12 @@
-"""Handlers: routing, order, failures, tasks."""
+"""Handlers: who is called for which event, and in which order."""
 
-import sys
+import asyncio
 
 import pytest
 
 from fastgw.delivery.handlers import Handlers
 from fastgw.errors import UsageError
 from fastgw.protocol.wire import Intents
-
-EAGER = sys.version_info >= (3, 12)
-
 
 # ---------------------------------------------------------------------------- interest
 
@@ -123,3 +120,217 @@ def test_a_likely_typo_is_logged(handlers, caplog):
     assert [r.message for r in caplog.records] == [
         "MESAGE_CREATE is not a documented event; did you mean MESSAGE_CREATE?"
     ]
+
+
+# ---------------------------------------------------------------------------- kinds of handlers
+
+
+class _Bot:
+    """Handlers as methods: sync and async, of an object or its class."""
+
+    def __init__(self):
+        self.seen = []
+
+    def method(self, event):
+        self.seen.append(("method", event.name))
+
+    async def coroutine_method(self, event):
+        await asyncio.sleep(0)
+        self.seen.append(("coroutine method", event.name))
+
+    def __call__(self, event):
+        self.seen.append(("object", event.name))
+
+
+async def test_methods_and_callable_objects_are_handlers(handlers, feed):
+    """Whatever can be called with one event, or makes a coroutine of it."""
+    bot = _Bot()
+    handlers.on(("A",), bot.method)
+    handlers.on(("A",), bot.coroutine_method)
+    handlers.on(("A",), bot)
+    feed("A")
+    await handlers.tasks.drain(1.0)
+    assert bot.seen == [("method", "A"), ("object", "A"), ("coroutine method", "A")]
+
+
+def test_a_method_without_its_object_is_refused_with_advice(handlers):
+    """Decorating in the class body sees a function of two arguments."""
+    with pytest.raises(UsageError, match="register the bound method"):
+        handlers.on(("A",), _Bot.method)
+
+
+# ---------------------------------------------------------------------------- off
+
+
+def test_what_is_taken_back_is_no_longer_called_or_wanted(handlers, feed):
+    """The name is dropped unparsed again when nobody is left."""
+    seen = []
+    handlers.on(("A", "B"), seen.append)
+    assert handlers.off(seen.append)
+    assert feed("A") is None
+    assert feed("B") is None
+    assert not seen
+
+
+def test_taking_back_some_names_leaves_the_others(handlers, feed):
+    """off(handler, "A") says nothing of "B"."""
+    seen = []
+    handlers.on(("A", "B"), seen.append)
+    assert handlers.off(seen.append, ("A",))
+    assert not handlers.off(seen.append, ("A",))
+    feed("A")
+    feed("B")
+    assert [event.name for event in seen] == ["B"]
+
+
+def test_taking_back_leaves_other_handlers_alone(handlers, feed):
+    """Those of the name, and those of everything."""
+    seen, gone = [], []
+    handlers.on(("*",), seen.append)
+    handlers.on(("A",), gone.append)
+    handlers.off(gone.append)
+    feed("A")
+    feed("B")
+    handlers.off(seen.append)
+    assert feed("A") is None
+    assert len(seen) == 2
+    assert not gone
+
+
+def test_a_bound_method_is_found_again(handlers):
+    """Each access to it makes another object; equal is enough."""
+    bot = _Bot()
+    handlers.on(("A",), bot.method)
+    assert not handlers.off(_Bot().method)
+    assert handlers.off(bot.method)
+    assert not handlers.off(bot.method)
+
+
+def test_a_handler_may_take_itself_back(handlers, feed):
+    """From the next event on; those beside it have this event all the same."""
+    seen = []
+
+    def first(event):
+        seen.append("first")
+        handlers.off(first)
+        handlers.on(("A",), lambda event: seen.append("late"))
+
+    handlers.on(("A",), first)
+    handlers.on(("A",), lambda event: seen.append("second"))
+    feed("A")
+    assert seen == ["first", "second"]
+    feed("A")
+    assert seen == ["first", "second", "second", "late"]
+
+
+def test_who_asks_for_a_name_and_for_everything_is_called_once(handlers, feed):
+    """One registration, one call an event."""
+    seen = []
+    handlers.on(("A", "*"), seen.append)
+    feed("A")
+    feed("B")
+    assert [event.name for event in seen] == ["A", "B"]
+
+
+# ---------------------------------------------------------------------------- once
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_once_is_called_for_one_event_of_all_its_names(handlers, feed, others):
+    """Then nobody wants them any more."""
+    seen = []
+    handlers.on(("A", "B"), seen.append, once=True)
+    for _ in range(others):
+        handlers.on(("A",), lambda event: None)
+    for name in ("B", "A", "B"):
+        feed(name)
+    assert [event.name for event in seen] == ["B"]
+    assert handlers.interests.is_wanted("A") == bool(others)
+    assert not handlers.interests.is_wanted("B")
+
+
+def test_once_ends_before_the_call(handlers, feed, caplog):
+    """A handler that fails had its event; one that causes the next event is not called again."""
+    count = 0
+
+    def handler(event):
+        nonlocal count
+        count += 1
+        feed("A")
+        raise RuntimeError("oh no")
+
+    handlers.on(("A",), handler, once=True)
+    feed("A")
+    assert count == 1
+    assert handlers.failures.counts == {"A": 1}
+    assert "handler failed on A 1" in caplog.text
+
+
+async def test_once_holds_for_async_handlers(handlers, feed):
+    """However fast the events come."""
+    seen = []
+
+    async def handler(event):
+        await asyncio.sleep(0)
+        seen.append(event.sequence)
+
+    handlers.on(("A",), handler, once=True)
+    for _ in range(3):
+        feed("A")
+    await handlers.tasks.drain(1.0)
+    assert seen == [1]
+
+
+# ---------------------------------------------------------------------------- routes
+
+
+def test_a_route_alone_is_the_target_itself(handlers):
+    """A library on top gets what a single sync handler gets: a direct call."""
+
+    def target(event): ...
+
+    handlers.route("A", target)
+    assert handlers.target_of("A") is target
+    handlers.route("A", None)
+    assert handlers.target_of("A") is None
+    assert not handlers.interests.is_wanted("A")
+
+
+def test_a_route_comes_before_handlers_and_there_is_one(handlers, feed):
+    """Whenever it is set; another one takes its place."""
+    seen = []
+    handlers.on(("*",), lambda event: seen.append("everything"))
+    handlers.on(("A",), lambda event: seen.append("handler"))
+    handlers.route("A", lambda event: seen.append("old"))
+    handlers.route("A", lambda event: seen.append("route"))
+    feed("A")
+    assert seen == ["route", "handler", "everything"]
+
+
+def test_a_route_of_everything_comes_before_handlers_of_a_name(handlers, feed):
+    """Before all handlers means all."""
+    seen = []
+    handlers.on(("A",), lambda event: seen.append("handler"))
+    handlers.route("*", lambda event: seen.append("route"))
+    feed("A")
+    feed("B")
+    assert seen == ["route", "handler", "route"]
+
+
+def test_a_route_is_not_warned_of(handlers):
+    """Warnings are errors here: the library on top knows what its bot may receive."""
+    Handlers(Intents(0)).route("MESSAGE_CREATE", print)
+
+
+@pytest.mark.parametrize("target", [7, _Bot().coroutine_method])
+def test_a_route_that_is_no_sync_callable_is_refused(handlers, target):
+    """It is called bare: nobody would start a task."""
+    with pytest.raises(UsageError, match="must be a sync callable"):
+        handlers.route("A", target)
+
+
+def test_off_does_not_take_a_route(handlers):
+    """It is the library's own."""
+    handlers.route("A", print)
+    assert not handlers.off(print)
+    assert handlers.target_of("A") is print

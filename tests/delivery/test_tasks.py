@@ -1,6 +1,7 @@
 """Tasks of async handlers: how they start, end and are drained, and what else may run."""
 
 import asyncio
+import contextvars
 import functools
 import gc
 import sys
@@ -67,6 +68,27 @@ async def test_async_handlers_begin_in_order(handlers, feed):
         feed("A")
     await handlers.tasks.drain(1.0)
     assert seen == list(range(1, 51))
+
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="as it was")
+
+
+async def test_a_context_variable_is_not_seen_by_the_next_event(handlers, feed):
+    """Each async handler has its own copy of the context, from its first line."""
+    seen = []
+
+    async def handler(event):
+        seen.append(VARIABLE.get())
+        VARIABLE.set(event.name)
+        await asyncio.sleep(0)
+        seen.append(VARIABLE.get())
+
+    handlers.on(("A", "B"), handler)
+    feed("A")
+    feed("B")
+    await handlers.tasks.drain(1.0)
+    assert sorted(seen) == ["A", "B", "as it was", "as it was"]
+    assert VARIABLE.get() == "as it was"
 
 
 class _CallableObject:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from fastgw import Event, Gateway, GatewayInfo, Intents, Opcode, State, StatusChange, Timeouts
+from fastgw import (
+    Event,
+    Gateway,
+    GatewayInfo,
+    HandlerFailure,
+    Intents,
+    Opcode,
+    State,
+    StatusChange,
+    Timeouts,
+)
 
 gateway = Gateway(
     "token",
@@ -25,6 +35,21 @@ def on_message(event: Event) -> None:
 @gateway.on("*")
 async def on_everything(event: Event) -> None:
     print(event)
+
+
+@gateway.on("INTERACTION_CREATE", once=True)
+async def on_first_interaction(event: Event) -> None:
+    gone: bool = gateway.off(on_message, "MESSAGE_UPDATE")
+    print(gone, gateway.off(on_everything))
+
+
+@gateway.on_error
+async def on_error(failure: HandlerFailure) -> None:
+    print(failure.name, failure.handler, failure.event, repr(failure.error))
+
+
+gateway.route("GUILD_CREATE", on_message)
+gateway.route("GUILD_CREATE", None)
 
 
 @gateway.on_status

@@ -27,8 +27,11 @@ def check_handler(handler: object) -> None:
     try:
         signature.bind(object())
     except TypeError as error:
+        advice = ""
+        if next(iter(signature.parameters), None) == "self":
+            advice = "; register the bound method of an object, in its __init__ perhaps"
         raise UsageError(
-            f"handler {handler!r} is called with one argument, the event: {error}"
+            f"handler {handler!r} is called with one argument, the event: {error}{advice}"
         ) from None
 
 

@@ -1,7 +1,8 @@
 """
 Errors of handlers: the one place that they come to, from the listener, a plan or a task.
 
-Whoever called a handler says which one it was; nobody looks it up by the event's name. A handler
+Whoever called a handler says which one it was; nobody looks it up by the event's name. An error is
+counted, logged, and told to the handlers of errors, whose own errors are only logged. A handler
 that fails once in a while is logged with its traceback. One that fails on every event would write
 megabytes a second, which blocks the loop and hides everything else: after its first failures only
 their number is logged, until it has been well for a while.
@@ -13,6 +14,7 @@ import logging
 import time
 import traceback
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._decode import Event
@@ -21,7 +23,7 @@ from .callables import name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HandlerFailures"]
+__all__ = ["HandlerFailure", "HandlerFailures"]
 
 log = logging.getLogger("fastgw.handlers")
 
@@ -36,6 +38,24 @@ _MAX_KINDS = 256
 _MAX_TEXT = 200
 # An error object that is raised again and again collects a traceback entry each time.
 _MAX_TRACEBACK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailure:
+    """
+    One error of one handler, for `@gateway.on_error`.
+
+    Attributes:
+        error: what it raised, with its traceback.
+        handler: which one it was.
+        name: of the event, such as "MESSAGE_CREATE".
+        event: what it was called with: the Event, or a StatusChange.
+    """
+
+    error: BaseException
+    handler: Callable[..., object]
+    name: str
+    event: object
 
 
 class _Kind:
@@ -59,6 +79,7 @@ class HandlerFailures:
 
     Attributes:
         counts: event name -> how often a handler of it raised.
+        tell: takes each HandlerFailure, and never raises; None when nobody wants them.
     """
 
     def __init__(
@@ -68,6 +89,7 @@ class HandlerFailures:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.tell: Callable[[HandlerFailure], object] | None = None
         self._on_interrupt = on_interrupt
         self._clock = clock
         self._kinds: dict[tuple[str, type[BaseException]], _Kind] = {}
@@ -90,6 +112,8 @@ class HandlerFailures:
         else:
             name = on = type(argument).__name__
         self.counts[name] += 1
+        if self.tell is not None and not isinstance(argument, HandlerFailure):
+            self.tell(HandlerFailure(error, handler, name, argument))
         try:
             self._log(name_of(handler), on, error)
         except Exception:

@@ -1,16 +1,13 @@
 """
 Handlers: who wants which event, and how it reaches them.
 
-Interest follows from the handlers: `Handlers` keeps one `Interests` table in step with what is
-registered, and everything else is dropped unparsed by the decoder. The target of a name is what the
-listener calls for each of its events:
+Interest follows from the subscriptions: `Handlers` keeps one `Interests` table in step with what is
+registered, and everything else is dropped unparsed by the decoder. What the listener calls for the
+events of a name is made by `plan`; the direct call itself stands in `connection/listener.pyx`. A
+handler that fails is logged and counted, and never disturbs the connection or another handler.
 
-    one sync handler     the user's own function; nothing of ours stands between
-    one async handler    a small function that starts a task
-    several              a small function that calls one after the other
-
-The direct call itself stands in `connection/listener.pyx`. A handler that fails is logged and
-counted, and never disturbs the connection or another handler.
+All of a gateway's events pass here, so everything that is not one event's business is set and
+removed here: it may be done at any time, also from inside a handler.
 """
 
 from __future__ import annotations
@@ -18,16 +15,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from .._decode import Event, Interests
-from ..protocol.wire import LIBRARY_EVENTS
+from ..errors import UsageError
+from ..protocol.events import LIBRARY_EVENTS
 from .callables import check_handler, is_async
 from .failures import HandlerFailures
 from .names import EVERYTHING, check_names, warn_of
+from .plan import call_each, make_target
+from .subscription import Rank, Subscription
 from .tasks import HandlerTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from ..protocol.wire import Intents
+    from ..protocol.events import Intents
 
     Handler = Callable[[Event], object]
     HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -37,7 +37,7 @@ __all__ = ["Handlers"]
 
 class Handlers:
     """
-    The handlers of one Gateway, and the interest table of all its shards.
+    The subscriptions of one Gateway, and the interest table of all its shards.
 
     Attributes:
         interests: the table the decoders look names up in.
@@ -54,74 +54,149 @@ class Handlers:
         self.failures = HandlerFailures(on_interrupt)
         self.tasks = HandlerTasks(self.failures.failed)
         self._intents = intents
-        self._handlers: dict[str, list[Handler]] = {}  # also under EVERYTHING
+        # In the order in which they are called; also under EVERYTHING.
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._of_errors: list[Subscription] = []
 
-    def on(self, names: tuple[str, ...], handler: HandlerT) -> HandlerT:
+    # --- what users register ---------------------------------------------------------------------
+
+    def on(self, names: tuple[str, ...], handler: HandlerT, *, once: bool = False) -> HandlerT:
         """
         Register a sync or async handler for events of these names; "*" means every event.
 
-        May be called at any time, also while connected. Returns the handler itself.
-
+        Args:
+            once: call it for the first event of any of the names, and for no other.
+        Returns:
+            The handler itself.
         Raises:
             UsageError: no name, not a name, or a handler that cannot be called with one event.
         """
         check_names(names)
         check_handler(handler)
+        self.add(Subscription(names, handler, self._target(handler), once=once))
         for name in dict.fromkeys(names):
-            self._handlers.setdefault(name, []).append(handler)
             warn_of(name, self._intents)
-        # A handler of everything joins the handlers of each name as well.
-        for name in self._handlers if EVERYTHING in names else names:
-            self._route(name)
         return handler
+
+    def off(self, handler: Callable[..., object], names: tuple[str, ...] = ()) -> bool:
+        """
+        Unregister a handler, from these names or from all; False when it was not registered.
+
+        Events that came before may still be on their way to it: a task that runs goes on.
+        """
+        if names:
+            check_names(names)
+        found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
+        gone = False
+        for subscription in found:
+            gone |= self.remove(subscription, names or None)
+        return gone
+
+    def route(self, name: str, target: Handler | None) -> None:
+        """
+        Set or remove the one bare sync target of a name, called before all others.
+
+        For libraries that sit on top: no warning of intents, no look at the signature. What it
+        raises is treated as of any handler.
+
+        Raises:
+            UsageError: not a name, or a target that is not callable, or an async function.
+        """
+        check_names((name,))
+        if target is not None and (not callable(target) or is_async(target)):
+            raise UsageError(f"the target of route({name!r}) must be a sync callable, or None")
+        for subscription in self._subscriptions.get(name, ()):
+            if subscription.rank is Rank.ROUTE:
+                self.remove(subscription)
+                break
+        if target is not None:
+            self.add(Subscription((name,), target, rank=Rank.ROUTE))
+
+    def on_error(self, handler: Callable[..., object]) -> None:
+        """
+        Register a sync or async handler for each `HandlerFailure`; one's own are only logged.
+
+        Raises:
+            UsageError: what cannot be called with one argument.
+        """
+        check_handler(handler)
+        self._of_errors.append(Subscription((), handler, self._target(handler)))
+        self.failures.tell = call_each(self._of_errors, self)
 
     def call(self, handler: Callable[..., object], argument: object) -> None:
         """Call a handler of something rare, such as a status change, as one of an event."""
-        self._several([handler])(argument)
+        call_each([Subscription((), handler, self._target(handler))], self)(argument)
 
-    def failed(self, event: Event, target: Callable[[Event], object], error: BaseException) -> None:
-        """Take the error of a target that the listener called: of a sync handler, then."""
-        self.failures.failed(event, target, error)
+    # --- the table -------------------------------------------------------------------------------
 
-    def returned(self, event: Event, target: Callable[[Event], object], result: object) -> None:
-        """Take what such a target gave back when it may run: a coroutine, say."""
-        self.tasks.returned(event, target, result)
+    def add(self, subscription: Subscription) -> None:
+        """Let a subscription have the events of its names from the next one on."""
+        for name in subscription.names:
+            line = self._subscriptions.setdefault(name, [])
+            line.append(subscription)
+            line.sort(key=lambda other: other.rank)  # stable: then who came first
+        self._route(subscription.names)
 
-    def target_of(self, name: str) -> Handler | None:
+    def remove(self, subscription: Subscription, names: tuple[str, ...] | None = None) -> bool:
+        """Let it have them no more, of these names or of all; False when it had none."""
+        names = subscription.names if names is None else names
+        gone = False
+        for name in names:
+            line = self._subscriptions.get(name, [])
+            if subscription in line:
+                line.remove(subscription)
+                gone = True
+            if not line:
+                self._subscriptions.pop(name, None)
+        self._route(names)
+        return gone
+
+    def target_of(self, name: str) -> Callable[[Event], object] | None:
         """Return what the listener calls for an event of this name; None when nobody wants it."""
-        handlers = self._handlers_of(name)
-        if not handlers:
-            return None
-        if len(handlers) > 1:
-            return self._several(handlers)
-        return self._target(handlers[0])
+        return make_target(self._line(name), self)
 
-    def _handlers_of(self, name: str) -> list[Handler]:
-        own = [] if name == EVERYTHING else self._handlers.get(name, [])
-        return own + self._handlers.get(EVERYTHING, [])
+    def _line(self, name: str) -> list[Subscription]:
+        own = [] if name == EVERYTHING else self._subscriptions.get(name, [])
+        everything = self._subscriptions.get(EVERYTHING, [])
+        if not own or not everything:
+            return own or everything
+        both = dict.fromkeys([*own, *everything])  # one that has both names is called once
+        return sorted(both, key=lambda subscription: subscription.rank)
 
-    def _route(self, name: str) -> None:
-        if name == EVERYTHING:
-            self.interests.want_everything(self.target_of(name))
-        else:
-            self.interests.want(name, self.target_of(name))
+    def _route(self, names: tuple[str, ...]) -> None:
+        """Bring the interest table in step with what changed at these names."""
+        if EVERYTHING not in names:
+            changed = names
+        else:  # one of everything stands in the line of each name as well
+            changed = (*names, *self._subscriptions)
+            if EVERYTHING in self._subscriptions:
+                self.interests.want_everything(self.target_of(EVERYTHING))
+            else:
+                self.interests.forget_everything()
+        for name in dict.fromkeys(changed):
+            if name == EVERYTHING:
+                continue
+            if name in self._subscriptions:
+                self.interests.want(name, self.target_of(name))
+            else:
+                self.interests.forget(name)
+
+    def _all(self) -> list[Subscription]:
+        return list(dict.fromkeys(s for line in self._subscriptions.values() for s in line))
 
     def _target(self, handler: Callable[..., object]) -> Callable[..., object]:
         return self.tasks.starter(handler) if is_async(handler) else handler
 
-    def _several(self, handlers: Sequence[Callable[..., object]]) -> Callable[..., object]:
-        """Return a target that calls several handlers; one's failure does not stop the next."""
-        calls = [(handler, self._target(handler)) for handler in handlers]
-        failed, returned = self.failures.failed, self.tasks.returned
+    # --- how those called for an event fared -----------------------------------------------------
 
-        def call_each(argument: object) -> None:
-            for handler, call in calls:
-                try:
-                    result = call(argument)
-                except BaseException as error:  # noqa: PERF203 - one failure, one handler
-                    failed(argument, handler, error)
-                else:
-                    if result is not None:
-                        returned(argument, handler, result)
+    def failed(self, event: Event, handler: Callable[..., object], error: BaseException) -> None:
+        """Take the error of a handler that the listener or a plan called."""
+        self.failures.failed(event, handler, error)
 
-        return call_each
+    def returned(self, event: Event, handler: Callable[..., object], result: object) -> None:
+        """Take what such a handler gave back: a coroutine, say, which then runs."""
+        self.tasks.returned(event, handler, result)
+
+    def spend(self, subscription: Subscription) -> bool:
+        """Take a subscription with `once` off the table: its event has come."""
+        return self.remove(subscription)

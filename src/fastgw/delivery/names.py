@@ -10,10 +10,10 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..protocol.wire import EVENT_INTENTS, EVENT_NAMES
+from ..protocol.events import EVENT_INTENTS, EVENT_NAMES
 
 if TYPE_CHECKING:
-    from ..protocol.wire import Intents
+    from ..protocol.events import Intents
 
 __all__ = ["EVERYTHING", "MissingIntentWarning", "check_names", "warn_of"]
 

@@ -1,0 +1,65 @@
+"""
+Subscriptions: one party each that wants events.
+
+Handlers, routes, iterators and waiters are all subscriptions; they differ in their target and in
+their place in line. What they have in common is decided in one place each: who is called for a name
+(`plan`), what is not finished yet (`ledger`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Rank", "Subscription"]
+
+
+class Rank(IntEnum):
+    """Who is called first among the subscriptions of one name; then who came first."""
+
+    ROUTE = 0
+    WAITER = 1
+    HANDLER = 2
+
+
+class Subscription:
+    """
+    One party that wants events of some names.
+
+    Attributes:
+        names: which events; "*" stands for every one.
+        handler: what the user gave: called in logs by its name, and found by `off()`.
+        target: what a plan calls with each event, from inside the socket's read. For a sync
+            handler it is the handler itself; a target of ours starts a task or keeps the event,
+            and never raises.
+        rank: its place among the others of a name.
+        once: it ends as the first event comes.
+        where: which events of these names, as a predicate over fields; None is all of them.
+        form: what the target is called with; None is the Event.
+
+    `where` and `form` are for the compiled plan, which evaluates them before anything is made.
+    """
+
+    __slots__ = ("form", "handler", "names", "once", "rank", "target", "where")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        handler: Callable[..., object],
+        target: Callable[[Any], object] | None = None,
+        *,
+        rank: Rank = Rank.HANDLER,
+        once: bool = False,
+        where: object = None,
+        form: object = None,
+    ) -> None:
+        self.names = tuple(dict.fromkeys(names))
+        self.handler = handler
+        self.target = handler if target is None else target
+        self.rank = rank
+        self.once = once
+        self.where = where
+        self.form = form
