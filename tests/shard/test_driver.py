@@ -447,7 +447,7 @@ async def test_health_follows_the_connection(fake):
         assert health.session_for_s > 0.0
         await until(lambda: isinstance(gateway.shards[0].health().last_error, ConnectFailed))
 
-        fake._instead_of_upgrade.clear()
+        fake.forget_instructions()
         await resumed(gateway)
         health = gateway.shards[0].health()
         assert health.last_error is None

@@ -20,8 +20,16 @@ import zlib
 from array import array
 from collections import Counter
 
-from fastgw.testing import ChaosPlan, ChaosProxy, FakeGateway, FakePeer, FakeService, Traffic
-from fastgw.testing.service.service import FakeSession, Moment
+from fastgw.testing import (
+    ChaosPlan,
+    ChaosProxy,
+    FakeGateway,
+    FakePeer,
+    FakeService,
+    Moment,
+    Traffic,
+)
+from fastgw.testing.service.session import FakeSession
 
 INTERVAL_MS = 600  # 100 beats in a minute: under the service's 120 commands
 TTL_S = 30.0
@@ -161,7 +169,7 @@ class Service:
             "resumes": len(service.resumes),
             "faults": {fault.value: count for fault, count in self.proxy.faults.items()},
             "deeds": dict(self.deeds),
-            "links": self.proxy.links_total,
+            "relays": self.proxy.relays_total,
         }
 
 

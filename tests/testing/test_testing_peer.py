@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 from fastgw.errors import UsageError
 from fastgw.protocol.wire import Intents, Opcode
 from fastgw.testing import Cut, FakePeer, FakeService, Moment, Traffic
+from fastgw.testing.service.service import ServiceOptions
 
 ALL = int(Intents.all())
 
@@ -48,14 +50,14 @@ def ready(service: FakeService | None = None, now: float = 0.0, **fields: Any) -
 
 def test_hello_comes_first_with_the_interval():
     """HELLO waits as soon as the connection is open, in the envelope of the wire."""
-    peer = FakePeer.alone(heartbeat_interval_ms=1_234)
+    peer = FakeService(heartbeat_interval_ms=1_234).connect()
     (message,) = peer.messages_to_send()
     assert message.startswith(b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":1234')
 
 
 def test_identify_makes_a_session_and_ready_is_sequence_one():
     """READY names session, resume URL and shard, and is the first dispatch."""
-    peer = FakePeer.alone(resume_url="wss://resume.invalid")
+    peer = FakeService(resume_url="wss://resume.invalid").connect()
     identify(peer, shard=[3, 16])
     hello, answer = sent(peer)
     assert hello["op"] == Opcode.HELLO
@@ -81,14 +83,14 @@ def test_guilds_of_the_shard_follow_ready():
 
 def test_first_sequence_may_be_zero():
     """Some servers count from 0."""
-    peer = FakePeer.alone(first_sequence=0)
+    peer = FakeService(first_sequence=0).connect()
     identify(peer)
     assert brief(peer)[-1] == (0, "READY", 0)
 
 
 def test_heartbeats_are_acknowledged_also_before_identify():
     """Op 1 gets op 11, at any time; the sequence it carried is kept."""
-    peer = FakePeer.alone()
+    peer = FakeService().connect()
     peer.messages_to_send()
     peer.receive(b'{"op":1,"d":null}', 1.0)
     peer.receive('{"op":1,"d":41}', 2.0)
@@ -129,7 +131,7 @@ def test_missing_heartbeats_time_out():
 )
 def test_bad_commands_close(command, close_code):
     """What cannot be decoded, is unknown, or comes before IDENTIFY closes with its code."""
-    peer = FakePeer.alone()
+    peer = FakeService().connect()
     peer.messages_to_send()
     peer.receive(command, 0.0)
     assert peer.close_to_send()[0] == close_code
@@ -198,7 +200,7 @@ def test_identifying_twice_closes():
 
 def test_121_commands_in_60_seconds_close():
     """120 are allowed in any 60 seconds, heartbeats counted; the next closes with 4008."""
-    peer = FakePeer.alone()
+    peer = FakeService().connect()
     for index in range(120):
         peer.receive(b'{"op":1,"d":null}', index * 0.1)
     assert not peer.is_closed
@@ -212,11 +214,12 @@ def test_121_commands_in_60_seconds_close():
 
 def test_sixth_presence_is_not_heard():
     """Five presences in 20 seconds; the sixth is dropped silently."""
-    peer = ready()
+    service = FakeService()
+    peer = ready(service)
     for index in range(6):
         peer.receive(b'{"op":3,"d":{}}', index * 1.0)
     peer.receive(b'{"op":3,"d":{}}', 20.0)
-    assert [command.heard for command in peer.service.commands[1:]] == [True] * 5 + [False, True]
+    assert [command.heard for command in service.commands[1:]] == [True] * 5 + [False, True]
     assert not peer.is_closed
 
 
@@ -367,7 +370,7 @@ def test_bad_sequence_in_resume_closes(sequence):
 
 def test_unknown_session_can_identify_on_the_same_connection():
     """Op 9 false leaves the connection open; IDENTIFY is taken on it."""
-    peer = FakePeer.alone()
+    peer = FakeService().connect()
     resume(peer, "nonsense", 1)
     identify(peer)
     assert [(m["op"], m["t"]) for m in sent(peer)][1:] == [(9, None), (0, "READY")]
@@ -595,3 +598,13 @@ def test_session_of_a_shard():
     first = ready(service).session
     second = ready(service).session
     assert service.session() is second is not first
+
+
+def test_the_typed_options_are_those_of_the_service():
+    """What FakeGateway passes on has the names and types that FakeService takes."""
+    taken = {
+        name: parameter.annotation
+        for name, parameter in inspect.signature(FakeService).parameters.items()
+    }
+    typed = {name: kind.__forward_arg__ for name, kind in ServiceOptions.__annotations__.items()}
+    assert typed == taken

@@ -381,11 +381,11 @@ async def test_backlog_waits_while_the_client_does_not_read():
         dispatches = Traffic(5).startup()[:400]
         fake.dispatch_many(dispatches)
         with pytest.raises(TimeoutError, match="clients to read"):
-            await fake.drain(timeout_s=0.05)
+            await fake.wait_sent(timeout_s=0.05)
         assert fake.connection().peer.backlog > 0
         for _ in dispatches:
             await client.next()
-        await fake.drain()
+        await fake.wait_sent()
         assert fake.connection().peer.backlog == 0
         await client.aclose()
 

@@ -15,10 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chaos.proxy import ChaosPlan, ChaosProxy, Fault
-    from .server.gateway import FakeConnection, FakeGateway, Framing
-    from .service.peer import Cut, FakePeer
-    from .service.service import Command, FakeService, FakeSession, Moment
+    from .chaos.faults import ChaosPlan, Fault
+    from .chaos.proxy import ChaosProxy
+    from .server.connection import FakeConnection
+    from .server.frames import Framing
+    from .server.gateway import FakeGateway
+    from .service.peer import Command, Cut, FakePeer, Moment
+    from .service.service import FakeService
+    from .service.session import FakeSession
     from .traffic.traffic import Dispatch, Traffic
 
 __all__ = [
@@ -39,19 +43,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ChaosPlan": "chaos.proxy",
+    "ChaosPlan": "chaos.faults",
     "ChaosProxy": "chaos.proxy",
-    "Command": "service.service",
+    "Command": "service.peer",
     "Cut": "service.peer",
     "Dispatch": "traffic.traffic",
-    "FakeConnection": "server.gateway",
+    "FakeConnection": "server.connection",
     "FakeGateway": "server.gateway",
     "FakePeer": "service.peer",
     "FakeService": "service.service",
-    "FakeSession": "service.service",
-    "Fault": "chaos.proxy",
-    "Framing": "server.gateway",
-    "Moment": "service.service",
+    "FakeSession": "service.session",
+    "Fault": "chaos.faults",
+    "Framing": "server.frames",
+    "Moment": "service.peer",
     "Traffic": "traffic.traffic",
 }
 

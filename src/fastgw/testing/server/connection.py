@@ -82,7 +82,7 @@ class FakeConnection:
         return None if self.peer.session is None else self.peer.session.shard_id
 
     @property
-    def is_drained(self) -> bool:
+    def has_sent_all(self) -> bool:
         """Whether everything was given to the transport and nothing holds it back."""
         return not self.is_open or (self.peer.backlog == 0 and not self._writing_paused)
 

@@ -16,29 +16,34 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...protocol.wire import GatewayInfo, SessionStartLimit
-from ..service.peer import Cut, FakePeer
-from ..service.service import Command, FakeService, Moment
+from ..service.peer import Command, Cut, FakePeer, Moment
+from ..service.script import Script
+from ..service.service import FakeService, ServiceOptions
 from ..traffic.traffic import Dispatch
 from .connection import FakeConnection
 from .frames import Encoder, Framing
-from .http import Answer, Request, answer_api, check_upgrade
+from .http import Answer, Request, Silence, answer_api, check_upgrade
 from .listen import serve
 
-__all__ = ["FakeConnection", "FakeGateway", "Framing"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-_T = TypeVar("_T")
+__all__ = ["FakeGateway"]
 
 
 class FakeGateway:
     """
     A gateway on a loopback port, for any number of shards. Use it as `async with`.
+
+    It is the one door for tests: what happens to connections and sessions is said here, and asked
+    here, also where `service` could be told the same; a test goes to `service` for what only it
+    has (single sessions, settings that change while it runs).
 
     Args:
         tls: serve wss and https with a certificate made on the fly (needs trustme); clients trust
@@ -65,7 +70,7 @@ class FakeGateway:
         service: FakeService | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        **options: Any,
+        **options: Unpack[ServiceOptions],
     ) -> None:
         if service is not None and options:
             raise UsageError("give the options to the FakeService that is shared")
@@ -83,8 +88,8 @@ class FakeGateway:
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
-        self._instead_of_upgrade: deque[tuple[Answer | None, int | None]] = deque()
-        self._instead_of_api: deque[tuple[Answer, int | None]] = deque()
+        self._instead_of_upgrade: Script[Answer | Silence] = Script()
+        self._instead_of_api: Script[Answer] = Script()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._errors: list[BaseException] = []
 
@@ -182,16 +187,16 @@ class FakeGateway:
         return taken
 
     def dispatch_many(self, dispatches: Iterable[Dispatch]) -> int:
-        """Send events, also to nobody; see `FakeService.dispatch_many`. Pair it with `drain()`."""
+        """Send events, also to nobody; see `FakeService.dispatch_many`. Then `wait_sent()`."""
         sent = self.service.dispatch_many(dispatches)
         self._flush_soon()
         return sent
 
-    async def drain(self, timeout_s: float = 60.0) -> None:
+    async def wait_sent(self, *, timeout_s: float = 60.0) -> None:
         """Wait until all that was sent is with the operating system: the clients keep up."""
         self.flush()
         await self.wait_for(
-            lambda: all(connection.is_drained for connection in self.connections),
+            lambda: all(connection.has_sent_all for connection in self.connections),
             timeout_s=timeout_s,
             what="clients to read",
         )
@@ -264,15 +269,15 @@ class FakeGateway:
         times: int | None = 1,
     ) -> None:
         """Answer the next websocket upgrades with this HTTP status instead of 101."""
-        self._instead_of_upgrade.append((Answer(status, body, headers or {}), times))
+        self._instead_of_upgrade.add(Answer(status, body, headers or {}), times)
 
     def garble_upgrade(self, data: bytes, *, times: int | None = 1) -> None:
         """Answer the next upgrades with these bytes (none: hang up) and close TCP."""
-        self._instead_of_upgrade.append((Answer(0, data, {}), times))
+        self._instead_of_upgrade.add(Answer(0, data, {}), times)
 
     def ignore_upgrade(self, *, times: int | None = 1) -> None:
         """Take the next connections and never answer their upgrade."""
-        self._instead_of_upgrade.append((None, times))
+        self._instead_of_upgrade.add(Silence(), times)
 
     def answer_api(
         self,
@@ -283,7 +288,13 @@ class FakeGateway:
         times: int | None = 1,
     ) -> None:
         """Answer the next calls of the HTTP API with this status and body."""
-        self._instead_of_api.append((Answer(status, body, headers or {}), times))
+        self._instead_of_api.add(Answer(status, body, headers or {}), times)
+
+    def forget_instructions(self) -> None:
+        """Behave ordinarily again: drop what is left of all instructions, and unmute everything."""
+        self.service.forget_instructions()
+        self._instead_of_upgrade.clear()
+        self._instead_of_api.clear()
 
     # --- what came, and waiting for it -----------------------------------------------------------
 
@@ -348,14 +359,12 @@ class FakeGateway:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _accept(self, asked: Request) -> FakeConnection | Answer | None:
+    def _accept(self, asked: Request) -> FakeConnection | Answer | Silence:
         """Decide about a request: a websocket, an HTTP answer, or no answer at all."""
         if not asked.is_upgrade:
             self.api_requests += 1
-            return _take(self._instead_of_api) or answer_api(asked, self.service, self.info)
-        if self._instead_of_upgrade:
-            return _take(self._instead_of_upgrade)
-        refused = check_upgrade(asked)
+            return self._instead_of_api.take() or answer_api(asked, self.service, self.info)
+        refused = self._instead_of_upgrade.take() or check_upgrade(asked)
         if refused is not None:
             return refused
         self.upgrades.append(asked.query)
@@ -395,16 +404,3 @@ class FakeGateway:
             f"{len(self.upgrades)} websockets were opened, {len(self.connections)} are open, "
             f"{len(service.identifies)} identifies and {len(service.resumes)} resumes came"
         )
-
-
-def _take(queue: deque[tuple[_T, int | None]]) -> _T | None:
-    """Take the next instruction, counting how often it still holds."""
-    if not queue:
-        return None
-    answer, times = queue[0]
-    if times is not None:
-        if times <= 1:
-            queue.popleft()
-        else:
-            queue[0] = (answer, times - 1)
-    return answer

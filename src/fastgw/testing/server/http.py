@@ -13,7 +13,7 @@ from ...protocol.wire import API_VERSION, GatewayInfo
 from ..service.service import FakeService
 from .frames import COMPRESSIONS
 
-__all__ = ["Answer", "Request", "answer_api", "check_upgrade"]
+__all__ = ["Answer", "Request", "Silence", "answer_api", "check_upgrade"]
 
 # Discontinued versions are refused at the upgrade; others are closed with 4012.
 _GONE_VERSIONS = frozenset({"3", "4", "5"})
@@ -40,6 +40,11 @@ class Answer:
         lines = [f"HTTP/1.1 {self.status} {phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer at all: TCP stays open and nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,7 @@ def answer_api(request: Request, service: FakeService, info: GatewayInfo) -> Ans
     if request.path != prefix + "/gateway/bot":
         return Answer(404, b'{"message": "404: Not Found", "code": 0}', {})
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    is_known = bool(token) if service.token is None else token == service.token
-    if scheme != "Bot" or not is_known:
+    if scheme != "Bot" or not token or not service.check_token(token):
         return Answer(401, b'{"message": "401: Unauthorized", "code": 0}', {})
     limit = info.session_start_limit
     assert limit is not None

@@ -23,7 +23,7 @@ from picows import (
 )
 
 from .connection import FakeConnection
-from .http import Answer, Request
+from .http import Answer, Request, Silence
 
 __all__ = ["serve"]
 
@@ -33,7 +33,7 @@ _picows_log.setLevel(logging.CRITICAL)
 
 
 async def serve(
-    accept: Callable[[Request], FakeConnection | Answer | None],
+    accept: Callable[[Request], FakeConnection | Answer | Silence],
     host: str,
     port: int,
     ssl_context: ssl.SSLContext | None,
@@ -43,8 +43,7 @@ async def serve(
     Listen; ask `accept` about each request, keep the open websockets in `connections`.
 
     Args:
-        accept: returns the websocket to open, an HTTP answer, or None to keep TCP open and say
-            nothing.
+        accept: returns the websocket to open, an HTTP answer, or silence.
     """
 
     def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
@@ -53,10 +52,10 @@ async def serve(
             # picows sends the bytes and closes, as after any status but 101.
             raw = _raw(HTTPStatus.OK, decided.to_bytes())
             return WSUpgradeResponseWithListener(raw, None)
-        if decided is None:
+        if isinstance(decided, Silence):
             # picows takes it for an upgrade that was answered.
             raw = _raw(HTTPStatus.SWITCHING_PROTOCOLS, b"")
-            return WSUpgradeResponseWithListener(raw, _Silence())
+            return WSUpgradeResponseWithListener(raw, _Unanswered())
         upgrade = WSUpgradeResponse.create_101_response()
         return WSUpgradeResponseWithListener(upgrade, _Listener(decided, connections))
 
@@ -99,7 +98,7 @@ class _Listener(WSListener):
         self._connection.writing_paused(False)
 
 
-class _Silence(WSListener):
+class _Unanswered(WSListener):
     """A client that never gets an answer; what it sends is dropped."""
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:

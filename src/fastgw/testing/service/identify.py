@@ -9,7 +9,10 @@ import orjson
 from ...protocol.wire import API_VERSION, PRIVILEGED, Intents
 
 if TYPE_CHECKING:
-    from .service import FakeService, FakeSession
+    from collections.abc import Container, Iterable
+
+    from ..traffic.traffic import Dispatch
+    from .session import FakeSession
 
 __all__ = ["ready_data", "refusal", "shard_of", "trace"]
 
@@ -17,7 +20,13 @@ __all__ = ["ready_data", "refusal", "shard_of", "trace"]
 MAX_GUILDS_PER_SHARD = 2_500
 
 
-def refusal(service: FakeService, data: dict[str, Any]) -> tuple[int, str] | None:
+def refusal(
+    data: dict[str, Any],
+    *,
+    shard_counts: Container[int] | None,
+    allowed_intents: Intents,
+    guilds: Iterable[Dispatch],
+) -> tuple[int, str] | None:
     """Check the `d` of an IDENTIFY; return close code and reason when it is refused."""
     intents = data.get("intents")
     if type(intents) is not int or not isinstance(data.get("properties"), dict):
@@ -26,17 +35,16 @@ def refusal(service: FakeService, data: dict[str, Any]) -> tuple[int, str] | Non
         shard_id, shard_count = shard_of(data)
     except (TypeError, ValueError):
         return 4010, "Invalid shard."
-    counts = service.shard_counts
-    if not 0 <= shard_id < shard_count or (counts is not None and shard_count not in counts):
+    if not 0 <= shard_id < shard_count:
+        return 4010, "Invalid shard."
+    if shard_counts is not None and shard_count not in shard_counts:
         return 4010, "Invalid shard."
     if intents < 0 or intents & ~int(Intents.all()):
         return 4013, "Invalid intent(s)."
-    if intents & PRIVILEGED & ~service.allowed_intents:
+    if intents & PRIVILEGED & ~allowed_intents:
         return 4014, "Disallowed intent(s)."
-    guilds = sum(
-        ((guild.guild_id or 0) >> 22) % shard_count == shard_id for guild in service.guilds
-    )
-    if guilds > MAX_GUILDS_PER_SHARD:
+    own = sum(((guild.guild_id or 0) >> 22) % shard_count == shard_id for guild in guilds)
+    if own > MAX_GUILDS_PER_SHARD:
         return 4011, "Sharding required."
     return None
 
@@ -55,7 +63,7 @@ def trace() -> list[str]:
 
 
 def ready_data(
-    service: FakeService, session: FakeSession, guilds: list[dict[str, Any]]
+    session: FakeSession, guilds: Iterable[Dispatch], resume_url: str | None
 ) -> dict[str, Any]:
     """Build READY's `d`, with the undocumented keys that are seen there."""
     return {
@@ -76,11 +84,11 @@ def ready_data(
         "shard": [session.shard_id, session.shard_count],
         "session_type": "normal",
         "session_id": session.session_id,
-        "resume_gateway_url": service.resume_url or "wss://gateway-fake.invalid",
+        "resume_gateway_url": resume_url or "wss://gateway-fake.invalid",
         "relationships": [],
         "private_channels": [],
         "presences": [],
-        "guilds": guilds,
+        "guilds": [{"unavailable": True, "id": str(guild.guild_id)} for guild in guilds],
         "guild_join_requests": [],
         "geo_ordered_rtc_regions": ["rotterdam", "madrid"],
         "game_relationships": [],

@@ -1,7 +1,7 @@
 """
 `FakePeer`, the server half of one gateway connection, as a machine without IO.
 
-    peer = FakePeer.alone(now=0.0, heartbeat_interval_ms=1_000)
+    peer = FakeService(heartbeat_interval_ms=1_000).connect(now=0.0)
     peer.receive(b'{"op":2,"d":{"token":"t","intents":0,"properties":{}}}', now=0.1)
     hello, ready = peer.messages_to_send()
 
@@ -19,8 +19,10 @@ commands in 60 seconds, 5 presences in 20. Faults are methods: `mute`, `invalid_
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -35,11 +37,10 @@ from ...protocol.wire import (
     Opcode,
     action_for,
 )
-from ..traffic.traffic import encode
-from .identify import ready_data, refusal, shard_of, trace
-from .service import Command, FakeService, FakeSession, Moment
+from .identify import shard_of, trace
+from .session import FakeSession
 
-__all__ = ["Cut", "FakePeer"]
+__all__ = ["Command", "Cut", "FakePeer", "Moment", "Service"]
 
 _KNOWN_COMMANDS = frozenset({1, 2, 3, 4, 6, 8, 31, 43})
 _NO_SEQUENCE = b'{"t":null,"s":null,"op":%d,"d":%b}'
@@ -52,27 +53,98 @@ class Cut(Enum):
     END = "end"  # TCP FIN, without a CLOSE frame
 
 
-class FakePeer:
+class Moment(Enum):
+    """What a peer is about to do, and may be told to do otherwise (`FakeService.instead_of`)."""
+
+    OPENED = "opened"  # the websocket is open: HELLO is next
+    IDENTIFY = "identify"  # a valid IDENTIFY came: a new session and READY are next
+    RESUME = "resume"  # a RESUME with the right token came: replay and RESUMED, or op 9, are next
+    HEARTBEAT = "heartbeat"  # a heartbeat came: its ACK is next
+    COMMAND = "command"  # any other valid command came: nothing is next
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
     """
-    The server half of one connection. Made by `FakeService.connect()` or `FakePeer.alone()`.
+    A command that a client sent (heartbeats are only counted).
 
     Attributes:
-        service: what outlives the connection.
+        op: its opcode.
+        data: its `d`; the token of IDENTIFY and RESUME is replaced.
+        shard_id: the shard of its session, None before there is one.
+        at: when it came.
+        heard: False when the service ignored it (the sixth presence in 20 seconds).
+    """
+
+    op: int
+    data: Any
+    shard_id: int | None
+    at: float
+    heard: bool = True
+
+
+class Service(Protocol):
+    """What a peer needs of the service that it belongs to; a `FakeService` is one."""
+
+    heartbeat_interval_ms: int
+    heartbeat_patience: float | None
+
+    def is_muted(self, what: int | str) -> bool:
+        """Whether messages of this opcode or event name are swallowed on all connections."""
+
+    def take_instruction(self, moment: Moment) -> Callable[[FakePeer], None] | None:
+        """Return what to do instead at this moment, and count it; None: the ordinary thing."""
+
+    def note(self, command: Command) -> None:
+        """Write down what a client sent."""
+
+    def check_token(self, token: str) -> bool:
+        """Whether this token is accepted."""
+
+    def check_identify(self, data: dict[str, Any]) -> tuple[int, str] | None:
+        """Return close code and reason when this IDENTIFY is refused."""
+
+    def allow_identify(self, shard_id: int, now: float) -> bool:
+        """Count an identify against the limits; False means op 9."""
+
+    def begin_session(self, peer: FakePeer, shard: tuple[int, int], intents: int) -> None:
+        """Bind the peer to a new session, and queue READY and the guilds of its shard."""
+
+    def resume_session(self, peer: FakePeer, session_id: object, sequence: object) -> None:
+        """Bind the peer to an old session and queue what it missed; or refuse on the peer."""
+
+    def append(self, session: FakeSession, name: str, data: bytes) -> None:
+        """Send a dispatch in a session."""
+
+    def kill(self, session: FakeSession, *, wished: bool = False) -> None:
+        """Forget a session."""
+
+    def left(self, peer: FakePeer) -> None:
+        """Forget a connection that has ended."""
+
+
+class FakePeer:
+    """
+    The server half of one connection. Made by `FakeService.connect()`.
+
+    Attributes:
         session: the session it is bound to, or None.
+        now: the time of the last input, in the seconds that the inputs gave.
         is_closed: the connection has ended or is about to; nothing more is taken or queued.
         payload_compression: the client's IDENTIFY asked for payload compression.
         heartbeats: how many came; last_heartbeat: the last one's `d`.
         close_code: what the client closed with; None before, or when it sent no code.
     """
 
-    def __init__(self, service: FakeService, *, version: int = API_VERSION) -> None:
-        self.service = service
+    def __init__(self, service: Service, *, version: int = API_VERSION) -> None:
         self.session: FakeSession | None = None
+        self.now = 0.0
         self.is_closed = False
         self.payload_compression = False
         self.heartbeats = 0
         self.last_heartbeat: int | None = None
         self.close_code: int | None = None
+        self._service = service
         self._version = version
         self._muted: set[int | str] = set()
         self._outbox: deque[bytes] = deque()
@@ -81,19 +153,13 @@ class FakePeer:
         self._received_at: deque[float] = deque()
         self._presences_at: deque[float] = deque()
         self._beat_at = 0.0
-        self._now = 0.0
         self._asked: dict[str, Any] = {}
-
-    @classmethod
-    def alone(cls, now: float = 0.0, **options: Any) -> FakePeer:
-        """Open a connection to a service of its own, made with these options of `FakeService`."""
-        return FakeService(**options).connect(now)
 
     # --- inputs ----------------------------------------------------------------------------------
 
     def opened(self, now: float) -> None:
         """Note that the websocket is open; `FakeService.connect()` has done this."""
-        self._now = self._beat_at = now
+        self.now = self._beat_at = now
         if self._version != API_VERSION:
             self.close(4012, "Invalid API version.")
         else:
@@ -103,7 +169,7 @@ class FakePeer:
         """Take one command as the client sent it."""
         if self.is_closed:
             return
-        self._now = now
+        self.now = now
         raw = command.encode() if isinstance(command, str) else bytes(command)
         self._received_at.append(now)
         while now - self._received_at[0] >= SEND_WINDOW_S:
@@ -124,7 +190,7 @@ class FakePeer:
 
     def timer(self, now: float) -> None:
         """Note that time passed; a client that does not beat is closed with 4009."""
-        self._now = now
+        self.now = now
         due = self.timer_at()
         if due is not None and now >= due:
             self.close(4009, "Session timed out.")
@@ -135,11 +201,11 @@ class FakePeer:
 
         1000 and 1001 end the session, unless they answer a close of ours.
         """
-        self._now = now
+        self.now = now
         if not self.is_closed:
             self.close_code = close_code
             if close_code in (1000, 1001) and self.session is not None:
-                self.service.kill(self.session, wished=True)
+                self._service.kill(self.session, wished=True)
         self._detach()
         self._outbox.clear()
         self.is_closed = True
@@ -171,10 +237,10 @@ class FakePeer:
 
     def timer_at(self) -> float | None:
         """Return when `timer()` is due, absolute, or None."""
-        patience = self.service.heartbeat_patience
+        patience = self._service.heartbeat_patience
         if patience is None or self.is_closed:
             return None
-        return self._beat_at + patience * self.service.heartbeat_interval_ms / 1000
+        return self._beat_at + patience * self._service.heartbeat_interval_ms / 1000
 
     @property
     def backlog(self) -> int:
@@ -185,7 +251,7 @@ class FakePeer:
 
     def hello(self) -> None:
         """Send HELLO."""
-        interval = self.service.heartbeat_interval_ms
+        interval = self._service.heartbeat_interval_ms
         self._send_op(Opcode.HELLO, {"heartbeat_interval": interval, "_trace": trace()})
 
     def ack(self) -> None:
@@ -194,43 +260,13 @@ class FakePeer:
 
     def ready(self) -> None:
         """Begin a session from the IDENTIFY that came; send READY and the guilds of its shard."""
-        service = self.service
-        shard, intents = shard_of(self._asked), int(self._asked["intents"])
-        session = self.session = service.make_session(self, shard, intents)
-        guilds = [guild for guild in service.guilds if session.is_for(guild.guild_id)]
-        stubs = [{"unavailable": True, "id": str(guild.guild_id)} for guild in guilds]
-        session.sequence += 1
-        data = orjson.dumps(ready_data(service, session, stubs))
-        # A READY is never replayed: who did not get it has no session id to resume with.
-        self.queue(encode("READY", session.sequence, data), "READY")
-        for guild in guilds:
-            if session.wants(guild.name):
-                service.append(session, guild.name, guild.data)
+        intents = int(self._asked["intents"])
+        self._service.begin_session(self, shard_of(self._asked), intents)
 
     def replay(self) -> None:
         """Answer the RESUME that came: replay what was missed, then RESUMED; or op 9, or 4007."""
-        session = self.service.find_session(self._asked.get("session_id"), self._now)
-        sequence = self._asked.get("seq")
-        if session is None:
-            self.invalid_session(resumable=False)
-            return
-        if type(sequence) is not int or sequence > session.sequence:
-            self.service.kill(session)
-            self.close(4007, "Invalid seq.")
-            return
-        missed = session.replay_after(sequence, overlap=self.service.replay_overlap)
-        if missed is None:
-            self.service.kill(session)
-            self.invalid_session(resumable=False)
-            return
-        if session.peer is not None and session.peer is not self:
-            old, session.peer = session.peer, None
-            old.session = None
-            old.close(4000, "Session resumed elsewhere.")
-        self.session, session.peer, session.detached_at = session, self, None
-        for message in missed:
-            self.queue(message, "")
-        self.resumed()
+        asked = self._asked
+        self._service.resume_session(self, asked.get("session_id"), asked.get("seq"))
 
     def resumed(self) -> None:
         """Send RESUMED, a dispatch of the session like any other."""
@@ -247,7 +283,7 @@ class FakePeer:
         """Send an event in this connection's session, whatever its intents are."""
         if self.session is not None:
             encoded = data if isinstance(data, bytes) else orjson.dumps(data)
-            self.service.append(self.session, name, encoded)
+            self._service.append(self.session, name, encoded)
 
     def mute(self, *what: int | str) -> None:
         """Swallow messages with these opcodes or event names, on this connection."""
@@ -268,7 +304,7 @@ class FakePeer:
     def invalid_session(self, *, resumable: bool) -> None:
         """Send op 9; `resumable` false kills the session first."""
         if not resumable and self.session is not None:
-            self.service.kill(self.session)
+            self._service.kill(self.session)
         self._send_op(Opcode.INVALID_SESSION, resumable)
 
     def close(self, close_code: int | None, reason: str = "") -> None:
@@ -282,7 +318,7 @@ class FakePeer:
         self.is_closed = True
         self._close = (close_code, reason)
         if self.session is not None and action_for(close_code) is not Action.RESUME:
-            self.service.kill(self.session)
+            self._service.kill(self.session)
         self._detach()
 
     def cut(self, how: Cut = Cut.RESET) -> None:
@@ -305,11 +341,11 @@ class FakePeer:
             self._outbox.append(_NO_SEQUENCE % (op, orjson.dumps(data)))
 
     def _is_muted(self, what: int | str) -> bool:
-        return what in self._muted or what in self.service.muted
+        return what in self._muted or self._service.is_muted(what)
 
-    def _act(self, moment: Moment, ordinary: Any) -> None:
+    def _act(self, moment: Moment, ordinary: Callable[[], None]) -> None:
         """Do what the service was told to do at this moment, else the ordinary thing."""
-        action = self.service.take_instruction(moment)
+        action = self._service.take_instruction(moment)
         if action is not None:
             action(self)
         else:
@@ -319,7 +355,7 @@ class FakePeer:
         if op == Opcode.HEARTBEAT:
             self.heartbeats += 1
             self.last_heartbeat = data
-            self._beat_at = self._now
+            self._beat_at = self.now
             self._act(Moment.HEARTBEAT, self.ack)
             return
         heard = op != Opcode.PRESENCE_UPDATE or self._hears_presence()
@@ -333,50 +369,41 @@ class FakePeer:
 
     def _hears_presence(self) -> bool:
         heard = self._presences_at
-        while heard and self._now - heard[0] >= PRESENCE_WINDOW_S:
+        while heard and self.now - heard[0] >= PRESENCE_WINDOW_S:
             heard.popleft()
         if len(heard) >= PRESENCE_LIMIT:
             return False
-        heard.append(self._now)
+        heard.append(self.now)
         return True
 
     def _record(self, op: int, data: Any, heard: bool) -> None:
         shown = {**data, "token": "<token>"} if isinstance(data, dict) and "token" in data else data
         shard_id = None if self.session is None else self.session.shard_id
-        self.service.commands.append(Command(op, shown, shard_id, self._now, heard))
-        if isinstance(shown, dict) and op == Opcode.IDENTIFY:
-            self.service.identifies.append(shown)
-        elif isinstance(shown, dict) and op == Opcode.RESUME:
-            self.service.resumes.append(shown)
+        self._service.note(Command(op, shown, shard_id, self.now, heard))
 
     def _authenticate(self, op: int, data: Any) -> None:
-        service = self.service
+        service = self._service
         if self.session is not None:
             self.close(4005, "Already authenticated.")
         elif not isinstance(data, dict) or not isinstance(data.get("token"), str):
             self.close(4002, "Error while decoding payload.")
-        elif service.token is not None and data["token"] != service.token:
+        elif not service.check_token(data["token"]):
             self.close(4004, "Authentication failed.")
         elif op == Opcode.RESUME:
             self._asked = data
             self._act(Moment.RESUME, self.replay)
-        elif (refused := refusal(service, data)) is not None:
+        elif (refused := service.check_identify(data)) is not None:
             self.close(*refused)
         else:
             self._asked = data
             self.payload_compression = data.get("compress") is True
-            if not service.allow_identify(shard_of(data)[0], self._now):
-                self.invalid_session(resumable=False)
-            elif service.identifies_left < 0:
-                service.revoke_token()
-            else:
+            if service.allow_identify(shard_of(data)[0], self.now):
                 self._act(Moment.IDENTIFY, self.ready)
+            else:
+                self.invalid_session(resumable=False)
 
     def _detach(self) -> None:
         """Unbind from session and service; the session can be resumed for a while."""
         if self.session is not None:
-            self.session.peer = None
-            self.session.detached_at = self._now
-            self.session = None
-        if self in self.service.peers:
-            self.service.peers.remove(self)
+            self.session.detach(self.now)
+        self._service.left(self)

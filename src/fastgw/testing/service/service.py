@@ -13,97 +13,43 @@ the service kills it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
 import orjson
 
 from ...errors import UsageError
-from ...protocol.wire import EVENT_INTENTS, Intents
+from ...protocol.wire import API_VERSION, Intents, Opcode
 from ..traffic.traffic import Dispatch, encode
+from .identify import ready_data, refusal
+from .peer import Command, FakePeer, Moment
+from .script import Script
+from .session import FakeSession
 
-if TYPE_CHECKING:
-    from .peer import FakePeer
-
-__all__ = ["Command", "FakeService", "FakeSession", "Moment"]
+__all__ = ["FakeService", "ServiceOptions"]
 
 _GUILD_OBJECTS = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
 
 
-class Moment(Enum):
-    """What a peer is about to do, and may be told to do otherwise (`FakeService.instead_of`)."""
+class ServiceOptions(TypedDict, total=False):
+    """The options of `FakeService`, for what passes them on; a test compares the two."""
 
-    OPENED = "opened"  # the websocket is open: HELLO is next
-    IDENTIFY = "identify"  # a valid IDENTIFY came: a new session and READY are next
-    RESUME = "resume"  # a RESUME with the right token came: replay and RESUMED, or op 9, are next
-    HEARTBEAT = "heartbeat"  # a heartbeat came: its ACK is next
-    COMMAND = "command"  # any other valid command came: nothing is next
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """
-    A command that a client sent (heartbeats are only counted).
-
-    Attributes:
-        op: its opcode.
-        data: its `d`; the token of IDENTIFY and RESUME is replaced.
-        shard_id: the shard of its session, None before there is one.
-        at: when it came.
-        heard: False when the service ignored it (the sixth presence in 20 seconds).
-    """
-
-    op: int
-    data: Any
-    shard_id: int | None
-    at: float
-    heard: bool = True
-
-
-@dataclass(slots=True, eq=False)
-class FakeSession:
-    """
-    A session: what RESUME needs on the server's side.
-
-    Attributes:
-        sequence: that of the last dispatch.
-        log: `(sequence, message)` of the dispatches that can still be replayed, oldest first.
-        peer: the connection it is bound to, or None.
-        detached_at: when it lost its connection.
-    """
-
-    session_id: str
-    shard_id: int
-    shard_count: int
-    intents: int
-    sequence: int
-    log: deque[tuple[int, bytes]] = field(default_factory=deque, repr=False)
-    log_bytes: int = 0
-    peer: FakePeer | None = field(default=None, repr=False)
-    detached_at: float | None = None
-
-    def is_for(self, guild_id: int | None) -> bool:
-        """Whether this shard serves the guild (None: what belongs to no guild, shard 0)."""
-        return ((guild_id or 0) >> 22) % self.shard_count == self.shard_id
-
-    def wants(self, name: str) -> bool:
-        """Whether its intents open the event."""
-        gate = EVENT_INTENTS.get(name)
-        return gate is None or bool(self.intents & gate)
-
-    def replay_after(self, sequence: int, *, overlap: int = 0) -> list[bytes] | None:
-        """
-        Return the dispatches after that sequence; None when some of them are forgotten.
-
-        Args:
-            overlap: how many before it come as well, as far as they are still there.
-        """
-        if sequence < self.sequence and (not self.log or self.log[0][0] > sequence + 1):
-            return None
-        return [message for number, message in self.log if number > sequence - overlap]
+    token: str | None
+    heartbeat_interval_ms: int
+    heartbeat_patience: float | None
+    allowed_intents: Intents | None
+    shard_counts: Container[int] | None
+    recommended_shards: int
+    max_concurrency: int
+    identify_interval_s: float
+    identifies_total: int
+    session_ttl_s: float
+    replay_limit: int
+    replay_limit_bytes: int
+    replay_overlap: int
+    first_sequence: int
+    guilds: Iterable[Dispatch]
+    resume_url: str | None
 
 
 class FakeService:
@@ -182,19 +128,17 @@ class FakeService:
         self.resumes: list[dict[str, Any]] = []
         self.identifies_refused = 0
         self.sessions_lost = 0
-        self.muted: set[int | str] = set()
+        self._muted: set[int | str] = set()
         self._identified_at: dict[int, float] = {}
         self._sessions_made = 0
-        self._instead: dict[Moment, deque[tuple[Callable[[FakePeer], None], int | None]]] = {
-            moment: deque() for moment in Moment
+        self._instead: dict[Moment, Script[Callable[[FakePeer], None]]] = {
+            moment: Script() for moment in Moment
         }
 
     # --- connections and their script ------------------------------------------------------------
 
-    def connect(self, now: float, *, version: int = 10) -> FakePeer:
+    def connect(self, now: float = 0.0, *, version: int = API_VERSION) -> FakePeer:
         """Open a connection: return its server half, HELLO already waiting in it."""
-        from .peer import FakePeer
-
         peer = FakePeer(self, version=version)
         self.peers.append(peer)
         peer.opened(now)
@@ -210,34 +154,42 @@ class FakeService:
         `ready()`, `resumed()` or `ack()`; `lambda peer: None` makes the service fall silent.
         Several calls queue up.
         """
-        self._instead[moment].append((action, times))
+        self._instead[moment].add(action, times)
 
     def forget_instructions(self) -> None:
         """Behave ordinarily again: drop what `instead_of` and `mute` still hold."""
-        for queue in self._instead.values():
-            queue.clear()
-        self.muted.clear()
+        for script in self._instead.values():
+            script.clear()
+        self._muted.clear()
 
     def mute(self, *what: int | str) -> None:
         """Swallow messages with these opcodes or event names, on all connections from now on."""
-        self.muted.update(what)
+        self._muted.update(what)
 
     def unmute(self, *what: int | str) -> None:
         """Let these through again; without arguments, everything."""
-        self.muted.difference_update(what or tuple(self.muted))
+        self._muted.difference_update(what or tuple(self._muted))
 
     def take_instruction(self, moment: Moment) -> Callable[[FakePeer], None] | None:
         """Return what to do instead at this moment, and count it; None: the ordinary thing."""
-        queue = self._instead[moment]
-        if not queue:
-            return None
-        action, times = queue[0]
-        if times is not None:
-            if times <= 1:
-                queue.popleft()
-            else:
-                queue[0] = (action, times - 1)
-        return action
+        return self._instead[moment].take()
+
+    def is_muted(self, what: int | str) -> bool:
+        """Whether messages of this opcode or event name are swallowed on all connections."""
+        return what in self._muted
+
+    def note(self, command: Command) -> None:
+        """Write down what a client sent."""
+        self.commands.append(command)
+        if isinstance(command.data, dict) and command.op == Opcode.IDENTIFY:
+            self.identifies.append(command.data)
+        elif isinstance(command.data, dict) and command.op == Opcode.RESUME:
+            self.resumes.append(command.data)
+
+    def left(self, peer: FakePeer) -> None:
+        """Forget a connection that has ended."""
+        if peer in self.peers:
+            self.peers.remove(peer)
 
     # --- dispatches ------------------------------------------------------------------------------
 
@@ -294,13 +246,8 @@ class FakeService:
     def append(self, session: FakeSession, name: str, data: bytes) -> None:
         """Give a dispatch its sequence in one session; log it, and send it if there is a peer."""
         session.sequence += 1
-        message = encode(name, session.sequence, data)
-        session.log.append((session.sequence, message))
-        session.log_bytes += len(message)
-        while len(session.log) > self.replay_limit or session.log_bytes > self.replay_limit_bytes:
-            session.log_bytes -= len(session.log.popleft()[1])
-        if session.peer is not None:
-            session.peer.queue(message, name)
+        session.append(encode(name, session.sequence, data), name)
+        session.trim(self.replay_limit, self.replay_limit_bytes)
 
     # --- sessions --------------------------------------------------------------------------------
 
@@ -323,8 +270,40 @@ class FakeService:
             f"{self._sessions_made:032x}", shard[0], shard[1], intents, self.first_sequence - 1
         )
         self.sessions[session.session_id] = session
-        session.peer = peer
+        session.bind(peer)
         return session
+
+    def begin_session(self, peer: FakePeer, shard: tuple[int, int], intents: int) -> None:
+        """Bind the peer to a new session, and queue READY and the guilds of its shard."""
+        session = self.make_session(peer, shard, intents)
+        guilds = [guild for guild in self.guilds if session.is_for(guild.guild_id)]
+        session.sequence += 1
+        data = orjson.dumps(ready_data(session, guilds, self.resume_url))
+        # A READY is never replayed: who did not get it has no session id to resume with.
+        peer.queue(encode("READY", session.sequence, data), "READY")
+        for guild in guilds:
+            if session.wants(guild.name):
+                self.append(session, guild.name, guild.data)
+
+    def resume_session(self, peer: FakePeer, session_id: object, sequence: object) -> None:
+        """Bind the peer to an old session, queue what it missed and RESUMED; or op 9, or 4007."""
+        session = self.find_session(session_id, peer.now)
+        if session is None:
+            peer.invalid_session(resumable=False)
+            return
+        if type(sequence) is not int or sequence > session.sequence:
+            self.kill(session)
+            peer.close(4007, "Invalid seq.")
+            return
+        missed = session.replay_after(sequence, overlap=self.replay_overlap)
+        if missed is None:
+            self.kill(session)
+            peer.invalid_session(resumable=False)
+            return
+        session.bind(peer)
+        for message in missed:
+            peer.queue(message, "")
+        peer.resumed()
 
     def find_session(self, session_id: object, now: float) -> FakeSession | None:
         """Return the session if it can still be resumed."""
@@ -343,8 +322,7 @@ class FakeService:
         if session.peer is not None:
             session.peer.session = None
             session.peer = None
-        session.log.clear()
-        session.log_bytes = 0
+        session.forget_log()
 
     def kill_sessions(self) -> None:
         """Forget all sessions; connections stay open and hear nothing."""
@@ -354,17 +332,38 @@ class FakeService:
     def forget_replay(self) -> None:
         """Empty all replay logs, as a busy service does: who missed anything cannot resume."""
         for session in self.sessions.values():
-            session.log.clear()
-            session.log_bytes = 0
+            session.forget_log()
+
+    # --- who may come in -------------------------------------------------------------------------
+
+    def check_token(self, token: str) -> bool:
+        """Whether this token is accepted."""
+        return self.token is None or token == self.token
+
+    def check_identify(self, data: dict[str, Any]) -> tuple[int, str] | None:
+        """Return close code and reason when the `d` of an IDENTIFY is refused."""
+        return refusal(
+            data,
+            shard_counts=self.shard_counts,
+            allowed_intents=self.allowed_intents,
+            guilds=self.guilds,
+        )
 
     def allow_identify(self, shard_id: int, now: float) -> bool:
-        """Count an identify against its key and the day's total; False means op 9."""
+        """
+        Count an identify against its key and the day's total; False means op 9.
+
+        Over the total the token is reset, which ends every connection.
+        """
         self.identifies_left -= 1
         key = shard_id % self.max_concurrency
         last = self._identified_at.get(key)
         self._identified_at[key] = now
         if last is not None and now - last < self.identify_interval_s:
             self.identifies_refused += 1
+            return False
+        if self.identifies_left < 0:
+            self.revoke_token()
             return False
         return True
 

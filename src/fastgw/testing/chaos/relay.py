@@ -1,4 +1,4 @@
-"""One connection through the chaos proxy: two pumps, and the faults that hold at the moment."""
+"""One connection through the chaos proxy: two pumps, and what holds them up at the moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 import time
 from contextlib import suppress
 
-__all__ = ["Link"]
+__all__ = ["Relay"]
 
 _CHUNK_BYTES = 64 * 1024
 _THROTTLED_CHUNK_BYTES = 2 * 1024
@@ -17,7 +17,7 @@ _THROTTLED_CHUNK_BYTES = 2 * 1024
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Link:
+class Relay:
     """
     One client's connection through the proxy.
 
@@ -25,6 +25,7 @@ class Link:
         number: counts the connections of the proxy from 1.
         is_open: it still passes bytes, or will; False once cut, reset, half-open or ended.
         bytes_up, bytes_down: passed from the client and to it.
+        slices_left: bytes that will still go one by one.
     """
 
     def __init__(
@@ -32,15 +33,15 @@ class Link:
     ) -> None:
         self.number = number
         self.is_open = True
-        self.is_half_open = False
         self.bytes_up = 0
         self.bytes_down = 0
         self.slices_left = 0
-        self.flips_left = 0
-        self.delay_s = 0.0
-        self.delayed_until = 0.0
-        self.bytes_per_s = 0.0
-        self.throttled_until = 0.0
+        self._is_half_open = False
+        self._flips_left = 0
+        self._delay_s = 0.0
+        self._delayed_until = 0.0
+        self._bytes_per_s = 0.0
+        self._throttled_until = 0.0
         self._random = random.Random(seed)
         self._gate = asyncio.Event()
         self._gate.set()
@@ -50,14 +51,14 @@ class Link:
         self._pumps: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
-        return f"<Link {self.number} {'open' if self.is_open else 'not open'}>"
+        return f"<Relay {self.number} {'open' if self.is_open else 'not open'}>"
 
     async def run(self, host: str, port: int) -> None:
         """Connect to the gateway and pass bytes until both ends are done."""
         try:
             upstream, to_gateway = await asyncio.open_connection(host, port)
             self._writers.append(to_gateway)
-            if not (self.is_open or self.is_half_open):
+            if not (self.is_open or self._is_half_open):
                 self.end(reset=True)  # a fault struck meanwhile
                 return
             self._pumps = [
@@ -95,10 +96,33 @@ class Link:
         if lasting_s is not None:
             self._gate_timer = asyncio.get_running_loop().call_later(lasting_s, self._gate.set)
 
+    def half_open(self) -> None:
+        """Let nothing pass any more, and tell nobody: both ends believe that they are connected."""
+        self._is_half_open = True
+        self.is_open = False
+
+    def slice(self, count: int) -> None:
+        """Send the next `count` bytes one by one."""
+        self.slices_left += count
+
+    def delay(self, delay_s: float, lasting_s: float) -> None:
+        """Hold what arrives back for `delay_s`, one read after the other, for `lasting_s`."""
+        self._delay_s = delay_s
+        self._delayed_until = time.monotonic() + lasting_s
+
+    def corrupt(self) -> None:
+        """Flip one bit of what passes next, either way."""
+        self._flips_left += 1
+
+    def throttle(self, bytes_per_s: float, lasting_s: float) -> None:
+        """Limit the bandwidth of each way for `lasting_s`."""
+        self._bytes_per_s = bytes_per_s
+        self._throttled_until = time.monotonic() + lasting_s
+
     def release(self) -> None:
         """End what lasts: a stall, a delay, a limit, slices, flips that are still to come."""
-        self.delayed_until = self.throttled_until = 0.0
-        self.slices_left = self.flips_left = 0
+        self._delayed_until = self._throttled_until = 0.0
+        self.slices_left = self._flips_left = 0
         if self._gate_timer is not None:
             self._gate_timer.cancel()
             self._gate_timer = None
@@ -122,21 +146,21 @@ class Link:
         was_reset = False
         try:
             while data := await reader.read(self._chunk_bytes()):
-                if not self.is_half_open:
+                if not self._is_half_open:
                     await self._pass(data, writer, up)
         except OSError:
             was_reset = True
-        if not self.is_half_open:
+        if not self._is_half_open:
             self.end(reset=was_reset)
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, up: bool) -> None:
         now = time.monotonic
         await self._gate.wait()
-        if self.delayed_until > now():
-            await asyncio.sleep(self.delay_s)
-        if self.is_half_open:
+        if self._delayed_until > now():
+            await asyncio.sleep(self._delay_s)
+        if self._is_half_open:
             return
-        if self.flips_left:
+        if self._flips_left:
             data = self._flip(data)
         if up:
             self.bytes_up += len(data)
@@ -149,15 +173,15 @@ class Link:
             await asyncio.sleep(0)
         writer.write(data[sliced:])
         await writer.drain()
-        if self.throttled_until > now():
-            await asyncio.sleep(len(data) / self.bytes_per_s)
+        if self._throttled_until > now():
+            await asyncio.sleep(len(data) / self._bytes_per_s)
 
     def _chunk_bytes(self) -> int:
-        is_throttled = self.throttled_until > time.monotonic()
+        is_throttled = self._throttled_until > time.monotonic()
         return _THROTTLED_CHUNK_BYTES if is_throttled else _CHUNK_BYTES
 
     def _flip(self, data: bytes) -> bytes:
-        self.flips_left -= 1
+        self._flips_left -= 1
         flipped = bytearray(data)
         flipped[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
         return bytes(flipped)
