@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from . import scenarios
-from .comparison import Case, UnavailableError, table
-from .runner import Runner
+from .plan import Size
+from .rig.comparison import UnavailableError
+from .rig.replay import Case, Group
+from .rig.runner import Runner
 
-_groups_key = pytest.StashKey["list[Group]"]()
+_groups_key = pytest.StashKey[list[Group]]()
 _runner_key = pytest.StashKey["_RunnerLater"]()
 
 
@@ -44,12 +45,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     config = metafunc.config
-    size = scenarios.Size.of(config.getoption("quick"), config.getoption("full"))
+    size = Size.of(config.getoption("quick"), config.getoption("full"))
     if rounds := config.getoption("rounds"):
         size = size.with_rounds(rounds)
-    groups = metafunc.module.groups(size, config.stash[_runner_key])
+    compared = metafunc.module.comparisons(size, config.stash[_runner_key])
+    groups = [Group(comparison) for comparison in compared]
     config.stash[_groups_key].extend(groups)
-    cases = [Case(group, label) for group in groups for label in group.entrants]
+    cases = [case for group in groups for case in group.cases()]
     metafunc.parametrize("case", cases, ids=str)
 
 
@@ -61,7 +63,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 class _RunnerLater:
-    """The runner, made when the first group asks for it: not all groups need its server."""
+    """The runner, made when the first comparison asks for it: not all need its server."""
 
     def __init__(self) -> None:
         self._runner: Runner | None = None
@@ -84,7 +86,7 @@ def replay(benchmark: Any) -> Any:
 
     def replay_case(case: Case) -> None:
         try:
-            case.group.replay(case.label, benchmark)
+            case.replay(benchmark)
         except UnavailableError as reason:
             pytest.skip(str(reason))
 
@@ -94,16 +96,16 @@ def replay(benchmark: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("benchmark") is not None:
-            # The first test of a group measures the whole group.
+            # The first test of a comparison measures all of it.
             item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    groups = [group for group in config.stash[_groups_key] if group.figures]
-    if groups:
+    measured = [group.measured for group in config.stash[_groups_key] if group.measured]
+    if measured:
         terminalreporter.section("ratios to a baseline of the same run", "=")
-    for group in groups:
-        for line in table(group):
+    for results in measured:
+        for line in results.table():
             terminalreporter.write_line(line)
         terminalreporter.write_line("")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from . import inprocess
-from .comparison import Group, UnavailableError, replayed_cpu_time
-from .inprocess import later
-from .streams import compressor
+from .rig import inprocess
+from .rig.comparison import Comparison, UnavailableError
+from .rig.inprocess import later
+from .rig.replay import replayed_cpu_time
+from .rig.streams import compressor
 
 # label -> module and what makes a decompressing object with `decompress(message)`.
 _ZLIB = {
@@ -29,8 +30,8 @@ _ZSTD = {
 }
 
 
-def groups(size: Any, _runner: Any) -> list[Group]:
-    """Return a group for each compression and kind of traffic."""
+def comparisons(size: Any, _runner: Any) -> list[Comparison]:
+    """Return a comparison for each compression and kind of traffic."""
     small = size.batches <= 3
     streams = {
         "mix": lambda: inprocess.mix(500 if small else 5_000),
@@ -38,20 +39,20 @@ def groups(size: Any, _runner: Any) -> list[Group]:
         "GUILD_CREATE 250 KB": lambda: inprocess.messages("GUILD_CREATE", 250_000, 3),
     }
     return [
-        _group(compression, packages, floor, kind, stream, size.batches)
+        _comparison(compression, packages, floor, kind, stream, size.batches)
         for compression, packages, floor in (("zlib", _ZLIB, "libz"), ("zstd", _ZSTD, "libzstd"))
         for kind, stream in streams.items()
     ]
 
 
-def _group(
+def _comparison(
     compression: str,
     packages: dict[str, tuple[str, str]],
     floor: str,
     kind: str,
     stream: Callable[[], list[bytes]],
     rounds: int,
-) -> Group:
+) -> Comparison:
     # Collecting needs the number of messages only, and making them takes a second: see below.
     counts = {"mix": 500 if rounds <= 3 else 5_000, "GUILD_CREATE 79 KB": 10}
     count = counts.get(kind, 3)
@@ -77,7 +78,7 @@ def _group(
         label: entrant(lambda where=where: _package(*where)) for label, where in packages.items()
     }
     entrants[f"{floor}, reused buffer (C)"] = entrant(lambda: _floor(floor))
-    return Group(
+    return Comparison(
         name=f"compression {compression}, {kind}",
         baseline=(next(iter(packages)),),
         entrants=entrants,

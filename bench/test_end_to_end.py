@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 
-from . import scenarios
-from .comparison import replayed_cpu_time
+from .rig import endtoend
+from .rig.replay import replayed_cpu_time
 
-groups = scenarios.end_to_end
+comparisons = endtoend.comparisons
 
 
 @pytest.mark.benchmark(timer=replayed_cpu_time)

@@ -14,9 +14,10 @@ import pytest
 
 from fastgw._decode import Decoder, Interests
 
-from . import inprocess
-from .comparison import Group, Target, replayed_cpu_time
-from .inprocess import later
+from .rig import inprocess
+from .rig.comparison import Comparison, Target
+from .rig.inprocess import later
+from .rig.replay import replayed_cpu_time
 
 _TEXT = 1
 _OTHER = "INTERACTION_CREATE"
@@ -34,12 +35,12 @@ _KINDS = (
 )
 
 
-def groups(size: Any, _runner: Any) -> list[Group]:
-    """Return a group for each kind of message."""
-    return [_group(size, *kind) for kind in _KINDS]
+def comparisons(size: Any, _runner: Any) -> list[Comparison]:
+    """Return a comparison for each kind of message."""
+    return [_comparison(size, *kind) for kind in _KINDS]
 
 
-def _group(size: Any, name: str, wanted_size: int, count: int, batch: int) -> Group:
+def _comparison(size: Any, name: str, wanted_size: int, count: int, batch: int) -> Comparison:
     batch = batch if size.batches > 3 else max(count, batch // 20)
 
     def batched() -> list[bytes]:
@@ -64,8 +65,8 @@ def _group(size: Any, name: str, wanted_size: int, count: int, batch: int) -> Gr
         "fastgw, event.data": entrant(lambda: _feed({name}), _read_data),
         "orjson.loads of the message": entrant(lambda: orjson.loads, _parse),
     }
-    targets = (Target(DROPPED, 2.0, EMPTY), Target(DELIVERED, 5.0, EMPTY))
-    return Group(
+    targets = (Target(DROPPED, 2.0, of=EMPTY), Target(DELIVERED, 5.0, of=EMPTY))
+    return Comparison(
         name=f"feed {name}, {wanted_size} B",
         baseline=(EMPTY, DROPPED),
         entrants=entrants,

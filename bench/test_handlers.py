@@ -20,8 +20,9 @@ import fastgw
 from fastgw._decode import Decoder, Interests
 from fastgw.delivery.handlers import Handlers
 
-from . import inprocess
-from .comparison import Group, Measure, Target, UnavailableError, replayed_cpu_time
+from .rig import inprocess
+from .rig.comparison import Comparison, Measure, Target, UnavailableError
+from .rig.replay import replayed_cpu_time
 
 PER_TURN = 100
 PLAIN_TASK = "create_task for each event"
@@ -118,17 +119,17 @@ WAYS: dict[str, type[Way]] = {
 }
 
 
-def groups(size: Any, _runner: Any) -> list[Group]:
-    """Return a group for each event loop."""
+def comparisons(size: Any, _runner: Any) -> list[Comparison]:
+    """Return a comparison for each event loop."""
     turns = 10 if size.batches <= 3 else 100
     eager = sys.version_info >= (3, 12)
     return [
-        Group(
+        Comparison(
             name=f"handlers, {loop}",
             baseline=(PLAIN_TASK,),
             entrants={label: _entrant(way, loop, turns) for label, way in WAYS.items()},
             rounds=size.batches,
-            targets=(Target(ASYNC, 0.3, PLAIN_TASK),) if eager else (),
+            targets=(Target(ASYNC, 0.3, of=PLAIN_TASK),) if eager else (),
         )
         for loop in ("asyncio", "uvloop")
     ]

@@ -24,7 +24,7 @@ class Entrant:
             looked up in the "data"; "nothing" for a floor, which sees no events at all.
         options: passed to the module's `run`.
         requires: distributions' import names that must be there.
-        floor: the compiled floor that must have been built, if any.
+        floor: of a floor only: compression -> the compiled floor that must have been built.
         delivers: names it has events for, when not all; others cannot be counted.
         settle_s: time between prelude and measured part for work of its own.
     """
@@ -34,9 +34,20 @@ class Entrant:
     reads: str = "data"
     options: dict[str, Any] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
-    floor: str = ""
+    floor: dict[str, str] = field(default_factory=dict)
     delivers: frozenset[str] | None = None
     settle_s: float = 0.05
+
+    def __str__(self) -> str:
+        return self.label
+
+    def runs_with(self, compression: str) -> bool:
+        """Whether there is such an entrant for a compression; all but the floors know every one."""
+        return not self.floor or compression in self.floor
+
+    def options_for(self, compression: str) -> dict[str, Any]:
+        """What is passed to the module's `run`."""
+        return self.options | ({"kind": self.floor[compression]} if self.floor else {})
 
     def missing(self) -> str:
         """Name the first package that is not installed; empty when none."""
@@ -74,6 +85,18 @@ _HIKARI_MODELS = _DISCORD_PY | {
     "GUILD_MEMBER_UPDATE",
 }
 
+FLOOR = Entrant(
+    "floor, C library",
+    "floor",
+    "nothing",
+    floor={"none": "none", "zlib": "libz", "zstd": "libzstd"},
+)
+PACKAGE_FLOOR = Entrant(
+    "floor, Python package",
+    "floor",
+    "nothing",
+    floor={"zlib": "zlib_package", "zstd": "zstd_package"},
+)
 FASTGW_NAMES = Entrant("fastgw, name and guild_id", "fastgw_gateway", "envelope")
 FASTGW_DATA = Entrant("fastgw, event.data", "fastgw_gateway")
 FASTGW_SEQUENCE = Entrant("fastgw, name and sequence", "fastgw_gateway", "sequence")
@@ -108,17 +131,3 @@ HIKARI = Entrant(
     delivers=_HIKARI_MODELS,
     settle_s=0.3,
 )
-
-
-def floors(compression: str) -> list[Entrant]:
-    """Return the floors of a compression: straight C, and through the packages fastgw uses."""
-    library = {"none": "none", "zlib": "libz", "zstd": "libzstd"}[compression]
-    straight = Entrant(f"floor, {library}", "floor", "nothing", {"kind": library}, floor=library)
-    if compression == "none":
-        return [Entrant("floor", "floor", "nothing", {"kind": "none"}, floor="none")]
-    package = {"zlib": "zlib_ng package", "zstd": "zstd package"}[compression]
-    kind = f"{compression}_package"
-    return [
-        straight,
-        Entrant(f"floor, {package}", "floor", "nothing", {"kind": kind}, floor=kind),
-    ]

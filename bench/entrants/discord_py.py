@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 
 _USER = {
     "id": "80351110224678912",

@@ -11,8 +11,8 @@ from typing import Any
 
 import fastgw
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 
 _GUILD_OBJECTS = ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
 _COMPRESS = {"none": "none", "zlib": "zlib-stream", "zstd": "zstd-stream"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 from . import picows_orjson
 from .handwritten import IDENTIFY
 

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 from zlib_ng import zlib_ng
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 
 try:
     from compression import zstd

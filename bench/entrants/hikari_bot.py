@@ -10,8 +10,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 
 _KINDS = {"zlib": "TRANSPORT_ZLIB_STREAM", "zstd": "TRANSPORT_ZSTD_STREAM"}
 

@@ -11,8 +11,8 @@ import asyncio
 
 import picows
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 from .handwritten import Client, decompressor
 
 _START = b'{"t":"'

@@ -10,8 +10,8 @@ from typing import Any
 
 import simdjson
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 from . import picows_orjson
 
 

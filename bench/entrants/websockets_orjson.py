@@ -6,8 +6,8 @@ import asyncio
 
 import websockets
 
-from ..client import Job
-from ..meter import Meter
+from ..rig.client import Job
+from ..rig.meter import Meter
 from .handwritten import Client, decompressor
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import trustme
 
+from ..entrants import Entrant
+from ..floor import Floors
 from .client import Job
 from .comparison import UnavailableError
-from .entrants import Entrant
-from .floor import Floors
 from .streams import LAST, Session, Workload, build
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _CLIENT_TIMEOUT_S = 60
 
 
@@ -47,7 +47,9 @@ class Runner:
             str(chain)
         )
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "bench.server", str(chain)], cwd=_ROOT, stdout=subprocess.PIPE
+            [sys.executable, "-m", "bench.rig.server", str(chain)],
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
         )
         assert self._server.stdout is not None
         self._port = int(self._server.stdout.readline())
@@ -91,7 +93,7 @@ class Runner:
             UnavailableError: a package or a floor is missing.
             WrongCountError: it did not see what it should have seen.
         """
-        self._check_available(entrant)
+        self._check_available(entrant, compression)
         session = self.session(workload, compression)
         job = self._job(entrant, session, tls=tls, wanted=wanted)
         result = self._run(entrant, job)
@@ -113,10 +115,11 @@ class Runner:
         result["per_event_s"] = result["cpu_s"] / workload.events
         return result
 
-    def _check_available(self, entrant: Entrant) -> None:
+    def _check_available(self, entrant: Entrant, compression: str) -> None:
         if missing := entrant.missing():
             raise UnavailableError(f"{missing} is not installed")
-        if entrant.floor and (problem := self.floors.problem(entrant.floor)):
+        kind = entrant.floor.get(compression)
+        if kind and (problem := self.floors.problem(kind)):
             raise UnavailableError(problem)
 
     def _job(
@@ -126,7 +129,7 @@ class Runner:
         prelude, measured = session.expect(names)
         return Job(
             module=entrant.module,
-            options=entrant.options,
+            options=entrant.options_for(session.compression),
             names=names,
             everything=wanted is None,
             reads=entrant.reads,
@@ -148,7 +151,7 @@ class Runner:
         )
 
     def _run(self, entrant: Entrant, job: Job) -> dict[str, Any]:
-        command = [sys.executable, "-m", "bench.client", json.dumps(asdict(job))]
+        command = [sys.executable, "-m", "bench.rig.client", json.dumps(asdict(job))]
         try:
             run = subprocess.run(
                 command,

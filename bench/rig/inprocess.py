@@ -11,8 +11,8 @@ from typing import Any
 
 from fastgw.testing.traffic.traffic import Traffic, encode
 
+from ..floor import Floors
 from .comparison import Measure, UnavailableError
-from .floor import Floors
 
 SEED = 20_250_101
 

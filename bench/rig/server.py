@@ -1,7 +1,7 @@
 """
 The other end: sends prepared sessions to clients, from its own process.
 
-    python -m bench.server CERTIFICATE_CHAIN_PEM
+    python -m bench.rig.server CERTIFICATE_CHAIN_PEM
 
 It prints the port it listens on. A client connects there and says which session it wants, as a
 line of JSON with `path`, `tls`, `per_second`; the answer is a line with the port of a websocket

@@ -1,5 +1,5 @@
 """
-One entrant in a process of its own: `python -m bench.client JOB`, JOB being a line of JSON.
+One entrant in a process of its own: `python -m bench.rig.client JOB`, JOB being a line of JSON.
 
 It prints one line of JSON with the CPU seconds of the measured part, the sums of guild ids, the
 peak memory and what the entrant adds. It ends without a clean shutdown on purpose: closing is not

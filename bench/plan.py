@@ -1,0 +1,188 @@
+"""
+What is compared end to end, what is promised, and how large it all is.
+
+Each scenario is one stream of events, sent to every client; each client comes with the names that
+its bot has handlers for. A target such as `Target(FASTGW, 1.25, of=FLOOR)` is a promise: fastgw's
+CPU by event is at most 1.25 times that of the floor, which only receives and decompresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .entrants import (
+    AIOHTTP,
+    DISCORD_PY,
+    FASTGW,
+    FASTGW_ASYNC,
+    FASTGW_DATA,
+    FASTGW_NAMES,
+    FASTGW_SEQUENCE,
+    FLOOR,
+    HIKARI,
+    HIKARI_RAW,
+    PACKAGE_FLOOR,
+    PICOWS,
+    PICOWS_BYTES,
+    PICOWS_SIMDJSON,
+    WEBSOCKETS,
+    Entrant,
+)
+from .rig.comparison import Target
+from .rig.streams import LAST, Workload
+
+FLOORS = (FLOOR, PACKAGE_FLOOR)
+OTHERS = (PICOWS, PICOWS_SIMDJSON, AIOHTTP, WEBSOCKETS, HIKARI_RAW, HIKARI, DISCORD_PY)
+
+# Every stream has an INTERACTION_CREATE as its last event, which all clients must want.
+EVERYTHING = None
+INTERACTIONS = frozenset({LAST})
+GUILDS = frozenset({"GUILD_CREATE", LAST})
+
+
+@dataclass(frozen=True)
+class Size:
+    """
+    Attributes:
+        events: of the steady stream.
+        burst: guilds of the start-up burst.
+        paced: events sent one by one.
+        guilds: that the bot knows before the measured part.
+        rounds: of each end-to-end entrant.
+        batches: rounds of each in-process entrant.
+        transports: compression and TLS of the scenarios with the steady stream.
+        other_transports: the same of the others.
+    """
+
+    events: int = 40_000
+    burst: int = 300
+    paced: int = 4_000
+    guilds: int = 100
+    rounds: int = 5
+    batches: int = 15
+    transports: tuple[tuple[str, bool], ...] = (("zstd", True), ("zlib", True))
+    other_transports: tuple[tuple[str, bool], ...] = (("zstd", True),)
+
+    @staticmethod
+    def of(quick: bool, full: bool) -> Size:
+        """Return the size that the command line asks for."""
+        if quick:
+            return Size(
+                events=2_000,
+                burst=20,
+                paced=400,
+                guilds=10,
+                rounds=1,
+                batches=3,
+                transports=(("zstd", True),),
+            )
+        if full:
+            all_transports = tuple((c, t) for t in (True, False) for c in ("zstd", "zlib", "none"))
+            return Size(
+                burst=1_000,
+                paced=8_000,
+                guilds=200,
+                rounds=7,
+                transports=all_transports,
+                other_transports=all_transports,
+            )
+        return Size()
+
+    def with_rounds(self, rounds: int) -> Size:
+        """The same with another number of rounds."""
+        return replace(self, rounds=rounds)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    One comparison end to end, over any compression, with and without TLS.
+
+    Attributes:
+        name: of the scenario.
+        workload: what is sent.
+        entrants: each with the names it wants (EVERYTHING: all).
+        targets: what is promised.
+    """
+
+    name: str
+    workload: Workload
+    entrants: tuple[tuple[Entrant, frozenset[str] | None], ...]
+    targets: tuple[Target, ...]
+
+
+def scenarios(size: Size) -> tuple[Scenario, ...]:
+    """Return the end-to-end comparisons of this size."""
+    steady = Workload("steady", size.events, min(size.guilds, size.events))
+    paced = Workload("paced", size.paced, min(size.guilds, size.events), per_second=4_000)
+    startup = Workload("startup", size.burst + 1, burst=True)
+    return (_steady(steady), _interactions(steady), _startup(startup), _paced(paced))
+
+
+def _steady(workload: Workload) -> Scenario:
+    """Everything wanted: what an event costs that reaches a handler."""
+    return Scenario(
+        "steady",
+        workload,
+        _all_want(EVERYTHING, FASTGW_NAMES, FASTGW_DATA, FASTGW_ASYNC),
+        (
+            Target(FASTGW_NAMES, 1.6, of=FLOOR),
+            Target(FASTGW_NAMES, 1.6, of=PACKAGE_FLOOR),
+            Target(FASTGW_DATA, 0.75, of=PICOWS),
+            Target(FASTGW_DATA, 1 / 10, of=DISCORD_PY),
+            Target(FASTGW_DATA, 1 / 5, of=HIKARI_RAW),
+        ),
+    )
+
+
+def _interactions(workload: Workload) -> Scenario:
+    """One name wanted out of the same stream: what an event costs that nobody wants."""
+    return Scenario(
+        "interactions",
+        workload,
+        _all_want(INTERACTIONS, FASTGW, PICOWS_BYTES),
+        (
+            Target(FASTGW, 1.25, of=FLOOR),
+            Target(FASTGW, 1.25, of=PACKAGE_FLOOR),
+            Target(FASTGW, 1 / 12, of=DISCORD_PY),
+        ),
+    )
+
+
+def _startup(workload: Workload) -> Scenario:
+    """The burst of guilds after READY: large events, dropped, delivered and decoded."""
+    unwanted = replace(FASTGW, label="fastgw, GUILD_CREATE unwanted")
+    undecoded = replace(FASTGW_SEQUENCE, label="fastgw, GUILD_CREATE undecoded")
+    named = replace(FASTGW_NAMES, label="fastgw, GUILD_CREATE name and guild_id")
+    decoded = replace(FASTGW_DATA, label="fastgw, GUILD_CREATE event.data")
+    return Scenario(
+        "startup",
+        workload,
+        ((unwanted, INTERACTIONS), *_all_want(GUILDS, undecoded, named, decoded)),
+        (
+            Target(unwanted, 1.2, of=FLOOR),
+            Target(unwanted, 1.2, of=PACKAGE_FLOOR),
+            Target(undecoded, 1.4, of=FLOOR),
+            Target(undecoded, 1.4, of=PACKAGE_FLOOR),
+        ),
+    )
+
+
+def _paced(workload: Workload) -> Scenario:
+    """One event at a time: what waking up costs."""
+    return Scenario(
+        "paced",
+        workload,
+        _all_want(EVERYTHING, FASTGW_NAMES, FASTGW_DATA),
+        (
+            Target(FASTGW_NAMES, 1.0, of=PICOWS),
+            Target(FASTGW_DATA, 1.0, of=PICOWS),
+        ),
+    )
+
+
+def _all_want(
+    names: frozenset[str] | None, *ours: Entrant
+) -> tuple[tuple[Entrant, frozenset[str] | None], ...]:
+    """Let these and all others compete for the same names."""
+    return tuple((entrant, names) for entrant in (*ours, *OTHERS))
