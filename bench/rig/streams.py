@@ -20,6 +20,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
+import orjson
+
+from fastgw.testing.service.identify import ready_data
+from fastgw.testing.service.session import FakeSession
 from fastgw.testing.traffic.traffic import Dispatch, Traffic, encode
 
 try:
@@ -174,30 +178,11 @@ def _hello() -> bytes:
 
 
 def _ready(guild_ids: list[int]) -> bytes:
-    data = {
-        "v": 10,
-        "user_settings": {},
-        "user": {
-            "verified": True,
-            "username": "bench",
-            "mfa_enabled": True,
-            "id": "80351110224678912",
-            "global_name": None,
-            "flags": 0,
-            "email": None,
-            "discriminator": "0001",
-            "bot": True,
-            "avatar": None,
-        },
-        "session_id": "0" * 32,
-        # Nobody reconnects in a benchmark: a client that tries must fail.
-        "resume_gateway_url": "ws://127.0.0.1:9",
-        "guilds": [{"unavailable": True, "id": str(i)} for i in guild_ids],
-        "shard": [0, 1],
-        "application": {"id": "80351110224678912", "flags": 565_248},
-        "_trace": ["[]"],
-    }
-    return json.dumps(data, separators=(",", ":")).encode()
+    """READY's `d`, as the fake gateway says it."""
+    session = FakeSession("0" * 32, shard_id=0, shard_count=1, intents=0, sequence=1)
+    guilds = [Dispatch("GUILD_CREATE", b"", guild_id) for guild_id in guild_ids]
+    # Nobody reconnects in a benchmark: a client that tries must fail.
+    return orjson.dumps(ready_data(session, guilds, "ws://127.0.0.1:9"))
 
 
 def _frame(payload: bytes, opcode: int) -> bytes:

@@ -48,6 +48,15 @@ def ready(service: FakeService | None = None, now: float = 0.0, **fields: Any) -
     return peer
 
 
+def come_back(service: FakeService, peer: FakePeer, sequence: Any) -> FakePeer:
+    """Lose the connection, and resume its session on another one."""
+    session_id = peer.session.session_id
+    peer.closed(None, 1.0)
+    again = service.connect(2.0)
+    resume(again, session_id, sequence, 2.0)
+    return again
+
+
 def test_hello_comes_first_with_the_interval():
     """HELLO waits as soon as the connection is open, in the envelope of the wire."""
     peer = FakeService(heartbeat_interval_ms=1_234).connect()
@@ -296,10 +305,7 @@ def test_resume_without_misses_is_only_resumed():
     """Nothing missed: RESUMED alone, also right after READY."""
     service = FakeService()
     peer = ready(service)
-    session_id = peer.session.session_id
-    peer.closed(None, 1.0)
-    again = service.connect(2.0)
-    resume(again, session_id, 1, 2.0)
+    again = come_back(service, peer, 1)
     assert brief(again)[1:] == [(0, "RESUMED", 2)]
 
 
@@ -307,12 +313,9 @@ def test_replay_may_repeat_what_was_received():
     """With an overlap, dispatches come again that the client has."""
     service = FakeService(replay_overlap=2)
     peer = ready(service)
-    session_id = peer.session.session_id
     for _ in range(5):
         service.dispatch("TYPING_START", {})
-    peer.closed(None, 1.0)
-    again = service.connect(2.0)
-    resume(again, session_id, 5, 2.0)
+    again = come_back(service, peer, 5)
     assert [sequence for _, _, sequence in brief(again)[1:]] == [4, 5, 6, 7]
 
 
@@ -320,12 +323,9 @@ def test_overflown_replay_log_is_an_invalid_session():
     """Who misses more than the log holds gets op 9 false; the session is gone."""
     service = FakeService(replay_limit=2)
     peer = ready(service)
-    session_id = peer.session.session_id
     for _ in range(4):
         service.dispatch("TYPING_START", {})
-    peer.closed(None, 1.0)
-    again = service.connect(2.0)
-    resume(again, session_id, 2, 2.0)
+    again = come_back(service, peer, 2)
     assert sent(again)[1:] == [{"t": None, "s": None, "op": 9, "d": False}]
     assert service.sessions == {}
     assert service.sessions_lost == 1
@@ -358,11 +358,7 @@ def test_forgotten_replay_still_resumes_who_missed_nothing():
 def test_bad_sequence_in_resume_closes(sequence):
     """4007, and the session is gone."""
     service = FakeService()
-    peer = ready(service)
-    session_id = peer.session.session_id
-    peer.closed(None, 1.0)
-    again = service.connect(2.0)
-    resume(again, session_id, sequence, 2.0)
+    again = come_back(service, ready(service), sequence)
     again.messages_to_send()
     assert again.close_to_send()[0] == 4007
     assert service.sessions == {}

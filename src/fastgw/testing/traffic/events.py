@@ -23,7 +23,7 @@ from .messages import (
     reaction_add,
     reaction_remove,
 )
-from .population import Member, World
+from .population import Guild, Member, World
 
 __all__ = ["BUILDERS", "Built"]
 
@@ -119,18 +119,19 @@ def voice_channel_status_update(world: World) -> Built:
     return {"status": status, "id": channel_id, "guild_id": guild.key}, guild.id
 
 
-def member_add(world: World) -> Built:
-    guild = world.guild()
-    member = Member(world, guild.roles)
-    data: dict[str, Any] = {
+def _member(
+    guild: Guild, member: Member, *, roles: list[str], nick: str | None, joined_at: str, new: bool
+) -> dict[str, Any]:
+    """What the member events say: all of a member; `new` ones have not passed the screening."""
+    return {
         "user": member.user,
         "unusual_dm_activity_until": None,
-        "roles": [],
+        "roles": roles,
         "premium_since": None,
-        "pending": True,
-        "nick": None,
+        "pending": new,
+        "nick": nick,
         "mute": False,
-        "joined_at": world.clock.timestamp(),
+        "joined_at": joined_at,
         "guild_id": guild.key,
         "flags": 0,
         "deaf": False,
@@ -138,28 +139,23 @@ def member_add(world: World) -> Built:
         "banner": None,
         "avatar": None,
     }
-    return data, guild.id
+
+
+def member_add(world: World) -> Built:
+    guild = world.guild()
+    member = Member(world, guild.roles)
+    joined_at = world.clock.timestamp()
+    return _member(guild, member, roles=[], nick=None, joined_at=joined_at, new=True), guild.id
 
 
 def member_update(world: World) -> Built:
     rng = world.random
     guild = world.guild()
-    data: dict[str, Any] = {
-        "user": guild.member().user,
-        "unusual_dm_activity_until": None,
-        "roles": rng.sample(guild.roles, min(len(guild.roles), rng.randint(0, 6))),
-        "premium_since": None,
-        "pending": False,
-        "nick": world.text(1) if rng.random() < 0.3 else None,
-        "mute": False,
-        "joined_at": world.old_timestamp(),
-        "guild_id": guild.key,
-        "flags": 0,
-        "deaf": False,
-        "communication_disabled_until": None,
-        "banner": None,
-        "avatar": None,
-    }
+    member = guild.member()
+    roles = rng.sample(guild.roles, min(len(guild.roles), rng.randint(0, 6)))
+    nick = world.text(1) if rng.random() < 0.3 else None
+    joined_at = world.old_timestamp()
+    data = _member(guild, member, roles=roles, nick=nick, joined_at=joined_at, new=False)
     return data, guild.id
 
 
