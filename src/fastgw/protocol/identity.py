@@ -70,6 +70,20 @@ class Identity:
             raise UsageError(f"large_threshold {threshold!r} is not within 50 to 250")
         self.encode()
 
+    def terms(self) -> dict[str, Any]:
+        """
+        Return what IDENTIFY fixes for the life of a session: RESUME has no such fields.
+
+        Presence is not among it, which op 3 changes, nor properties, which change nothing.
+        """
+        return {
+            "intents": int(self.intents),
+            "large_threshold": self.large_threshold or 50,  # Discord docs, "Identify": the default
+            "capabilities": self.capabilities or 0,
+            "compress": self.compress_payload,
+            "identify_extra": dict(self.identify_extra),
+        }
+
     def encode(self) -> bytes:
         """Return op 2 as JSON bytes; they hold the token, so keep them out of logs."""
         data: dict[str, Any] = {

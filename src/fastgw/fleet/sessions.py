@@ -1,0 +1,267 @@
+"""
+Sessions of a fleet: in memory, and on their way into whatever store there is.
+
+`SessionWriter` is what shards report to: a session that began is stored at once, sequences about
+once a second, one that is over is removed. `usable_sessions` decides which stored ones may be
+resumed. `MemorySessionStore` is the store of a gateway that was given none.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from ..errors import UsageError
+from ..protocol.session import MAX_AGE_S
+from ..shard.ports import StoredSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from ..protocol.identity import Identity
+    from ..protocol.session import Session
+    from ..shard.ports import OpenStore
+
+__all__ = ["MemorySessionStore", "SessionWriter", "encode_terms", "usable_sessions"]
+
+log = logging.getLogger("fastgw.store")
+
+# A session whose sequence stands still is seen alive this often: its age in the store is never more
+# than this above the truth, and a quiet shard costs a row a quarter of a minute.
+TOUCH_S = 15.0
+
+
+def encode_terms(identity: Identity) -> str:
+    """Return what IDENTIFY fixes for a session, as a store keeps it."""
+    return orjson.dumps(identity.terms(), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def usable_sessions(
+    stored: Mapping[int, StoredSession], identities: Mapping[int, Identity]
+) -> dict[int, StoredSession]:
+    """
+    Return the stored sessions that are worth a RESUME, by shard; say why others are not.
+
+    One line for each reason, with its shards. A session whose age nobody knows is tried: a RESUME
+    that is refused costs nothing.
+    """
+    usable: dict[int, StoredSession] = {}
+    refused: defaultdict[str, list[int]] = defaultdict(list)
+    for shard_id, session in sorted(stored.items()):
+        changed = _changed_terms(session.terms, encode_terms(identities[shard_id]))
+        if changed:
+            refused[f"{changed} changed, which RESUME cannot"].append(shard_id)
+        elif session.age_s is not None and session.age_s > MAX_AGE_S:
+            refused["the stored ones are too old"].append(shard_id)
+        else:
+            usable[shard_id] = session
+    for reason, shard_ids in refused.items():
+        log.info("shards %s begin new sessions: %s", _ranges(shard_ids), reason)
+    return usable
+
+
+def _changed_terms(before: str, now: str) -> str:
+    """Name what changed, with its values where they are numbers; "" when nothing did."""
+    if before == now:
+        return ""
+    try:
+        old, new = orjson.loads(before), orjson.loads(now)
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    except (ValueError, TypeError, AttributeError):
+        return "everything"
+    parts = []
+    for name in names:
+        values = old.get(name), new.get(name)
+        plain = all(isinstance(value, (int, type(None))) for value in values)
+        parts.append(f"{name} ({values[0]} -> {values[1]})" if plain else name)
+    return ", ".join(parts)
+
+
+def _ranges(shard_ids: Iterable[int]) -> str:
+    """Write ids as `0-7, 9`."""
+    parts: list[list[int]] = []
+    for shard_id in sorted(shard_ids):
+        if parts and parts[-1][1] == shard_id - 1:
+            parts[-1][1] = shard_id
+        else:
+            parts.append([shard_id, shard_id])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+class SessionWriter:
+    """
+    Tells a store what becomes of the sessions of a fleet. One thread, the loop's.
+
+    Args:
+        store: opened, with the shards taken.
+        clock: monotonic seconds.
+    Attributes:
+        is_durable: whether what is stored now outlives the process.
+    """
+
+    def __init__(self, store: OpenStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._suppliers: dict[int, Callable[[], int | None]] = {}
+        self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
+        self._is_refused = False
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is stored now outlives the process."""
+        return self._store.is_durable and not self._is_refused
+
+    def watch(self, shard_id: int, sequence: Callable[[], int | None]) -> None:
+        """
+        Ask `sequence` about once a second for what shall be stored of a shard.
+
+        It returns None while the shard has no session, or no connection that shows it is alive.
+        """
+        self._suppliers[shard_id] = sequence
+
+    def unwatch(self, shard_id: int) -> None:
+        """Ask no more about a shard; what is stored of it stays."""
+        self._note({shard_id: self._suppliers.pop(shard_id, lambda: None)()})
+        self._told.pop(shard_id, None)
+
+    def began(self, session: Session, terms: str, bot_id: int | None) -> None:
+        """READY came: store the session, at once."""
+        self._told[session.shard_id] = (session.sequence, self._clock())
+        if self._is_refused:
+            return
+        try:
+            self._store.save(StoredSession(session=session, terms=terms, bot_id=bot_id))
+        except UsageError as error:
+            self._is_refused = True
+            log.error("sessions are kept in memory only, and the next start identifies: %s", error)
+
+    def dropped(self, shard_id: int) -> None:
+        """The session of a shard is over."""
+        self._told.pop(shard_id, None)
+        if not self._is_refused:
+            self._store.forget(shard_id)
+
+    def tick(self) -> None:
+        """Store what moved; call it about once a second."""
+        self._note({shard_id: ask() for shard_id, ask in self._suppliers.items()})
+
+    async def close(self) -> None:
+        """Store the last of it, and close the store."""
+        self.tick()
+        await self._store.close()
+
+    def _note(self, sequences: Mapping[int, int | None]) -> None:
+        now = self._clock()
+        moved: dict[int, int] = {}
+        for shard_id, sequence in sequences.items():
+            if sequence is None:
+                continue
+            told, at = self._told.get(shard_id, (None, 0.0))
+            if sequence != told or now - at >= TOUCH_S:
+                moved[shard_id] = sequence
+                self._told[shard_id] = (sequence, now)
+        self._store.save_sequences(moved)
+
+
+class MemorySessionStore:
+    """
+    Keeps sessions as long as it lives itself: for a second `Gateway` of the same process.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rows: dict[int, tuple[StoredSession, float]] = {}
+        self._owners: dict[int, _OpenMemory] = {}
+        self._bot_id: int | None = None
+
+    @property
+    def is_durable(self) -> bool:
+        """False: it ends with the process."""
+        return False
+
+    async def open(self, bot_id: int | None) -> OpenStore:
+        """
+        Begin to use it; several fleets may, each with shards of its own.
+
+        Raises:
+            UsageError: it is another bot's.
+        """
+        if None not in (bot_id, self._bot_id) and bot_id != self._bot_id:
+            raise UsageError(self._other_bot(bot_id))
+        return _OpenMemory(self, is_ours=self._bot_id is None or bot_id is not None)
+
+    def _other_bot(self, bot_id: int | None) -> str:
+        return (
+            f"this MemorySessionStore holds the sessions of bot {self._bot_id}, and this is bot "
+            f"{bot_id}: give each bot a store of its own"
+        )
+
+
+class _OpenMemory:
+    """The store as one fleet has it open."""
+
+    is_durable = False
+
+    def __init__(self, store: MemorySessionStore, *, is_ours: bool) -> None:
+        self._store = store
+        self._is_ours = is_ours  # not another bot's, whose token said nothing
+        self._shard_count = 0
+
+    async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
+        store, now = self._store, self._store._clock()
+        for shard_id, owner in store._owners.items():
+            if shard_id in shard_ids:
+                raise UsageError(f"another gateway of this process runs shard {shard_id} already")
+            if owner._shard_count != shard_count:
+                raise UsageError(
+                    f"another gateway of this process runs shard {shard_id} of "
+                    f"{owner._shard_count}, and here are {shard_count} shards: one bot has one "
+                    f"shard count in a store"
+                )
+        self._shard_count = shard_count
+        store._owners.update(dict.fromkeys(shard_ids, self))
+        return {
+            shard_id: replace(stored, bot_id=store._bot_id, age_s=now - at)
+            for shard_id, (stored, at) in store._rows.items()
+            if shard_id in shard_ids and stored.session.shard_count == shard_count
+        }
+
+    def save(self, stored: StoredSession) -> None:
+        store = self._store
+        if stored.bot_id is not None:
+            if store._bot_id not in (None, stored.bot_id):
+                raise UsageError(store._other_bot(stored.bot_id))
+            store._bot_id = stored.bot_id
+            self._is_ours = True
+        store._rows[stored.session.shard_id] = (stored, store._clock())
+
+    def save_sequences(self, sequences: Mapping[int, int]) -> None:
+        store = self._store
+        for shard_id in sequences.keys() & store._rows.keys():
+            if store._owners.get(shard_id) is not self:
+                continue
+            stored, _ = store._rows[shard_id]
+            session = stored.session
+            sequence = max(sequences[shard_id], session.sequence)
+            stored = replace(stored, session=replace(session, sequence=sequence))
+            store._rows[shard_id] = (stored, store._clock())
+
+    def forget(self, shard_id: int) -> None:
+        if self._is_ours:
+            self._store._rows.pop(shard_id, None)
+
+    async def release(self, shard_ids: Collection[int]) -> None:
+        for shard_id in shard_ids:
+            if self._store._owners.get(shard_id) is self:
+                del self._store._owners[shard_id]
+
+    async def close(self) -> None:
+        await self.release([s for s, owner in self._store._owners.items() if owner is self])
