@@ -11,8 +11,8 @@ TARGET = Path(__file__).with_name("states.md")
 _HEAD = """\
 # The states of a shard
 
-Drawn by `docs/make_states.py` from `TRANSITIONS` in `src/fastgw/states.py`; a move that is not in
-the table raises. What each trigger means stands beside the table.
+Drawn by `docs/make_states.py` from `TRANSITIONS` in `src/fastgw/protocol/states.py`; a move that is
+not in the table raises. What each trigger means stands beside the table.
 
 """
 

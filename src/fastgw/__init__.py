@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     )
     from .gateway import Gateway
     from .health.figures import GatewayHealth, ShardHealth
-    from .protocol.protocol import Timeouts
     from .protocol.signals import Cause
     from .protocol.states import State
-    from .protocol.wire import GatewayInfo, Intents, Opcode, SessionStartLimit
+    from .protocol.timeouts import Timeouts
+    from .protocol.wire import Opcode
     from .shard.face import Shard, StatusChange
     from .shard.pacing import IdentifyQueue, IdentifyTurn, LocalIdentifyQueue
 
@@ -105,14 +105,14 @@ _HOMES = {
     "FatalError": "errors",
     "Gateway": "gateway",
     "GatewayHealth": "health.figures",
-    "GatewayInfo": "protocol.wire",
+    "GatewayInfo": "fleet.gateway_info",
     "GatewayInfoError": "errors",
     "HandlerFailure": "delivery.failures",
     "HandshakeRefused": "errors",
     "IdentifyBudgetSpent": "errors",
     "IdentifyQueue": "shard.pacing",
     "IdentifyTurn": "shard.pacing",
-    "Intents": "protocol.wire",
+    "Intents": "words",
     "InvalidApiVersion": "errors",
     "InvalidIntents": "errors",
     "InvalidShard": "errors",
@@ -124,13 +124,13 @@ _HOMES = {
     "ProtocolError": "errors",
     "SendQueueFull": "errors",
     "SessionLost": "errors",
-    "SessionStartLimit": "protocol.wire",
+    "SessionStartLimit": "fleet.gateway_info",
     "Shard": "shard.face",
     "ShardHealth": "health.figures",
     "ShardingRequired": "errors",
     "State": "protocol.states",
     "StatusChange": "shard.face",
-    "Timeouts": "protocol.protocol",
+    "Timeouts": "protocol.timeouts",
     "UsageError": "errors",
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .protocol.wire import Action, Initiator, Intents
+    from .words import Action, Initiator, Intents
 
 __all__ = [
     "AuthenticationFailed",

@@ -26,7 +26,7 @@ from .errors import (
     FastgwError,
     UsageError,
 )
-from .fleet.gateway_info import USER_AGENT, ask_until_answered
+from .fleet.gateway_info import USER_AGENT, GatewayInfo, ask_until_answered
 from .fleet.loopwatch import LoopWatch
 from .health.figures import GatewayHealth
 from .options import (
@@ -39,15 +39,17 @@ from .options import (
     check_token,
 )
 from .protocol.identity import Identity
-from .protocol.protocol import Timeouts
 from .protocol.states import State
-from .protocol.wire import API_VERSION, GatewayInfo, Intents, redact
+from .protocol.timeouts import Timeouts
+from .protocol.token import redact
+from .protocol.wire import API_VERSION
 from .runner import run_until_closed
 from .shard.driver import ShardDriver
 from .shard.face import Shard, StatusChange
 from .shard.link import ShardSetup
 from .shard.pacing import IdentifyGate, IdentifyQueue, LocalIdentifyQueue
 from .shard.reconnect import BACKOFF_S, check_backoff
+from .words import Intents
 
 if TYPE_CHECKING:
     import ssl

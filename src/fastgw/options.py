@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterable, Mapping
 
 from .errors import UsageError
-from .protocol.protocol import Timeouts
-from .protocol.wire import GatewayInfo, Intents, normalise_token
+from .fleet.gateway_info import GatewayInfo
+from .protocol.timeouts import Timeouts
+from .protocol.token import normalise_token
+from .words import Intents
 
 __all__ = [
     "check_compress",

@@ -17,7 +17,7 @@ from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
 from fastgw.connection.websocket import ConnectionState
 from fastgw.errors import ConnectFailed, ConnectionClosed, MessageTooBig, ProtocolError
-from fastgw.protocol.wire import Initiator
+from fastgw.words import Initiator
 
 HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
 EVENT = b'{"t":"X","s":1,"op":0,"d":{"guild_id":"7"}}'

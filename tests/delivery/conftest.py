@@ -4,7 +4,7 @@ import pytest
 
 from fastgw._decode import Decoder
 from fastgw.delivery.handlers import Handlers
-from fastgw.protocol.wire import Intents
+from fastgw.words import Intents
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from fastgw.delivery.failures import FULL, QUIET_S, SUMMARY_S, HandlerFailures
 from fastgw.delivery.handlers import Handlers
-from fastgw.protocol.wire import Intents
+from fastgw.words import Intents
 
 
 @pytest.mark.parametrize("others", [0, 1])

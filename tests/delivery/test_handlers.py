@@ -6,7 +6,7 @@ import pytest
 
 from fastgw.delivery.handlers import Handlers
 from fastgw.errors import UsageError
-from fastgw.protocol.wire import Intents
+from fastgw.words import Intents
 
 # ---------------------------------------------------------------------------- interest
 

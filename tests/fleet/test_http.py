@@ -17,8 +17,12 @@ from fastgw.errors import (
     GatewayInfoError,
     UsageError,
 )
-from fastgw.fleet.gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
-from fastgw.protocol.wire import SessionStartLimit
+from fastgw.fleet.gateway_info import (
+    USER_AGENT,
+    SessionStartLimit,
+    ask_until_answered,
+    fetch_gateway_info,
+)
 from fastgw.testing import FakeGateway
 
 TOKEN = "not.a.token"

@@ -12,8 +12,9 @@ from fastgw.errors import CertificateRefused, SessionLost, UsageError
 from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import Intents, Opcode
+from fastgw.protocol.wire import Opcode
 from fastgw.testing import Cut, FakeGateway
+from fastgw.words import Intents
 
 PRESENCE = {"since": None, "activities": [], "status": "idle", "afk": True}
 

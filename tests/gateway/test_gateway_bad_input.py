@@ -29,12 +29,13 @@ from fastgw.errors import (
     ShardingRequired,
     UsageError,
 )
+from fastgw.fleet.gateway_info import GatewayInfo
 from fastgw.gateway import Gateway
-from fastgw.protocol.protocol import Timeouts
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import GatewayInfo, Intents
+from fastgw.protocol.timeouts import Timeouts
 from fastgw.testing import FakeGateway, Moment
+from fastgw.words import Intents
 
 pytestmark = pytest.mark.usefixtures("no_jitter")
 

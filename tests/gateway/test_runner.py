@@ -23,7 +23,7 @@ if {without_uvloop}:
 
 from fastgw.gateway import Gateway
 from fastgw.testing import FakeGateway
-from fastgw.protocol.wire import Intents
+from fastgw.words import Intents
 
 started = threading.Event()
 shared = {{}}

@@ -33,11 +33,11 @@ import pytest
 from deadline import scaled
 
 from fastgw import Gateway, Intents, LocalIdentifyQueue
+from fastgw.fleet.gateway_info import GatewayInfo
 from fastgw.health.figures import GatewayHealth, ShardHealth
-from fastgw.protocol.protocol import Timeouts
 from fastgw.protocol.session import MAX_RESUME_FAILURES
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import GatewayInfo
+from fastgw.protocol.timeouts import Timeouts
 
 pytestmark = [pytest.mark.soak]
 

@@ -11,7 +11,7 @@ import pytest
 from pairing import TOKEN, an_identity
 
 from fastgw.errors import CommandTooBig, UsageError
-from fastgw.protocol.wire import Intents
+from fastgw.words import Intents
 
 
 def test_the_least_identity():

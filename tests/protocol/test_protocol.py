@@ -9,19 +9,13 @@ from pairing import INTERVAL_S, MAIN_URL, QUERY, RESUME_URL, TOKEN, Client, an_i
 
 from fastgw._decode import Message, Sequence
 from fastgw.errors import UsageError
-from fastgw.protocol.protocol import (
-    TRANSITIONS,
-    Cause,
-    GatewayProtocol,
-    IdentifyWanted,
-    Ready,
-    Resumed,
-    Session,
-    State,
-    StateChanged,
-    Timeouts,
-)
-from fastgw.protocol.wire import Action, Initiator, Opcode
+from fastgw.protocol.machine import GatewayProtocol
+from fastgw.protocol.session import Session
+from fastgw.protocol.signals import Cause, IdentifyWanted, Ready, Resumed, StateChanged
+from fastgw.protocol.states import TRANSITIONS, State
+from fastgw.protocol.timeouts import Timeouts
+from fastgw.protocol.wire import Opcode
+from fastgw.words import Action, Initiator
 
 
 def test_a_new_session_goes_up_by_identify():

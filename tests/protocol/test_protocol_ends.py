@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pairing import INTERVAL_S, TOKEN, Client
+from pairing import INTERVAL_S, TOKEN, Client, an_identity
 
 from fastgw.errors import (
     AuthenticationFailed,
@@ -14,15 +14,12 @@ from fastgw.errors import (
     ShardingRequired,
     UsageError,
 )
-from fastgw.protocol.protocol import (
-    Cause,
-    Closed,
-    Outcome,
-    SessionDropped,
-    State,
-    Timeouts,
-)
-from fastgw.protocol.wire import CLOSE_RULES, Action, Initiator, Intents, Opcode
+from fastgw.protocol.close_codes import CLOSE_RULES
+from fastgw.protocol.signals import Cause, Closed, Outcome, SessionDropped
+from fastgw.protocol.states import State
+from fastgw.protocol.timeouts import Timeouts
+from fastgw.protocol.wire import Opcode
+from fastgw.words import Action, Initiator, Intents
 
 FATAL = {
     4004: AuthenticationFailed,
@@ -126,7 +123,7 @@ def test_the_wait_for_resumed_starts_anew_with_each_replayed_dispatch():
     for _ in range(20):
         client.advance(55.0)
         client.dispatch("MESSAGE_CREATE")
-        client.proto.timer(client.now)
+        client.proto.handle_timer(client.now)
     assert client.proto.state is State.RESUMING
     assert client.advance_to(State.CLOSING) == 60.0
     outcome = client.obey()
@@ -236,7 +233,6 @@ def test_a_refused_token_is_never_tried_again():
 
 def test_disallowed_intents_are_named():
     """4014 names the privileged ones of those asked for."""
-    from pairing import an_identity
 
     identity = an_identity(intents=Intents.GUILDS | Intents.GUILD_MEMBERS | Intents.MESSAGE_CONTENT)
     client = Client(identity=identity)
@@ -443,3 +439,22 @@ def test_a_stop_that_nobody_answers_ends():
     client.pump()
     client.advance_to(State.STOPPED)
     assert [close.abort for close in client.closes] == [False, True]
+
+
+# --- the token ------------------------------------------------------------------------------------
+
+
+def test_a_token_that_comes_back_as_a_reason_is_cut_out():
+    """What the service says may hold the token, also the short one of a test."""
+    client = Client(identity=an_identity(token="token")).become_ready()
+    client.proto.lost(
+        client.now, close_code=4000, reason="bad token: tokens", initiator=Initiator.SERVICE
+    )
+    client.pump()
+    assert client.outcome.reason == "bad <token>: tokens"
+
+
+def test_an_example_token_leaves_our_own_advice_readable():
+    """The example "token" is a word of the sentence, and stays there."""
+    client = Client(identity=an_identity(token="token")).become_ready()
+    assert "the token was refused; copy a fresh bot token" in str(client.end(4004).error)

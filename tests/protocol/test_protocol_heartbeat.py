@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from pairing import INTERVAL_S, Client
 
-from fastgw.protocol.protocol import Cause, CloseWanted, Outcome, State
-from fastgw.protocol.wire import Action, Opcode
+from fastgw.protocol.signals import Cause, CloseWanted, Outcome
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Opcode
+from fastgw.words import Action
 
 
 def test_the_first_beat_is_jittered_and_the_rest_are_regular():
@@ -82,7 +84,7 @@ def test_no_beat_outlives_its_connection():
     client.hello()
     client.end()
     assert client.proto.timer_at() is None
-    client.proto.timer(client.now + 10 * INTERVAL_S)
+    client.proto.handle_timer(client.now + 10 * INTERVAL_S)
     client.pump()
     assert client.count(Opcode.HEARTBEAT) == 0
 
@@ -91,8 +93,8 @@ def test_no_beat_goes_while_closing():
     """case 21: after our CLOSE nothing more is written."""
     client = Client().become_ready()
     client.serve(Opcode.RECONNECT)
-    client.proto.timer(client.now + 2.9)
-    client.proto.timer(client.now + INTERVAL_S)
+    client.proto.handle_timer(client.now + 2.9)
+    client.proto.handle_timer(client.now + INTERVAL_S)
     client.pump()
     assert client.count(Opcode.HEARTBEAT) == 0
 
@@ -188,7 +190,7 @@ def test_a_late_timer_does_not_shorten_the_window():
     """case 23: after a blocked loop the ACK has a whole interval from when the beat was written."""
     client = Client().become_ready()
     client.now += 0.5 * INTERVAL_S + 35.0  # the loop was blocked for 35 s
-    client.proto.timer(client.now)
+    client.proto.handle_timer(client.now)
     assert client.proto.timer_at() == client.now + INTERVAL_S
 
 
@@ -268,10 +270,10 @@ def test_an_ack_we_did_not_ask_for_is_harmless():
 def test_a_machine_that_slept_resumes_at_once():
     """case 26: the wall clock ran ahead of the monotonic one: abort without good-byes, resume."""
     client = Client().become_ready()
-    client.proto.timer(client.now, wall=50_000.0)
-    client.proto.timer(client.now + 1.0, wall=50_001.0)
+    client.proto.handle_timer(client.now, wall=50_000.0)
+    client.proto.handle_timer(client.now + 1.0, wall=50_001.0)
     assert client.proto.state is State.READY
-    client.proto.timer(client.now + 2.0, wall=50_302.0)
+    client.proto.handle_timer(client.now + 2.0, wall=50_302.0)
     client.pump()
     assert [close.abort for close in client.closes] == [True]
     outcome = client.obey()
@@ -284,7 +286,7 @@ def test_a_small_or_backward_jump_of_the_wall_clock_is_nothing():
     client = Client().become_ready()
     due = client.proto.timer_at()
     for offset in (0.0, 4.0, -3_600.0, -3_596.0):
-        client.proto.timer(client.now, wall=50_000.0 + offset)
+        client.proto.handle_timer(client.now, wall=50_000.0 + offset)
     assert client.proto.state is State.READY
     assert client.proto.timer_at() == due
 
@@ -292,10 +294,10 @@ def test_a_small_or_backward_jump_of_the_wall_clock_is_nothing():
 def test_sleep_between_connections_is_not_counted_twice():
     """case 26: the clocks are compared within a connection only."""
     client = Client().become_ready()
-    client.proto.timer(client.now, wall=50_000.0)
+    client.proto.handle_timer(client.now, wall=50_000.0)
     client.end()
     client.connect()
-    client.proto.timer(client.now + 1.0, wall=99_000.0)
+    client.proto.handle_timer(client.now + 1.0, wall=99_000.0)
     assert client.proto.state is State.AWAITING_HELLO
 
 

@@ -15,17 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pairing import RESUME_URL, Pair
 
-from fastgw.protocol.protocol import (
-    CONNECTED,
-    Closed,
-    SessionDropped,
-    State,
-    StateChanged,
-    Timeouts,
-)
-from fastgw.protocol.wire import CLOSE_RULES, Action, Opcode
+from fastgw.protocol.close_codes import CLOSE_RULES
+from fastgw.protocol.signals import Closed, SessionDropped, StateChanged
+from fastgw.protocol.states import CONNECTED, State
+from fastgw.protocol.timeouts import Timeouts
+from fastgw.protocol.wire import Opcode
 from fastgw.testing import FakePeer, Moment
 from fastgw.testing.service.peer import Cut
+from fastgw.words import Action
 
 HOST = RESUME_URL.removeprefix("wss://")
 # Codes after which the service may be asked again; the fatal ones have a rule of their own.
@@ -94,7 +91,7 @@ class ShardAndService(RuleBasedStateMachine):
         """The once-a-second tick of a shard, perhaps after a sleep of the machine."""
         client = self.pair.client
         for wall in (1e9, 1e9 + gap):
-            self.pair.proto.timer(client.now, wall=wall)
+            self.pair.proto.handle_timer(client.now, wall=wall)
         self.pair.settle()
 
     # --- the service -----------------------------------------------------------------------------

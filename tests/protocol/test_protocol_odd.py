@@ -6,8 +6,10 @@ import pytest
 from pairing import Client
 
 from fastgw.errors import DecodeError, ProtocolError
-from fastgw.protocol.protocol import Cause, State
-from fastgw.protocol.wire import Action, Opcode
+from fastgw.protocol.signals import Cause
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Opcode
+from fastgw.words import Action
 
 
 @pytest.mark.parametrize("op", [Opcode.DISPATCH, 1, 9, 11, 5, 99])

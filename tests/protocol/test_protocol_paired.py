@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from pairing import RESUME_URL, Pair, paired
 
-from fastgw.protocol.protocol import Cause, Outcome, Resumed, SessionDropped, State
-from fastgw.protocol.wire import Action, Opcode
+from fastgw.protocol.signals import Cause, Outcome, Resumed, SessionDropped
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Opcode
 from fastgw.testing import FakePeer, Moment
+from fastgw.words import Action
 
 HOST = RESUME_URL.removeprefix("wss://")
 

@@ -6,8 +6,11 @@ import pytest
 from pairing import INTERVAL_S, MAIN_URL, QUERY, RESUME_URL, Client
 
 from fastgw.errors import ConnectFailed, DecodeError, HandshakeRefused
-from fastgw.protocol.protocol import Cause, Ready, Resumed, Session, SessionDropped, State
-from fastgw.protocol.wire import Action, Initiator, Opcode
+from fastgw.protocol.session import Session
+from fastgw.protocol.signals import Cause, Ready, Resumed, SessionDropped
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Opcode
+from fastgw.words import Action, Initiator
 
 
 def test_resumed_comes_after_the_replay():
@@ -275,8 +278,8 @@ def test_sleep_is_no_fault_of_session_or_host():
     client.end()
     for _ in range(5):
         client.start_resume()
-        client.proto.timer(client.now, wall=0.0)
-        client.proto.timer(client.now, wall=60.0)
+        client.proto.handle_timer(client.now, wall=0.0)
+        client.proto.handle_timer(client.now, wall=60.0)
         client.pump()
         assert client.end().action is Action.RESUME
         assert client.url == RESUME_URL + QUERY

@@ -16,13 +16,15 @@ from inside import inside
 from raw_websocket import _GUID, frame
 
 from fastgw.errors import ConnectFailed, ProtocolError
+from fastgw.fleet.gateway_info import GatewayInfo
 from fastgw.gateway import Gateway
-from fastgw.protocol.protocol import Timeouts
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
-from fastgw.protocol.wire import GatewayInfo, Intents, Opcode
+from fastgw.protocol.timeouts import Timeouts
+from fastgw.protocol.wire import Opcode
 from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import Cut, FakeGateway, FakeService, Moment
+from fastgw.words import Intents
 
 # The shortest delay that chance allows; the first heartbeat comes at once.
 pytestmark = pytest.mark.usefixtures("no_jitter")

@@ -12,8 +12,8 @@ from fastgw.errors import (
     UsageError,
 )
 from fastgw.protocol.signals import Outcome
-from fastgw.protocol.wire import Action
 from fastgw.shard.reconnect import ReconnectPolicy, check_backoff, is_permanent
+from fastgw.words import Action
 
 
 def ended(ready_for_s=None, *, delay_s=0.0):

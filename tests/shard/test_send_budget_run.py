@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from invented_time import run_in_invented_time
 from pairing import TOKEN, Client
 
-from fastgw.protocol.protocol import (
+from fastgw.protocol.signals import (
     Closed,
     CloseWanted,
     HeartbeatWanted,
     IdentifyWanted,
     SessionDropped,
-    State,
     StateChanged,
 )
-from fastgw.protocol.wire import Initiator, Opcode, encode_command
+from fastgw.protocol.states import State
+from fastgw.protocol.wire import Opcode, encode_command
 from fastgw.shard.commands import CommandQueue
 from fastgw.shard.pacing import MAX_ANSWERS, SendBudget
 from fastgw.testing import FakeService
 from fastgw.testing.service.peer import Cut
+from fastgw.words import Initiator
 
 COMMAND = encode_command(Opcode.VOICE_STATE_UPDATE, {"guild_id": "1"})
 
@@ -132,7 +133,7 @@ class Run:
                 break
             self.client.now = max(now, at)
             self.peer.timer(self.client.now)
-            self.proto.timer(self.client.now)
+            self.proto.handle_timer(self.client.now)
             self.settle()
         self.client.now = until
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastgw.gateway import Gateway
-from fastgw.protocol.wire import Intents
 from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import FakeGateway
+from fastgw.words import Intents
 
 TOKEN = "not.a.token"
 # Where a gateway takes its chance from; the fixture `no_jitter` puts the least chance there.

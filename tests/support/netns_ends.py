@@ -46,9 +46,10 @@ async def serve(address: str) -> None:
 
 
 async def connect(url: str) -> None:
+    from fastgw.fleet.gateway_info import GatewayInfo
     from fastgw.gateway import Gateway
-    from fastgw.protocol.protocol import Timeouts
-    from fastgw.protocol.wire import GatewayInfo, Intents
+    from fastgw.protocol.timeouts import Timeouts
+    from fastgw.words import Intents
 
     gateway = Gateway(
         "not.a.token",

@@ -12,21 +12,23 @@ from urllib.parse import urlsplit
 import orjson
 
 from fastgw._decode import Decoder, Event, Interests
-from fastgw.protocol.protocol import (
+from fastgw.protocol.events import LIBRARY_EVENTS
+from fastgw.protocol.identity import Identity
+from fastgw.protocol.machine import GatewayProtocol
+from fastgw.protocol.signals import (
     Closed,
     CloseWanted,
-    GatewayProtocol,
     HeartbeatWanted,
     IdentifyWanted,
-    Identity,
     Outcome,
     Signal,
-    State,
     StateChanged,
-    Timeouts,
 )
-from fastgw.protocol.wire import LIBRARY_EVENTS, Action, Initiator, Intents, Opcode
+from fastgw.protocol.states import State
+from fastgw.protocol.timeouts import Timeouts
+from fastgw.protocol.wire import Opcode
 from fastgw.testing import FakePeer, FakeService
+from fastgw.words import Action, Initiator, Intents
 
 TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 MAIN_URL = "wss://gateway.discord.gg"
@@ -176,7 +178,7 @@ class Client:
         while (at := self.proto.timer_at()) is not None and at <= until:
             self.now = max(self.now, at)
             before = self.count(Opcode.HEARTBEAT)
-            self.proto.timer(self.now, **life)
+            self.proto.handle_timer(self.now, **life)
             self.pump()
             for _ in range(self.count(Opcode.HEARTBEAT) - before):
                 if self.acks:
@@ -290,7 +292,7 @@ class Pair:
                 self._attempt()
             if peer_at is not None and self.peer is not None and client.now >= peer_at:
                 self.peer.timer(client.now)
-            self.proto.timer(client.now)
+            self.proto.handle_timer(client.now)
             self.settle()
         client.now = until
 

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from fastgw.errors import UsageError
-from fastgw.protocol.wire import Intents, Opcode
+from fastgw.protocol.wire import Opcode
 from fastgw.testing import Cut, FakePeer, FakeService, Moment, Traffic
 from fastgw.testing.service.service import ServiceOptions
+from fastgw.words import Intents
 
 ALL = int(Intents.all())
 

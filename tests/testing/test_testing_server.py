@@ -15,7 +15,7 @@ import pytest
 from plain_client import PlainClient
 
 from fastgw.errors import UsageError
-from fastgw.protocol.wire import GatewayInfo, SessionStartLimit
+from fastgw.fleet.gateway_info import GatewayInfo, SessionStartLimit
 from fastgw.testing import (
     Cut,
     FakeGateway,

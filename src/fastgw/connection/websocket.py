@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from picows import WSMsgType, WSProtocolError, WSTransport
 
 from ..errors import ConnectionClosed, ProtocolError
-from ..protocol.wire import Action, Initiator
+from ..words import Action, Initiator
 
 if TYPE_CHECKING:
     from .._decode import Assembler, Event, Message

@@ -27,7 +27,7 @@ from .tasks import HandlerTasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.events import Intents
+    from ..words import Intents
 
     Handler = Callable[[Event], object]
     HandlerT = TypeVar("HandlerT", bound=Handler)

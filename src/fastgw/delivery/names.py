@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..protocol.events import EVENT_INTENTS, EVENT_NAMES
 
 if TYPE_CHECKING:
-    from ..protocol.events import Intents
+    from ..words import Intents
 
 __all__ = ["EVERYTHING", "MissingIntentWarning", "check_names", "warn_of"]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import IdentifyBudgetSpent, UsageError
 
 if TYPE_CHECKING:
-    from ..protocol.wire import SessionStartLimit
+    from .gateway_info import SessionStartLimit
 
 __all__ = [
     "DAY_S",

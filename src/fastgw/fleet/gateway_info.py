@@ -1,5 +1,6 @@
 """
-The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread.
+The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread; and
+its answer as a value, `GatewayInfo`, which users may pass instead.
 
 Every answer that is no gateway information becomes one typed error. `ask_until_answered` asks again
 when that can help, and gives the rest to the caller.
@@ -17,6 +18,8 @@ import math
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,14 +31,20 @@ from ..errors import (
     GatewayInfoError,
     UsageError,
 )
-from ..protocol.wire import GatewayInfo
+from ..protocol.wire import gateway_url
 from ..shard.pacing import Backoff
 from ..shard.reconnect import is_permanent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["USER_AGENT", "ask_until_answered", "fetch_gateway_info"]
+__all__ = [
+    "USER_AGENT",
+    "GatewayInfo",
+    "SessionStartLimit",
+    "ask_until_answered",
+    "fetch_gateway_info",
+]
 
 log = logging.getLogger("fastgw.api")
 
@@ -46,6 +55,75 @@ USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {_VERSION})"
 ROUTE = "/gateway/bot"
 # The answer has about 200 bytes; whatever is much longer is an error page.
 _MAX_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStartLimit:
+    """
+    How many identifies are left (Discord docs, "Session start limit object").
+
+    Attributes:
+        total: identifies a day.
+        remaining: of these, still free.
+        reset_after_s: seconds until remaining is total again.
+        max_concurrency: identifies that may go at once; the modulus of the identify key.
+    """
+
+    total: int = 1000
+    remaining: int = 1000
+    reset_after_s: float = 0.0
+    max_concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayInfo:
+    """
+    The answer of `GET /gateway/bot`, or what stands for it.
+
+    Attributes:
+        url: websocket URL, without our query.
+        shards: recommended shard count.
+        session_start_limit: None when unknown.
+    """
+
+    url: str
+    shards: int = 1
+    session_start_limit: SessionStartLimit | None = None
+
+    @classmethod
+    def parse(cls, data: object) -> GatewayInfo:
+        """
+        Read the decoded JSON body; `GET /gateway` (url only) is accepted too.
+
+        Raises:
+            GatewayInfoError: it has another shape.
+        """
+        if not isinstance(data, Mapping):
+            raise GatewayInfoError("gateway information is not a JSON object")
+        try:
+            url = data["url"]
+            gateway_url(url, None)
+            limit = data.get("session_start_limit")
+            return cls(
+                url=url,
+                shards=_whole(data.get("shards", 1), 1),
+                session_start_limit=None
+                if limit is None
+                else SessionStartLimit(
+                    total=_whole(limit["total"], 0),
+                    remaining=_whole(limit["remaining"], 0),
+                    reset_after_s=_whole(limit["reset_after"], 0) / 1000,  # wire: milliseconds
+                    max_concurrency=_whole(limit.get("max_concurrency", 1), 1),
+                ),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            raise GatewayInfoError(f"gateway information is malformed: {error}") from error
+
+
+def _whole(value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"expected a whole number of at least {least}, got {value!r}")
+    return value
 
 
 async def fetch_gateway_info(

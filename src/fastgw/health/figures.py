@@ -16,7 +16,7 @@ from ..protocol.states import State
 if TYPE_CHECKING:
     from .._decode import Decoder
     from ..errors import FatalError
-    from ..protocol.protocol import GatewayProtocol
+    from ..protocol.machine import GatewayProtocol
 
 __all__ = ["GatewayHealth", "ShardCounters", "ShardHealth", "shard_health"]
 

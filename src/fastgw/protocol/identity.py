@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
-from .wire import Intents, Opcode, encode_command, normalise_token
+from ..words import Intents
+from .token import normalise_token
+from .wire import Opcode, encode_command
 
 __all__ = ["Identity"]
 

@@ -1,76 +1,78 @@
 """
-The frame of the state machine: what it holds, how it moves, and the one way down.
+The state machine of one shard, without IO: messages and time go in, commands and signals come out.
 
-`GatewayProtocol` builds on `Machine` and adds what messages and time mean; see there for the whole
-theory. Here: outputs wait to be pulled, every move goes through the table, and a connection ends in
-`_end()`, whoever began it:
+Theory.
+- One instance lives as long as its shard and sees one connection after another. Each begins with
+  `connecting(plan)` and ends with exactly one `Closed` signal, however many causes come together.
+  What lives as long as a connection stands in its `Attempt`; the session outlives it (`session`).
+- Every move goes through `_move` and the table of `states`. There is one way down, `_end()`: we
+  begin (`_leave`: CLOSING, a CLOSE frame, after `close_s` an abort, after `tls_shutdown_s` more the
+  connection is given up even if nobody ever says that it is gone), or others do (`lost`: the table
+  of close codes judges).
+- `generation` names the connection. It moves when one begins and when one ends, so a callback that
+  remembers another number is stale and must be dropped by the caller.
+- IDENTIFY is produced by `identify()` alone, which the shard calls when it holds a turn; a beat
+  that the service asks for by `beat()`, which the shard calls when its send budget has room.
+- `receive()`, `handle_timer()` and `lost()` never raise because of what the service did: a broken
+  rule closes the connection and stands in the outcome. What the caller does out of turn raises.
 
-- we begin (`_leave`): CLOSING, CLOSE frame, after `close_s` an abort, after `tls_shutdown_s` more
-  the connection is given up even if nobody ever says that it is gone;
-- others begin (`lost`): the table of close codes judges.
+How to use it. Give an input: `connecting`, `opened`, `connect_failed`, `receive`, `handle_timer`,
+`lost`, `close`, ... Then pull, in this order: send `commands_to_send()` at once and ahead of
+anything queued; take `next_signal()` until it is None, sending again after each; arm one timer at
+`timer_at()`. The attributes may be looked at any time.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from .._decode import Sequence
-from ..errors import ProtocolError, UsageError
+from .._decode import Event, Message, Sequence
+from ..errors import HandshakeRefused, ProtocolError, UsageError
+from ..words import Action, Initiator
+from .attempt import Attempt, DeadlineKind
+from .close_codes import FINAL_CLOSE_CODE, RESUMABLE_CLOSE_CODE, between, is_graver, judge
 from .heartbeat import Heartbeat
 from .identity import Identity
+from .replay import Replay, ReplayCounts
 from .session import Plan, Session, SessionKeeper
-from .signals import Cause, Closed, CloseWanted, Outcome, SessionDropped, Signal, StateChanged
+from .signals import (
+    Cause,
+    Closed,
+    CloseWanted,
+    HeartbeatWanted,
+    IdentifyWanted,
+    Outcome,
+    Ready,
+    Resumed,
+    SessionDropped,
+    Signal,
+    StateChanged,
+)
 from .states import CONNECTED, TRANSITIONS, State, Trigger
+from .timeouts import Timeouts
+from .token import redact_value
 from .wire import (
-    FINAL_CLOSE_CODE,
-    RESUMABLE_CLOSE_CODE,
-    Action,
-    Initiator,
-    fatal_error,
-    rule_for,
+    IDENTIFY_INTERVAL_S,
+    IDENTIFY_PAD_S,
+    Opcode,
+    encode_heartbeat,
+    encode_resume,
+    read_hello,
+    read_ready,
 )
 
-__all__ = ["Machine", "Timeouts"]
+__all__ = ["GatewayProtocol"]
 
-_SEVERITY = {Action.RESUME: 0, Action.IDENTIFY: 1, Action.STOP: 2}
+# Op 9: "wait a random amount of time between 1 and 5 seconds" (Discord docs before 2022; staff in
+# discord-api-docs#244: it staggers fleets).
+INVALID_SESSION_WAIT_S = (1.0, 5.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class GatewayProtocol:
     """
-    Seconds each phase of a connection may take.
-
-    Attributes:
-        open_s: DNS, TCP, TLS and upgrade together; kept by the transport.
-        hello_s: from the upgrade to HELLO.
-        ready_s: from IDENTIFY to READY. Long: in an outage the session comes eventually while ACKs
-            flow, and each new IDENTIFY costs one of the day's budget. Begins anew while reading is
-            paused.
-        resumed_s: from RESUME, or the last replayed dispatch, to RESUMED; begins anew likewise.
-        close_s: from our CLOSE frame to the end; then the transport is aborted.
-        tls_shutdown_s: from the abort to the end; then the connection is given up as it is.
-    """
-
-    open_s: float = 20.0
-    hello_s: float = 20.0
-    ready_s: float = 180.0
-    resumed_s: float = 60.0
-    close_s: float = 3.0
-    tls_shutdown_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"timeout {name}={value!r} is not a positive number of seconds")
-
-
-class Machine:
-    """
-    State, outputs and ends of one shard's connections.
+    One shard's side of the gateway protocol.
 
     Attributes:
         identity: what IDENTIFY says.
@@ -79,8 +81,6 @@ class Machine:
         state: where we are. Written by this class alone.
         generation: number of the current connection, for telling stale callbacks.
         outcome: of the last connection that ended, None before.
-        ready_at: when this connection became READY, None while it is not.
-        heartbeat: the beat of this connection (latency, ACKs, interval), None before HELLO.
     """
 
     def __init__(
@@ -114,8 +114,6 @@ class Machine:
         self.state = State.DISCONNECTED
         self.generation = 0
         self.outcome: Outcome | None = None
-        self.ready_at: float | None = None
-        self.heartbeat: Heartbeat | None = None
         self._random = random
         self._keeper = SessionKeeper(url, compress, self.sequence)
         if session is not None:
@@ -125,21 +123,10 @@ class Machine:
                     f"not of {identity.shard_id} of {identity.shard_count}"
                 )
             self._keeper.restore(session)
-        self._plan: Plan | None = None
+        self._replays = ReplayCounts(self.sequence)
+        self._attempt: Attempt | None = None  # from connecting() to the end
         self._commands: list[bytes] = []
         self._signals: deque[Signal] = deque()
-        self._deadline: float | None = None  # of the phase the state is in
-        self._pending: Outcome | None = None  # how it will end, while CLOSING
-        self._identify_written = False  # on this connection
-        self._resume_written = False
-        self._aborted = False
-        self._progress = (0, 0)  # replay counts when the RESUMED deadline was set
-        self._resumed_from = 0  # the `seq` of RESUME
-        self._replay_from = (0, 0)  # the same when RESUME was written
-        self._resumed_counted = (0, 0)  # how many RESUMED stand in the sequence's counters
-        self._received = 0  # messages, as a sign of life when bytes are not counted
-        self._paused = False
-        self._clocks: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         identity = self.identity
@@ -164,14 +151,9 @@ class Machine:
         self._keeper.replace_main_url(value)
 
     @property
-    def replayed(self) -> int:
-        """Dispatches replayed and new to us, so far; RESUMED is none of them."""
-        return self.sequence.replayed - self._resumed_counted[0]
-
-    @property
-    def duplicates(self) -> int:
-        """Dispatches dropped in replays because we had them, so far."""
-        return self.sequence.duplicates - self._resumed_counted[1]
+    def heartbeat(self) -> Heartbeat | None:
+        """The beat of this connection (latency, ACKs, interval), None before HELLO."""
+        return None if self._attempt is None else self._attempt.heartbeat
 
     @property
     def latency(self) -> float | None:
@@ -193,6 +175,21 @@ class Machine:
         """Seconds between beats, None before HELLO; slots of the send budget follow from it."""
         return None if self.heartbeat is None else self.heartbeat.interval_s
 
+    @property
+    def ready_at(self) -> float | None:
+        """When this connection became READY, None while it is not."""
+        return None if self._attempt is None else self._attempt.ready_at
+
+    @property
+    def replayed(self) -> int:
+        """Dispatches replayed and new to us, so far; RESUMED is none of them."""
+        return self._replays.replayed
+
+    @property
+    def duplicates(self) -> int:
+        """Dispatches dropped in replays because we had them, so far."""
+        return self._replays.duplicates
+
     # --- outputs ---------------------------------------------------------------------------------
 
     def commands_to_send(self) -> list[bytes]:
@@ -211,12 +208,192 @@ class Machine:
         return self._signals.popleft() if self._signals else None
 
     def timer_at(self) -> float | None:
-        """Return when `timer()` must be called at the latest, in monotonic seconds, or None."""
-        beat_at = None
+        """Return when `handle_timer()` must be called at the latest, in monotonic seconds."""
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        due = [] if attempt.deadline is None else [attempt.deadline.at]
+        if attempt.heartbeat is not None and self.state in CONNECTED:
+            due.append(attempt.heartbeat.next_at)
+        return min(due, default=None)
+
+    # --- inputs: the way up ----------------------------------------------------------------------
+
+    def plan(self, now: float) -> Plan:
+        """
+        Decide the next attempt; drops a session that is too old or was refused too often.
+
+        When it says identify, take the identify turn before connecting. After this, drain
+        `next_signal()` (SessionDropped may be there).
+        """
+        if self._keeper.session_id is not None and (
+            self._keeper.is_expired(now) or not self._keeper.is_resumable()
+        ):
+            self._drop_session(Cause.EXPIRED)
+        return self._keeper.plan()
+
+    def connecting(self, plan: Plan, now: float) -> int:
+        """
+        Begin an attempt at `plan` and return its generation. Make its Decoder with `sequence`.
+
+        After this, drain `next_signal()`.
+
+        Raises:
+            UsageError: not DISCONNECTED (there is one connection at a time), or the plan is old.
+        """
+        if plan.resume and not self._keeper.is_resumable():
+            raise UsageError("the plan to resume is out of date: the session is gone")
+        self._move(Trigger.CONNECT)
+        self.generation += 1
+        if not plan.resume:
+            # Late dispatches of the old connection may have touched it since the session went.
+            self.sequence.clear()
+        self._attempt = Attempt(plan)
+        return self.generation
+
+    def opened(self, now: float) -> None:
+        """
+        Take note that the upgrade is done. After this, re-arm `timer_at()`.
+
+        No effect when a message of this connection came first.
+
+        Raises:
+            UsageError: no connection is being opened.
+        """
+        attempt = self._attempt
+        if attempt is not None and self.state is not State.CONNECTING:
+            return
+        self._move(Trigger.OPENED)  # raises unless one is being opened
+        if attempt is not None:
+            attempt.wait_for(DeadlineKind.HELLO, now + self.timeouts.hello_s)
+
+    def connect_failed(self, now: float, error: BaseException) -> None:
+        """Take note that the attempt failed. After this, drain `next_signal()`: it has Closed."""
+        if self.state is not State.CONNECTING:
+            raise UsageError(f"no connection is being opened while {self.state.value}")
+        self._end(now, Outcome(
+            Action.RESUME, initiator=Initiator.TRANSPORT, cause=Cause.CONNECT_FAILED,
+            reason=str(error), error=error,
+            delay_s=error.retry_after_s or 0.0 if isinstance(error, HandshakeRefused) else 0.0,
+        ))  # fmt: skip
+
+    def identify(self, now: float) -> None:
+        """
+        Write IDENTIFY: the shard holds an identify turn. After this, call `commands_to_send()` at
+        once (the turn's time counts from the write) and re-arm `timer_at()`.
+
+        Raises:
+            UsageError: IDENTIFY is not wanted now.
+        """
+        attempt = self._attempt
+        if attempt is None or self.state is not State.IDENTIFYING or attempt.identify_written:
+            raise UsageError(f"no identify is wanted while {self.state.value}")
+        attempt.identify_written = True
+        self._commands.append(self.identity.encode())
+        attempt.wait_for(DeadlineKind.READY, now + self.timeouts.ready_s)
+
+    def beat(self, now: float) -> None:
+        """
+        Write a heartbeat because the service asked for one; the periodic ones do not move.
+
+        After this, call `commands_to_send()` at once. No effect when the connection is on its way
+        out already.
+        """
         if self.heartbeat is not None and self.state in CONNECTED:
-            beat_at = self.heartbeat.next_at
-        due = [at for at in (beat_at, self._deadline) if at is not None]
-        return min(due) if due else None
+            self._commands.append(encode_heartbeat(self.sequence.last))
+            self.heartbeat.beat_extra(now)
+
+    # --- inputs: messages and time ---------------------------------------------------------------
+
+    def receive(self, message: Message | Event, now: float) -> None:
+        """
+        Take one message that is not an ordinary dispatch: other opcodes, READY, RESUMED.
+
+        Never raises for what the message holds; unknown opcodes and names are ignored. After this,
+        call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
+
+        Raises:
+            UsageError: there is no connection it could have come from.
+        """
+        if self.state is State.CONNECTING:
+            self.opened(now)  # it came in the same read as the upgrade
+        attempt = self._attempt
+        if attempt is None:
+            raise UsageError(f"a message of an old connection came while {self.state.value}")
+        attempt.received += 1
+        op = Opcode.DISPATCH if isinstance(message, Event) else message.op
+        if self.state is State.CLOSING:
+            self._receive_late(attempt, op, message)
+        elif self.state is State.AWAITING_HELLO and op not in (Opcode.HELLO, Opcode.RECONNECT):
+            self._violation(
+                attempt, now, ProtocolError(f"the first message has op {op:d}, not HELLO")
+            )
+        elif op == Opcode.DISPATCH:
+            if message.name == "READY":
+                self._ready(attempt, message, now)
+            elif message.name == "RESUMED" and self.state is State.RESUMING:
+                self._resumed(attempt, message.sequence, now)
+        elif op == Opcode.HEARTBEAT_ACK and attempt.heartbeat is not None:
+            attempt.heartbeat.ack(now)
+        elif op == Opcode.HEARTBEAT and attempt.heartbeat is not None:
+            self._signals.append(HeartbeatWanted())
+        elif op == Opcode.RECONNECT:
+            # May come before HELLO, instead of it (Discord docs, "Reconnect").
+            self._leave(attempt, now, Cause.RECONNECT_ASKED, Action.RESUME, "reconnect asked")
+        elif op == Opcode.INVALID_SESSION:
+            self._invalid_session(attempt, message.data is True, now)
+        elif op == Opcode.HELLO and self.state is State.AWAITING_HELLO:
+            self._hello(attempt, message.data, now)
+
+    def reading_paused(self) -> None:
+        """Note that we stopped reading from this connection: missing ACKs do not count."""
+        if self._attempt is not None:
+            self._attempt.is_paused = True
+        if self.heartbeat is not None:
+            self.heartbeat.pause()
+
+    def reading_resumed(self) -> None:
+        """Note that we read again."""
+        if self._attempt is not None:
+            self._attempt.is_paused = False
+        if self.heartbeat is not None:
+            self.heartbeat.resume()
+
+    def handle_timer(
+        self, now: float, *, bytes_received: int | None = None, wall: float | None = None
+    ) -> None:
+        """
+        Do what is due. May be called at any time, more often than `timer_at()` asks too.
+
+        Args:
+            now: monotonic seconds.
+            bytes_received: of this connection so far (`Connection.bytes_received()`); None counts
+                messages instead.
+            wall: a clock that goes on while the machine sleeps; None skips that check. Call once a
+                second or so with it, and a suspended machine is noticed within a second of waking.
+
+        After this, call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
+        """
+        attempt = self._attempt
+        if attempt is None:
+            return
+        slept = wall is not None and attempt.sleep.has_slept(now, wall)
+        if slept and self.state in CONNECTED:
+            # The socket looks alive and is not: the service gave up long ago. No good-byes.
+            self._leave(attempt, now, Cause.SLEPT, Action.RESUME, "the machine slept", abort=True)
+        self._wait_on(attempt, now)
+        if attempt.deadline is not None and now >= attempt.deadline.at:
+            self._deadline_passed(attempt, attempt.deadline.kind, now)
+        heart = attempt.heartbeat
+        if heart is not None and self.state in CONNECTED and now >= heart.next_at:
+            alive = attempt.received if bytes_received is None else bytes_received
+            if heart.is_zombied(alive):
+                self._leave(
+                    attempt, now, Cause.ZOMBIED, Action.RESUME, "heartbeat not acknowledged"
+                )
+            else:
+                self._commands.append(encode_heartbeat(self.sequence.last))
+                heart.beat(now, alive)
 
     # --- inputs: the way down --------------------------------------------------------------------
 
@@ -236,16 +413,21 @@ class Machine:
         Raises:
             UsageError: there is no connection to lose.
         """
-        if self.state in (State.DISCONNECTED, State.STOPPED):
+        attempt = self._attempt
+        if attempt is None:
             raise UsageError(f"there is no connection to lose while {self.state.value}")
-        outcome = self._judge(now, close_code, reason, initiator, error)
-        planned = self._pending
-        if planned is not None:
+        reason = redact_value(reason, self.identity.token)
+        outcome = judge(
+            close_code, reason, initiator, error, identity=self.identity, random=self._random
+        )
+        planned = attempt.ending
+        if planned is None:
+            outcome = replace(outcome, ready_for_s=attempt.ready_for_s(now))
+        elif is_graver(outcome.action, than=planned.action):
             # What we began stands, unless the service closed as well and with a graver code.
-            if _SEVERITY[planned.action] >= _SEVERITY[outcome.action]:
-                outcome = planned
-            else:
-                outcome = replace(outcome, ready_for_s=planned.ready_for_s)
+            outcome = replace(outcome, ready_for_s=planned.ready_for_s)
+        else:
+            outcome = planned
         self._end(now, outcome)
 
     def close(self, now: float, *, keep_session: bool) -> None:
@@ -263,11 +445,12 @@ class Machine:
         if not kept:
             self._drop_session(Cause.STOPPED)
         code = RESUMABLE_CLOSE_CODE if kept else FINAL_CLOSE_CODE
-        if self.state in CONNECTED:
-            self._leave(now, Cause.STOPPED, Action.STOP, "stopped", close_code=code)
-        elif self.state is State.CLOSING and self._pending is not None:
-            self._pending = replace(
-                self._pending, action=Action.STOP, cause=Cause.STOPPED, error=None
+        attempt = self._attempt
+        if attempt is not None and self.state in CONNECTED:
+            self._leave(attempt, now, Cause.STOPPED, Action.STOP, "stopped", close_code=code)
+        elif attempt is not None and attempt.ending is not None:
+            attempt.ending = replace(
+                attempt.ending, action=Action.STOP, cause=Cause.STOPPED, error=None
             )
         else:
             if self.state is State.CONNECTING:
@@ -275,6 +458,107 @@ class Machine:
             self._end(now, Outcome(
                 Action.STOP, initiator=Initiator.CLIENT, cause=Cause.STOPPED, reason="stopped"
             ))  # fmt: skip
+
+    # --- what messages do ------------------------------------------------------------------------
+
+    def _hello(self, attempt: Attempt, data: object, now: float) -> None:
+        try:
+            interval_s = read_hello(data)
+        except ProtocolError as error:
+            self._violation(attempt, now, error)
+            return
+        # The first beat is jittered over the whole interval (Discord docs, "Heartbeat interval").
+        first_at = now + interval_s * self._random()
+        attempt.heartbeat = Heartbeat(interval_s, first_at=first_at, paused=attempt.is_paused)
+        session_id, last = self._keeper.session_id, self.sequence.last
+        if not attempt.plan.resume or session_id is None or last is None:
+            self._move(Trigger.HELLO_IDENTIFY)
+            attempt.deadline = None  # a turn may take its time; heartbeats watch the connection
+            self._signals.append(IdentifyWanted())
+            return
+        self._move(Trigger.HELLO_RESUME)
+        self._commands.append(encode_resume(self.identity.token, session_id, last))
+        self.sequence.start_replay()
+        attempt.replay = Replay(self._replays, resumed_from=last)
+        attempt.wait_for(DeadlineKind.RESUMED, now + self.timeouts.resumed_s)
+
+    def _ready(self, attempt: Attempt, event: Message | Event, now: float) -> None:
+        try:
+            if self.state is not State.IDENTIFYING or not attempt.identify_written:
+                raise ProtocolError("READY came without IDENTIFY")
+            data = event.data
+            session_id, resume_url = read_ready(data)
+        except ProtocolError as error:
+            self._violation(attempt, now, error, Action.IDENTIFY)
+            return
+        self._keeper.start(session_id, resume_url)
+        self._up(attempt, Trigger.READY, now)
+        self._signals.append(Ready(data))
+
+    def _resumed(self, attempt: Attempt, sequence: int | None, now: float) -> None:
+        if attempt.replay is None or not attempt.replay.is_over(sequence):
+            return
+        self._keeper.resumed(attempt.plan)
+        self.sequence.end_replay()
+        self._up(attempt, Trigger.RESUMED, now)
+        self._signals.append(Resumed(*attempt.replay.finish(sequence)))
+
+    def _up(self, attempt: Attempt, trigger: Trigger, now: float) -> None:
+        self._move(trigger)
+        attempt.deadline = None
+        attempt.ready_at = now
+
+    def _invalid_session(self, attempt: Attempt, resumable: bool, now: float) -> None:
+        if self.state is State.IDENTIFYING:
+            # Rate limited or an error inside (discord-api-docs#254): the identify key is taken for
+            # its whole interval, whatever `d` says.
+            delay_s = IDENTIFY_INTERVAL_S + between(IDENTIFY_PAD_S, self._random)
+            action = Action.IDENTIFY
+        else:
+            delay_s = between(INVALID_SESSION_WAIT_S, self._random)
+            action = Action.RESUME if resumable else Action.IDENTIFY
+        self._leave(attempt, now, Cause.INVALID_SESSION, action, "invalid session", delay_s=delay_s)
+
+    def _receive_late(self, attempt: Attempt, op: int, message: Message | Event) -> None:
+        # We are leaving; of all that may still come, one thing changes what to do next.
+        if op == Opcode.INVALID_SESSION and message.data is not True:
+            self._drop_session(Cause.INVALID_SESSION)
+            if attempt.ending is not None and attempt.ending.action is Action.RESUME:
+                attempt.ending = replace(attempt.ending, action=Action.IDENTIFY)
+
+    def _violation(
+        self,
+        attempt: Attempt,
+        now: float,
+        error: ProtocolError,
+        action: Action = Action.RESUME,
+    ) -> None:
+        self._leave(attempt, now, Cause.PROTOCOL_ERROR, action, str(error), error=error)
+
+    # --- what time does --------------------------------------------------------------------------
+
+    def _wait_on(self, attempt: Attempt, now: float) -> None:
+        """Let a deadline begin anew while there is a reason for the wait."""
+        if self.state is State.RESUMING and attempt.replay is not None:
+            # Replayed dispatches do not come through here; a long replay starts the wait anew. And
+            # what we do not read, we cannot miss.
+            if attempt.replay.has_moved() or attempt.is_paused:
+                attempt.wait_for(DeadlineKind.RESUMED, now + self.timeouts.resumed_s)
+        elif self.state is State.IDENTIFYING and attempt.is_paused and attempt.identify_written:
+            attempt.wait_for(DeadlineKind.READY, now + self.timeouts.ready_s)  # nor miss READY
+
+    def _deadline_passed(self, attempt: Attempt, kind: DeadlineKind, now: float) -> None:
+        match kind:
+            case DeadlineKind.HELLO:
+                self._leave(attempt, now, Cause.HELLO_TIMEOUT, Action.RESUME, "no HELLO")
+            case DeadlineKind.READY:
+                self._leave(attempt, now, Cause.READY_TIMEOUT, Action.IDENTIFY, "no READY")
+            case DeadlineKind.RESUMED:
+                self._leave(attempt, now, Cause.RESUMED_TIMEOUT, Action.RESUME, "no RESUMED")
+            case DeadlineKind.CLOSE:
+                self._abort(attempt, now)
+            case DeadlineKind.ABORT if attempt.ending is not None:
+                self._end(now, attempt.ending)  # not even the abort was answered: give it up
 
     # --- moves -----------------------------------------------------------------------------------
 
@@ -294,6 +578,7 @@ class Machine:
 
     def _leave(
         self,
+        attempt: Attempt,
         now: float,
         cause: Cause,
         action: Action,
@@ -305,69 +590,34 @@ class Machine:
         error: BaseException | None = None,
     ) -> None:
         """Begin to close; everything we do to a connection on purpose comes through here."""
-        ready_for_s = None if self.ready_at is None else now - self.ready_at
-        self._pending = Outcome(
+        attempt.ending = Outcome(
             action, close_code=close_code, reason=reason, initiator=Initiator.CLIENT, cause=cause,
-            delay_s=delay_s, ready_for_s=ready_for_s, error=error,
+            delay_s=delay_s, ready_for_s=attempt.ready_for_s(now), error=error,
         )  # fmt: skip
         if action is Action.IDENTIFY:
             self._drop_session(cause)
         self._move(Trigger.CLOSE, cause)
-        self.ready_at = None
+        attempt.ready_at = None
         self._commands.clear()
         if abort:
-            self._abort(now, self._pending)
+            self._abort(attempt, now)
         else:
-            self._deadline = now + self.timeouts.close_s
+            attempt.wait_for(DeadlineKind.CLOSE, now + self.timeouts.close_s)
             self._signals.append(CloseWanted(close_code, reason, abort=False))
 
-    def _abort(self, now: float, pending: Outcome) -> None:
-        self._aborted = True
-        self._deadline = now + self.timeouts.tls_shutdown_s
-        self._signals.append(
-            CloseWanted(pending.close_code or RESUMABLE_CLOSE_CODE, pending.reason, abort=True)
-        )
-
-    def _judge(
-        self,
-        now: float,
-        close_code: int | None,
-        reason: str,
-        initiator: Initiator,
-        error: BaseException | None,
-    ) -> Outcome:
-        """Turn an end that others began into an outcome, by the table of close codes."""
-        action, delay_s = Action.RESUME, 0.0
-        cause = Cause.CONNECTION_LOST
-        if initiator is Initiator.SERVICE:
-            rule = rule_for(close_code)
-            action, delay_s = rule.action, self._between(rule.wait_s)
-            cause = Cause.CLOSED_BY_SERVICE
-            if action is Action.STOP and close_code is not None:
-                who = self.identity
-                error = fatal_error(
-                    close_code,
-                    intents=who.intents, shard_id=who.shard_id, shard_count=who.shard_count,
-                )  # fmt: skip
-        elif isinstance(error, ProtocolError):
-            cause = Cause.PROTOCOL_ERROR  # the transport closed because of it
-        return Outcome(
-            action, close_code=close_code, reason=reason, initiator=initiator, cause=cause,
-            delay_s=delay_s, error=error,
-            ready_for_s=None if self.ready_at is None else now - self.ready_at,
-        )  # fmt: skip
+    def _abort(self, attempt: Attempt, now: float) -> None:
+        attempt.wait_for(DeadlineKind.ABORT, now + self.timeouts.tls_shutdown_s)
+        ending = attempt.ending
+        if ending is not None:
+            self._signals.append(
+                CloseWanted(ending.close_code or RESUMABLE_CLOSE_CODE, ending.reason, abort=True)
+            )
 
     def _end(self, now: float, outcome: Outcome) -> None:
         """Finish a connection, or an attempt at one; the only place that says Closed."""
-        if self._plan is not None and outcome.ready_for_s is None:
-            blameless = outcome.cause in (Cause.SLEPT, Cause.STOPPED)
-            self._keeper.attempt_failed(
-                self._plan,
-                refused=self._resume_written and not blameless,
-                host_at_fault=not blameless and outcome.cause is not Cause.INVALID_SESSION,
-            )
-            if self._resume_written and self.replayed > self._replay_from[0]:
-                self._keeper.progressed()
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and outcome.ready_for_s is None:
+            self._note_failure(attempt, outcome.cause)
         self.sequence.end_replay()
         self._keeper.dropped(now)
         if outcome.action is Action.RESUME and self._keeper.is_expired(now):
@@ -378,13 +628,18 @@ class Machine:
         if outcome.action is Action.IDENTIFY or refused_for_good:
             self._drop_session(outcome.cause)
         self.outcome = outcome
-        self.heartbeat = self.ready_at = self._deadline = self._pending = self._plan = None
-        self._identify_written = self._resume_written = self._aborted = False
         self._commands.clear()
         self.generation += 1  # whatever the old connection still says is stale
         self._move(Trigger.END if outcome.action is Action.STOP else Trigger.LOST, outcome.cause)
         self._signals.append(Closed(outcome))
 
-    def _between(self, bounds: tuple[float, float]) -> float:
-        least, most = bounds
-        return least + (most - least) * self._random() if most > least else least
+    def _note_failure(self, attempt: Attempt, cause: Cause) -> None:
+        """Tell the keeper of the session what an attempt that never became READY says about it."""
+        blameless = cause in (Cause.SLEPT, Cause.STOPPED)
+        self._keeper.attempt_failed(
+            attempt.plan,
+            refused=attempt.replay is not None and not blameless,
+            host_at_fault=not blameless and cause is not Cause.INVALID_SESSION,
+        )
+        if attempt.replay is not None and attempt.replay.has_news():
+            self._keeper.progressed()

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from ..words import Action, Initiator
 from .states import State
-from .wire import Action, Initiator
 
 __all__ = [
     "Cause",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
 from ..health.figures import ShardCounters, ShardHealth, shard_health
-from ..protocol.protocol import GatewayProtocol
+from ..protocol.machine import GatewayProtocol
 from ..protocol.signals import (
     Cause,
     Closed,
@@ -35,7 +35,8 @@ from ..protocol.signals import (
     StateChanged,
 )
 from ..protocol.states import CONNECTED, State
-from ..protocol.wire import Action, Initiator, redact
+from ..protocol.token import redact
+from ..words import Action, Initiator
 from .commands import CommandQueue
 from .face import Shard, StatusChange
 from .link import Link
@@ -175,7 +176,7 @@ class ShardDriver:
         if connection is not None and self.status in CONNECTED:
             connection.notice_reset()
             received = connection.bytes_received()
-            self._protocol.timer(now, bytes_received=received, wall=wall)
+            self._protocol.handle_timer(now, bytes_received=received, wall=wall)
             self._drain()
 
     # --- the owner: one attempt after another ----------------------------------------------------
@@ -447,7 +448,7 @@ class ShardDriver:
     def _due(self) -> None:
         self._timer = self._timer_at = None
         received = None if self._link is None else self._link.bytes_received()
-        self._protocol.timer(time.monotonic(), bytes_received=received)
+        self._protocol.handle_timer(time.monotonic(), bytes_received=received)
         self._drain()
 
     def _look(self, now: float) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .._decode import Interests, Sequence
     from ..connection.dial import Delivery
     from ..connection.websocket import Connection
-    from ..protocol.protocol import Timeouts
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
+    from ..protocol.timeouts import Timeouts
     from .pacing import IdentifyGate, IdentifyTurn
 
 __all__ = ["Link", "LinkOwner", "ShardSetup"]

@@ -1,7 +1,7 @@
 """
 When a shard may try again: the waiting half of its reconnect policy.
 
-Which way to go (resume host, main host, new session) is the protocol's, in `resume`. Here:
+Which way to go (resume host, main host, new session) is the protocol's, in `session`. Here:
 
 - the first attempt after a connection that was up goes at once (a session waits only "a few
   minutes" for its RESUME, Discord docs, "Resuming");

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...protocol.wire import GatewayInfo, SessionStartLimit
+from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
 from ..service.peer import Command, Cut, FakePeer, Moment
 from ..service.script import Script
 from ..service.service import FakeService, ServiceOptions

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from ...protocol.wire import API_VERSION, GatewayInfo
+from ...fleet.gateway_info import GatewayInfo
+from ...protocol.wire import API_VERSION
 from ..service.service import FakeService
 from .frames import COMPRESSIONS
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ...protocol.wire import API_VERSION, PRIVILEGED, Intents
+from ...protocol.events import PRIVILEGED
+from ...protocol.wire import API_VERSION
+from ...words import Intents
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from ...protocol.close_codes import action_for
 from ...protocol.wire import (
     API_VERSION,
     MAX_COMMAND_BYTES,
@@ -33,10 +34,9 @@ from ...protocol.wire import (
     PRESENCE_WINDOW_S,
     SEND_LIMIT,
     SEND_WINDOW_S,
-    Action,
     Opcode,
-    action_for,
 )
+from ...words import Action
 from .identify import shard_of, trace
 from .session import FakeSession
 

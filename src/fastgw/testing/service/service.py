@@ -19,7 +19,8 @@ from typing import Any, TypedDict
 import orjson
 
 from ...errors import UsageError
-from ...protocol.wire import API_VERSION, Intents, Opcode
+from ...protocol.wire import API_VERSION, Opcode
+from ...words import Intents
 from ..traffic.traffic import Dispatch, encode
 from .identify import ready_data, refusal
 from .peer import Command, FakePeer, Moment

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ...protocol.wire import EVENT_INTENTS
+from ...protocol.events import EVENT_INTENTS
 
 __all__ = ["FakeSession", "Peer"]
 

@@ -1,0 +1,46 @@
+"""The bot token, normalised and kept out of texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastgw.errors import UsageError
+from fastgw.protocol.token import normalise_token, redact, redact_value
+
+TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
+
+
+@pytest.mark.parametrize("given_token", [TOKEN, f"Bot {TOKEN}", f" bot  {TOKEN}\n", f"BOT {TOKEN}"])
+def test_a_token_is_taken_with_or_without_prefix(given_token):
+    """HTTP wants "Bot ", the gateway does not; users paste both, and line ends too."""
+    assert normalise_token(given_token) == TOKEN
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "Bot ", "Bot", "a b", "a\r\nb", "tökén", "a\0b"])
+def test_an_impossible_token_is_refused_without_being_shown(bad):
+    """The text says what to do and never holds what was given."""
+    with pytest.raises(UsageError) as caught:
+        normalise_token(bad)
+    assert str(caught.value).startswith("the token ")
+    assert "tökén" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hide", [redact, redact_value])
+def test_a_real_token_goes_everywhere(hide):
+    """Every occurrence goes, inside a word too; an empty token changes nothing."""
+    assert hide(f"a {TOKEN} b {TOKEN}", TOKEN) == "a <token> b <token>"
+    assert hide(f"a{TOKEN}b", TOKEN) == "a<token>b"
+    assert hide("text", "") == "text"
+
+
+def test_a_short_token_in_a_value_goes_as_a_word():
+    """Real ones are far longer; the "t" of a test leaves words alone."""
+    said = 'the connection: t, "t" t'
+    assert redact_value(said, "t") == 'the connection: <token>, "<token>" <token>'
+    assert redact_value("a.b a.bc xa.b axb", "a.b") == "<token> a.bc xa.b axb"
+
+
+def test_a_word_of_our_own_sentences_stays():
+    """The documentation's example token is "token"; advice must still be readable."""
+    advice = "the token was refused; copy a fresh bot token from the developer portal"
+    assert redact(advice, "token") == advice
