@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t
 include "_decode/routes.pxd"
 include "_decode/event.pxd"
 include "_decode/assembler.pxd"
+include "_decode/zstd.pxd"
 include "_decode/inflater.pxd"
 
 

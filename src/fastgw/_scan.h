@@ -12,10 +12,29 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__SSE2__) || defined(_M_X64)
+/* FASTGW_SIMD: 0 byte by byte, 1 what every processor of the target has, 2 newer ones as well. */
+#ifndef FASTGW_SIMD
+#define FASTGW_SIMD 2
+#endif
+
+#if FASTGW_SIMD >= 1 && (defined(__SSE2__) || defined(_M_X64))
 #include <emmintrin.h>
 #define FASTGW_SSE2 1
 #endif
+
+/* Where the compiler can, functions for newer processors stand beside; import asks which it is. */
+#if FASTGW_SIMD >= 2 && defined(FASTGW_SSE2) && defined(__GNUC__)
+#include <immintrin.h>
+#define FASTGW_AVX2 1
+static int fgw_has_avx2;
+#endif
+
+static inline void fgw_look_at_processor(void)
+{
+#ifdef FASTGW_AVX2
+    fgw_has_avx2 = __builtin_cpu_supports("avx2") != 0;
+#endif
+}
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -340,6 +359,81 @@ static inline int fgw_match_envelope(const char *p, const char *end, fgw_envelop
     found->data_end = end - 1;
     return found->data_end > found->data && *found->data_end == '}' &&
            fgw_skip_space(p, end) == p;
+}
+
+/*
+ * Says whether a second object may begin within [p, end): whether some opening brace stands behind
+ * a closing one, space, or anything else that is 0x7D or above or 0x20 or below.
+ *
+ * In compact JSON a brace outside of strings stands behind a comma, a colon or a bracket only, so
+ * "no" is certain. "Yes" may be a text of somebody's, and somebody has to look closer. It is the
+ * only look at the data of an event that nobody wants: 0.03 ns a byte, 0.01 with AVX2
+ * (bench/test_feed.py, "dropped").
+ */
+static inline int fgw_may_hold_two_bytewise(const char *p, const char *end)
+{
+    for (; end - p > 1; p++) {
+        unsigned char before = (unsigned char)p[0];
+        if (p[1] == '{' && (before <= 0x20 || before >= 0x7D))
+            return 1;
+    }
+    return 0;
+}
+
+#ifdef FASTGW_SSE2
+/* Of 17 bytes: which of the last 16 are such braces. */
+static inline __m128i fgw_odd_braces(const char *p)
+{
+    __m128i before = _mm_loadu_si128((const __m128i *)p);
+    __m128i at = _mm_loadu_si128((const __m128i *)(p + 1));
+    /* Plus 3, 0x7D becomes the smallest signed byte there is, and 0x20 becomes 0x23. */
+    before = _mm_cmplt_epi8(_mm_add_epi8(before, _mm_set1_epi8(3)), _mm_set1_epi8(0x24));
+    return _mm_and_si128(before, _mm_cmpeq_epi8(at, _mm_set1_epi8('{')));
+}
+#endif
+
+#ifdef FASTGW_AVX2
+__attribute__((target("avx2"))) static inline __m256i fgw_odd_braces_avx2(const char *p)
+{
+    __m256i before = _mm256_loadu_si256((const __m256i *)p);
+    __m256i at = _mm256_loadu_si256((const __m256i *)(p + 1));
+    before = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x24),
+                               _mm256_add_epi8(before, _mm256_set1_epi8(3)));
+    return _mm256_and_si256(before, _mm256_cmpeq_epi8(at, _mm256_set1_epi8('{')));
+}
+
+__attribute__((target("avx2"))) static int fgw_may_hold_two_avx2(const char *p, const char *end)
+{
+    __m256i found = _mm256_setzero_si256();
+    const char *last = end - 33;
+    for (; last - p >= 128; p += 128)
+        for (int i = 0; i < 128; i += 32)
+            found = _mm256_or_si256(found, fgw_odd_braces_avx2(p + i));
+    for (; p < last; p += 32)
+        found = _mm256_or_si256(found, fgw_odd_braces_avx2(p));
+    return _mm256_movemask_epi8(_mm256_or_si256(found, fgw_odd_braces_avx2(last))) != 0;
+}
+#endif
+
+static inline int fgw_may_hold_two(const char *p, const char *end)
+{
+#ifdef FASTGW_AVX2
+    if (end - p > 128 && fgw_has_avx2)
+        return fgw_may_hold_two_avx2(p, end);
+#endif
+#ifdef FASTGW_SSE2
+    if (end - p > 16) {
+        __m128i found = _mm_setzero_si128();
+        const char *last = end - 17;
+        for (; last - p >= 64; p += 64)
+            for (int i = 0; i < 64; i += 16)
+                found = _mm_or_si128(found, fgw_odd_braces(p + i));
+        for (; p < last; p += 16)
+            found = _mm_or_si128(found, fgw_odd_braces(p));
+        return _mm_movemask_epi8(_mm_or_si128(found, fgw_odd_braces(last))) != 0;
+    }
+#endif
+    return fgw_may_hold_two_bytewise(p, end);
 }
 
 static inline uint64_t fgw_load8(const char *p)

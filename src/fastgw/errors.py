@@ -110,7 +110,7 @@ class MessageTooBig(DecodeError):
     Attributes:
         size: what was reached when the limit struck, in `unit`.
         limit: the limit, in `unit`.
-        unit: "bytes" or "fragments".
+        unit: "bytes", "fragments" or "zstd frames".
     """
 
     def __init__(self, size: int, limit: int, unit: str = "bytes") -> None:

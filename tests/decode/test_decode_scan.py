@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +60,28 @@ def test_value_that_never_ends_is_no_json(broken):
     assert event.guild_id is None
     with pytest.raises(Exception, match="not JSON"):
         _ = event.data
+
+
+def scan_check(directory: Path, simd: int) -> str:
+    """Compile scan_check.c with one kind of instructions, run it, and return what it printed."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        pytest.skip("no C compiler")
+    program, here = directory / f"scan_check_{simd}", Path(__file__).parent
+    flags = ["-O2", f"-DFASTGW_SIMD={simd}", "-Wall", "-Wextra", "-Werror"]
+    environment = dict(os.environ)
+    if "asan" in environment.pop("LD_PRELOAD", ""):  # run_sanitized.sh
+        flags.append("-fsanitize=address,undefined")
+    include = f"-I{here.parents[1] / 'src' / 'fastgw'}"
+    source = here / "scan_check.c"
+    subprocess.run([*compiler, *flags, include, source, "-o", program], check=True, env=environment)
+    return subprocess.run(
+        [program], check=True, capture_output=True, text=True, env=environment
+    ).stdout
+
+
+def test_all_instructions_find_the_same(tmp_path):
+    """Byte by byte, with what every processor has, and with more: one result on random text."""
+    found = [scan_check(tmp_path, simd) for simd in (0, 1, 2)]
+    assert found[0].count("\n") > 50
+    assert found[0] == found[1] == found[2]

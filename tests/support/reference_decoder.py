@@ -9,21 +9,26 @@ Frames. Opcode 0 without a message to continue, 1 or 2 inside an unfinished mess
 opcode are ProtocolError 1002. Control frames never come here. Empty frames count as fragments.
 
 Compression. "none": text or binary, both plain. "payload": text is plain, binary one zlib blob,
-whose end must be there; what follows the end is ignored. "zlib-stream": binary only; a gateway
-message is complete when the data gathered since the last one ends with 00 00 FF FF. "zstd-stream":
-binary only; one websocket message is one gateway message, a finished zstd frame is followed by a
-new one, in the same message or the next. Output of nothing is no message. The output limit strikes
-at the first byte above it (MessageTooBig, 1009), and so does the limit on gathered input.
+whose end must be there, and nothing behind it. "zlib-stream": binary only; a gateway message is
+complete when the data gathered since the last one ends with 00 00 FF FF; nothing else may follow
+the stream's own end. "zstd-stream": binary only; one websocket message is one gateway message, a
+finished zstd frame is followed by a new one, in the same message (128 at most) or the next; windows
+have 8 MiB at most. Output of nothing is no message. The output limit strikes at the first byte
+above it (MessageTooBig, 1009), and so does the limit on gathered input.
 
 Envelope. Two readings. The *template* is `{"t":"NAME","s":N,"op":0,"d":D}` byte for byte, NAME of
-A-Z 0-9 _, N of at most 18 digits, D anything that does not begin with white space. It routes
-without looking into D. Everything else is *walked*: members of the outermost object in any order,
+A-Z 0-9 _, N of at most 18 digits, D anything that does not begin with white space and in which no
+opening brace stands behind a byte up to 0x20 or from 0x7D on: then no second object can follow the
+first (one message is one JSON text). It routes without another look into D. Everything else is
+*walked*: members of the outermost object in any order,
 strings and nesting understood, brackets of both kinds counted as one, other values taken up to the
 next delimiter. Of repeated members the last counts. Values of members that do not matter are not
 validated. What cannot be walked is a DecodeError.
   op: an integer from 0 to 2^31 - 1, else DecodeError. s: an integer from 0 to 2^63 - 1, else none.
   t: must be valid JSON; a dispatch whose t is no string advances the sequence and is dropped.
-  d: absent is null. For op 0 it is not looked at until somebody asks; for others it must be JSON.
+  s and t are not looked into where they are containers.
+  d: absent is null. For op 0 it is not looked at until somebody asks; for others it must be JSON of
+  at most 1 MiB (MessageTooBig).
 
 Events. `raw` is D up to where its value ends, if members follow it. `data` is orjson's reading of
 `raw`. `guild_id` is `d.guild_id` (`d.id` for GUILD_CREATE, GUILD_UPDATE, GUILD_DELETE) when it is
@@ -56,12 +61,16 @@ SYNC_FLUSH = b"\x00\x00\xff\xff"
 MAX_NAME_BYTES = 128  # of names that no one wants, to be counted
 SHORT_DATA_BYTES = 34  # up to here d is walked; the same result for what is JSON
 SESSION_EVENTS = {"READY", "RESUMED"}
+MAX_FRAMES = 128
+MAX_OTHER_BYTES = 1 << 20
+ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: 23}
 GUILD_OBJECT_EVENTS = {"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"}
 
 TEMPLATE = re.compile(
     rb'\{"t":"(?P<t>[A-Z0-9_]*)","s":(?P<s>0|[1-9][0-9]{0,17}),"op":0,"d":(?P<d>[^ \t\r\n].*)\}',
     re.DOTALL,
 )
+SECOND_OBJECT = re.compile(rb"[\x00-\x20\x7d-\xff]\{")
 SPACE = re.compile(rb"[ \t\r\n]*")
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 SCALAR = re.compile(rb'[^,}\]{\[": \t\r\n]+')
@@ -183,7 +192,7 @@ class ReferenceDecoder:
         self._fragments: list[bytes] = []
         self._gathered = b""  # zlib-stream: complete websocket messages without a flush yet
         self._zlib = zlib.decompressobj()
-        self._zstd = zstd.ZstdDecompressor()
+        self._zstd = zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
 
     # -- frames
 
@@ -242,6 +251,8 @@ class ReferenceDecoder:
         self._check_size(len(text))
         if not blob.eof:
             raise DecodeError("zlib message breaks off")
+        if blob.unused_data:
+            raise DecodeError("zlib message goes on behind its end")
         return text
 
     def _inflate_stream(self, message: bytes) -> bytes | None:
@@ -252,26 +263,31 @@ class ReferenceDecoder:
         gathered, self._gathered = self._gathered, b""
         text = self._zlib.decompress(gathered, self.max_message_bytes + 1)
         self._check_size(len(text))
-        if not text and self._zlib.eof:
+        if self._zlib.eof and (not text or self._zlib.unused_data not in (b"", SYNC_FLUSH)):
             raise DecodeError("zlib stream has ended")
         return text or None
 
     def _inflate_zstd(self, message: bytes) -> bytes | None:
-        text, rest = b"", message
+        text, rest, frames = b"", message, 1
         while True:
             if self._zstd.eof:
-                self._zstd = zstd.ZstdDecompressor()
+                self._zstd = zstd.ZstdDecompressor(options=ZSTD_OPTIONS)
             text += self._zstd.decompress(rest, self.max_message_bytes + 1 - len(text))
             self._check_size(len(text))
             rest = self._zstd.unused_data if self._zstd.eof else b""
             if not rest:
                 return text or None
+            frames += 1
+            if frames > MAX_FRAMES:
+                raise MessageTooBig(frames, MAX_FRAMES, "zstd frames")
 
     # -- the envelope
 
     def _route(self, text: bytes) -> ReferenceEvent | ReferenceMessage | None:
         self.bytes_decoded += len(text)
         fits = TEMPLATE.fullmatch(text)
+        if fits and SECOND_OBJECT.search(fits["d"]):
+            fits = None
         if fits:
             return self._dispatch(fits["t"].decode(), int(fits["s"]), fits["d"], len(text), False)
         op, sequence, name, data = -1, None, None, b"null"
@@ -280,9 +296,9 @@ class ReferenceDecoder:
                 if key == "op":
                     op = int(value) if INTEGER.fullmatch(value) else -1
                 elif key == "s":
-                    sequence = parse(value)
+                    sequence = parse_scalar(value)
                 elif key == "t":
-                    name = parse(value)
+                    name = parse_scalar(value)
                 elif key == "d":
                     data = value
         except NotWalkableError:
@@ -294,6 +310,8 @@ class ReferenceDecoder:
         if not isinstance(name, str):
             name = None
         if op != 0:
+            if len(data) > MAX_OTHER_BYTES:
+                raise MessageTooBig(len(data), MAX_OTHER_BYTES)
             return ReferenceMessage(op, parse(data), sequence, name)
         return self._dispatch(name, sequence, data, len(text), True)
 
@@ -401,6 +419,10 @@ def check_utf8(message: bytes) -> None:
         message.decode()
     except UnicodeDecodeError as error:
         raise DecodeError("not UTF-8", close_code=1007, offset=error.start) from None
+
+
+def parse_scalar(text: bytes) -> Any:
+    return None if text[:1] in (b"{", b"[") else parse(text)
 
 
 def parse(text: bytes, *, name: str | None = None, sequence: int | None = None) -> Any:

@@ -1,5 +1,5 @@
 # Part of _decode: what user code and protocol see of a message. Takes _loads, _JSONDecodeError,
-# _error_offset, _is_key and _snowflake from text, _new_route from routes.
+# _error_offset, _is_key, _snowflake and _shown from text, _new_route from routes.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -7,9 +7,6 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcmp
 
 from .errors import DecodeError
-
-cdef extern from "Python.h":
-    const int PyBUF_READ
 
 # From here on a copy of d for orjson costs more than the memoryview that avoids it.
 cdef Py_ssize_t VIEW_BYTES = 32 * 1024
@@ -85,7 +82,7 @@ cdef class Event:
         return None if self._guild_id < 0 else self._guild_id
 
     def __repr__(self):
-        return f"<Event {self.name} sequence={self.sequence} shard_id={self.shard_id}>"
+        return f"<Event {_shown(self.name)} sequence={self.sequence} shard_id={self.shard_id}>"
 
     def __reduce__(self):
         return _restore_event, (
@@ -113,7 +110,7 @@ cdef class Event:
         raw = PyBytes_FromStringAndSize(p, size)
         offset = _error_offset(raw, failure)
         raise DecodeError(
-            f"data of {self.name} (sequence {self.sequence}) is not JSON at byte {offset}: "
+            f"data of {_shown(self.name)} (sequence {self.sequence}) is not JSON at byte {offset}: "
             f"{failure.msg}",
             offset=offset, name=self.name, sequence=self.sequence,
         ) from failure

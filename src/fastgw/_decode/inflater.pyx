@@ -1,23 +1,12 @@
 # Part of _decode: gateway messages from websocket messages, by the compression agreed on. Takes
-# Assembler from assembler, _validate_utf8 from text.
+# Assembler from assembler, ZstdStream from zstd, _validate_utf8 and _borrowed from text.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcmp
-
-import sys
 
 from zlib_ng import zlib_ng
 
 from .errors import DecodeError, MessageTooBig
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-cdef extern from "Python.h":
-    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     NONE = 0
@@ -30,8 +19,8 @@ cdef dict _MODES = {
 }
 
 cdef object _ZlibError = zlib_ng.error
-cdef object _ZstdError = zstd.ZstdError
-cdef object _ZstdDecompressor = zstd.ZstdDecompressor
+# Z_SYNC_FLUSH ends with an empty stored block (Discord docs, "Transport compression").
+cdef bytes _SUFFIX = b"\x00\x00\xff\xff"
 
 
 cdef class Inflater(Assembler):
@@ -65,15 +54,13 @@ cdef class Inflater(Assembler):
         self._pending = 0
         self._renew_context()
 
-    def _renew_context(self):
+    cdef int _renew_context(self) except -1:
         if self._mode == ZLIB_STREAM:
             self._decompressor = zlib_ng.decompressobj()
+            self._decompress = self._decompressor.decompress
         elif self._mode == ZSTD_STREAM:
-            self._decompressor = _ZstdDecompressor()
-            self._frame_ended = False
-        else:
-            return
-        self._decompress = self._decompressor.decompress
+            self._zstd = ZstdStream(self.max_message_bytes)
+        return 0
 
     cdef object _complete(self, const char* p, Py_ssize_t size, int opcode):
         cdef bytes text
@@ -84,7 +71,7 @@ cdef class Inflater(Assembler):
         if opcode == 1:
             raise DecodeError(f"text message on a connection with {self.compression}")
         if self._mode == ZSTD_STREAM:
-            text = self._unzstd(p, size)
+            text = self._zstd._message(p, size)
         elif self._mode == PAYLOAD:
             text = self._inflate_one(p, size)
         else:
@@ -123,65 +110,34 @@ cdef class Inflater(Assembler):
             self._size = 0
             self._pending = 0
         try:
-            text = self._decompress(_as_argument(p, size), self._cap)
+            text = self._decompress(_borrowed(p, size), self._cap)
         except _ZlibError as error:
             raise DecodeError(f"zlib stream is corrupt: {error}") from error
         finally:
             self._give_back()
         if PyBytes_GET_SIZE(text) > self.max_message_bytes:
             raise MessageTooBig(PyBytes_GET_SIZE(text), self.max_message_bytes)
-        if PyBytes_GET_SIZE(text) == 0:
-            if self._decompressor.eof:
+        if self._decompressor.eof:
+            # What follows the end would be lost: it is no part of this stream. The message's own
+            # suffix may follow, as without it nobody would have looked.
+            if PyBytes_GET_SIZE(text) == 0 or self._decompressor.unused_data not in (b"", _SUFFIX):
                 raise DecodeError("zlib stream has ended")
-            return None
-        return text
+        return text or None
 
     cdef bytes _inflate_one(self, const char* p, Py_ssize_t size):
         decompressor = zlib_ng.decompressobj()
         try:
-            text = decompressor.decompress(_as_argument(p, size), self._cap)
+            text = decompressor.decompress(_borrowed(p, size), self._cap)
         except _ZlibError as error:
             raise DecodeError(f"zlib message is corrupt: {error}") from error
         if PyBytes_GET_SIZE(text) > self.max_message_bytes:
             raise MessageTooBig(PyBytes_GET_SIZE(text), self.max_message_bytes)
         if not decompressor.eof:
             raise DecodeError("zlib message breaks off")
+        if decompressor.unused_data:
+            raise DecodeError("zlib message goes on behind its end")
         return text
-
-    # zstd-stream: one websocket message is one gateway message. Discord's frame never ends; other
-    # servers send a whole frame per message, so after the end of one a new decompressor takes over,
-    # within the message (unused data) or with the next.
-
-    cdef bytes _unzstd(self, const char* p, Py_ssize_t size):
-        cdef bytes text
-        cdef Py_ssize_t total
-        try:
-            if self._frame_ended:
-                self._renew_context()
-            text = self._decompress(_as_argument(p, size), self._cap)
-            total = PyBytes_GET_SIZE(text)
-            while self._decompressor.eof and total <= self.max_message_bytes:
-                rest = self._decompressor.unused_data
-                if not rest:
-                    self._frame_ended = True
-                    break
-                self._renew_context()
-                text += <bytes>self._decompress(rest, self._cap - total)
-                total = PyBytes_GET_SIZE(text)
-        except _ZstdError as error:
-            raise DecodeError(f"zstd stream is corrupt: {error}") from error
-        if total > self.max_message_bytes:
-            raise MessageTooBig(total, self.max_message_bytes)
-        return text if total else None
 
 
 cdef bint _ends_with_flush(const char* p, Py_ssize_t size) noexcept:
-    # Z_SYNC_FLUSH ends with an empty stored block (Discord docs, "Transport compression").
-    return size >= 4 and memcmp(p + size - 4, b"\x00\x00\xff\xff", 4) == 0
-
-
-cdef object _as_argument(const char* p, Py_ssize_t size):
-    """Bytes for a decompressor: small ones copied, larger ones borrowed for the call."""
-    if size < 4096:
-        return PyBytes_FromStringAndSize(p, size)
-    return PyMemoryView_FromMemory(<char*>p, size, PyBUF_READ)
+    return size >= 4 and memcmp(p + size - 4, PyBytes_AS_STRING(_SUFFIX), 4) == 0

@@ -38,6 +38,7 @@ cdef class Interests:
     cdef list _routes               # keeps alive what the table points to
     cdef void** _slots              # open addressing; NULL is free, else a borrowed Route
     cdef size_t _mask
+    cdef size_t _farthest           # no route lies farther from where its hash points
     cdef bint _everything
     cdef object _everything_target
 
@@ -45,5 +46,6 @@ cdef class Interests:
     cdef Route _find(self, const char* name, Py_ssize_t size)
     cdef Route _route(self, bytes name, bint keep=*)
     cdef int _insert(self, Route route) except -1
+    cdef size_t _distance(self, Route route) noexcept
     cdef void _place(self, Route route) noexcept
     cdef int _refresh(self, Route route) except -1

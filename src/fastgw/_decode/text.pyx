@@ -1,6 +1,7 @@
 # Part of _decode: pieces of JSON text as values, keys, names, ids. Takes the walks of scan.pxd.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcmp
@@ -8,6 +9,9 @@ from libc.string cimport memchr, memcmp
 import orjson
 
 from .errors import DecodeError
+
+cdef extern from "Python.h":
+    const int PyBUF_READ
 
 cdef object _loads = orjson.loads
 cdef object _JSONDecodeError = orjson.JSONDecodeError
@@ -21,6 +25,11 @@ cdef object _parse(const char* p, const char* end):
         offset = _error_offset(raw, error)
         raise DecodeError(f"message is not JSON at byte {offset}: {error.msg}",
                           offset=offset) from error
+
+
+cdef object _parse_scalar(const char* p, const char* end):
+    """The value, or None for a container: it could cost twenty times its bytes in memory."""
+    return None if p[0] == c"{" or p[0] == c"[" else _parse(p, end)
 
 
 cdef Py_ssize_t _error_offset(bytes raw, error) except -1:
@@ -79,3 +88,15 @@ cdef int _validate_utf8(const char* p, Py_ssize_t size) except -1:
         raise DecodeError(f"text message is not UTF-8 at byte {error.start}",
                           close_code=1007, offset=error.start) from None
     return 0
+
+
+cdef str _shown(str name):
+    """A name as errors and logs show it: a peer chooses how long it is."""
+    return name if len(name) <= 100 else f"{name[:100]}..."
+
+
+cdef object _borrowed(const char* p, Py_ssize_t size):
+    """Bytes for a function of Python that does not keep them: small ones copied, others a view."""
+    if size < 4096:
+        return PyBytes_FromStringAndSize(p, size)
+    return PyMemoryView_FromMemory(<char*>p, size, PyBUF_READ)
