@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ShardingRequired,
         UsageError,
     )
+    from .fleet.identify import LocalIdentifyQueue
     from .gateway import Gateway
     from .health.figures import GatewayHealth, ShardHealth
     from .protocol.signals import Cause
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .protocol.timeouts import Timeouts
     from .protocol.wire import Opcode
     from .shard.face import Shard, StatusChange
-    from .shard.pacing import IdentifyQueue, IdentifyTurn, LocalIdentifyQueue
+    from .shard.ports import IdentifyQueue, IdentifyTurn
 
 __version__ = "0.1.0"
 
@@ -110,13 +111,13 @@ _HOMES = {
     "HandlerFailure": "delivery.failures",
     "HandshakeRefused": "errors",
     "IdentifyBudgetSpent": "errors",
-    "IdentifyQueue": "shard.pacing",
-    "IdentifyTurn": "shard.pacing",
+    "IdentifyQueue": "shard.ports",
+    "IdentifyTurn": "shard.ports",
     "Intents": "words",
     "InvalidApiVersion": "errors",
     "InvalidIntents": "errors",
     "InvalidShard": "errors",
-    "LocalIdentifyQueue": "shard.pacing",
+    "LocalIdentifyQueue": "fleet.identify",
     "MessageTooBig": "errors",
     "MissingIntentWarning": "delivery.names",
     "NotAWebSocket": "errors",

@@ -6,8 +6,8 @@ import pytest
 from invented_time import run_in_invented_time
 
 from fastgw.errors import SendQueueFull, SessionLost
+from fastgw.shard.budget import SendBudget
 from fastgw.shard.commands import CommandQueue
-from fastgw.shard.pacing import SendBudget
 
 
 class Wire:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import hashlib
 import re
 import socket
@@ -11,23 +12,23 @@ import time
 
 import pytest
 from deadline import scaled, until
-from gateways import TOKEN, gateway_to
+from gateways import TOKEN, no_jitter
+from gateways import gateway_to as gateway_with
 from inside import inside
 from raw_websocket import _GUID, frame
 
 from fastgw.errors import ConnectFailed, ProtocolError
 from fastgw.fleet.gateway_info import GatewayInfo
+from fastgw.fleet.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
-from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import Cut, FakeGateway, FakeService, Moment
 from fastgw.words import Intents
 
-# The shortest delay that chance allows; the first heartbeat comes at once.
-pytestmark = pytest.mark.usefixtures("no_jitter")
+gateway_to = functools.partial(gateway_with, random=no_jitter)
 
 
 class RecordingQueue(LocalIdentifyQueue):
@@ -277,7 +278,9 @@ async def test_a_reset_that_comes_with_data_is_noticed():
         server = threading.Thread(target=serve_and_reset, args=(listening, go))
         server.start()
         info = GatewayInfo(f"ws://127.0.0.1:{listening.getsockname()[1]}")
-        gateway = Gateway(TOKEN, intents=Intents.all(), info=info, compress="none")
+        gateway = Gateway(
+            TOKEN, intents=Intents.all(), info=info, compress="none", random=no_jitter
+        )
         seen = []
         gateway.on("MESSAGE_CREATE")(seen.append)
         async with gateway:

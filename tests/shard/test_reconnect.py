@@ -12,7 +12,7 @@ from fastgw.errors import (
     UsageError,
 )
 from fastgw.protocol.signals import Outcome
-from fastgw.shard.reconnect import ReconnectPolicy, check_backoff, is_permanent
+from fastgw.shard.reconnect import Backoff, ReconnectPolicy, check_backoff, is_permanent
 from fastgw.words import Action
 
 
@@ -161,3 +161,53 @@ def test_a_session_that_died_young_keeps_the_delay(policy):
 def test_what_will_fail_again_until_somebody_acts(error, permanent):
     """One function decides what a gateway that never worked gives up on."""
     assert is_permanent(error) is permanent
+
+
+# ---------------------------------------------------------------------------- backoff
+
+
+def test_backoff_doubles_up_to_its_cap():
+    """case 28: with the largest draw the delays are 1, 2, 4 ... 60, 60."""
+    backoff = Backoff(lambda: 1.0)
+    assert [backoff.next_delay_s() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_backoff_has_full_jitter():
+    """The draw scales the whole delay, down to nothing."""
+    assert Backoff(lambda: 0.0).next_delay_s() == 0.0
+    assert Backoff(lambda: 0.25, first_s=8.0).next_delay_s() == 2.0
+
+
+def test_success_alone_does_not_reset_backoff():
+    """case 10: a connection that dies within the stable time goes on growing the delay."""
+    backoff = Backoff(lambda: 1.0, stable_s=30.0)
+    backoff.next_delay_s()
+    backoff.succeeded(100.0)
+    backoff.failed(129.0)
+    assert backoff.next_delay_s() == 2.0
+
+
+def test_a_stable_success_resets_backoff():
+    """After 30 seconds of life the next failure starts at the first delay again."""
+    backoff = Backoff(lambda: 1.0, stable_s=30.0)
+    for _ in range(5):
+        backoff.next_delay_s()
+    backoff.succeeded(100.0)
+    backoff.failed(130.0)
+    assert backoff.next_delay_s() == 1.0
+
+
+def test_an_old_success_counts_once():
+    """Failures after the first one are not measured against a success long gone."""
+    backoff = Backoff(lambda: 1.0, stable_s=30.0)
+    backoff.succeeded(0.0)
+    backoff.failed(100.0)
+    backoff.next_delay_s()
+    backoff.failed(200.0)
+    assert backoff.next_delay_s() == 2.0
+
+
+def test_backoff_survives_years_of_failure():
+    """The exponent is bounded: no overflow at the 2000th attempt."""
+    backoff = Backoff(lambda: 1.0)
+    assert [backoff.next_delay_s() for _ in range(2_000)][-1] == 60.0

@@ -20,8 +20,8 @@ from fastgw.protocol.signals import (
 )
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode, encode_command
+from fastgw.shard.budget import MAX_ANSWERS, SendBudget
 from fastgw.shard.commands import CommandQueue
-from fastgw.shard.pacing import MAX_ANSWERS, SendBudget
 from fastgw.testing import FakeService
 from fastgw.testing.service.peer import Cut
 from fastgw.words import Initiator

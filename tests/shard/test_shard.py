@@ -10,7 +10,7 @@ from inside import inside
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
-from fastgw.shard.pacing import MAX_ANSWERS
+from fastgw.shard.budget import MAX_ANSWERS
 from fastgw.testing import FakeGateway
 
 

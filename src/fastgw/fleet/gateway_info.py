@@ -32,8 +32,7 @@ from ..errors import (
     UsageError,
 )
 from ..protocol.wire import gateway_url
-from ..shard.pacing import Backoff
-from ..shard.reconnect import is_permanent
+from ..shard.reconnect import Backoff, is_permanent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

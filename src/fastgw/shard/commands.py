@@ -18,7 +18,7 @@ from ..protocol.wire import is_heartbeat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .pacing import SendBudget
+    from .budget import SendBudget
 
 __all__ = ["CommandQueue"]
 

@@ -8,7 +8,7 @@ connection's link, one timer, and the gateway's tick hand what happened to the p
 signal, which wakes the owner. Identify turns are taken before the socket is opened: a socket that
 waits for its turn for minutes would be closed by the service.
 
-What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `pacing`
+What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `budget`
 (how much), `commands` (what is sent).
 """
 
@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
-from ..health.figures import ShardCounters, ShardHealth, shard_health
 from ..protocol.machine import GatewayProtocol
 from ..protocol.signals import (
     Cause,
@@ -37,38 +36,28 @@ from ..protocol.signals import (
 from ..protocol.states import CONNECTED, State
 from ..protocol.token import redact
 from ..words import Action, Initiator
+from .budget import SendBudget
 from .commands import CommandQueue
+from .counters import ShardCounters, shard_health
 from .face import Shard, StatusChange
 from .link import Link
-from .pacing import SendBudget
 from .reconnect import ReconnectPolicy, is_permanent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .._decode import Event, Message
     from ..connection.websocket import CloseInfo, Connection
+    from ..health.figures import ShardHealth
     from ..protocol.identity import Identity
     from ..protocol.session import Plan
     from ..protocol.signals import Signal
     from .link import ShardSetup
-    from .pacing import IdentifyTurn
+    from .ports import IdentifyTurn, ShardHost
 
-__all__ = ["ShardDriver", "ShardHost"]
+__all__ = ["ShardDriver"]
 
 log = logging.getLogger("fastgw.shard")
-
-
-class ShardHost(Protocol):
-    """What a shard needs of its gateway."""
-
-    @property
-    def was_ready(self) -> bool:
-        """Whether any shard of it has ever been READY."""
-
-    def status_changed(self, change: StatusChange) -> None:
-        """A shard's state moved."""
-
-    def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
-        """A shard has stopped for good; called once. error is None when it was asked to."""
 
 
 class ShardDriver:
@@ -224,7 +213,6 @@ class ShardDriver:
             if is_permanent(outcome.error) and not self._host.was_ready:
                 assert isinstance(outcome.error, FastgwError)
                 return outcome.error
-            self._policy.connection_ended(outcome, time.monotonic())
         return None
 
     async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> Outcome:
@@ -235,7 +223,7 @@ class ShardDriver:
         )
         self._link = link
         try:
-            self._counters.connection_began()
+            self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()
             self._protocol.connecting(plan, time.monotonic())
             self._drain()
@@ -297,69 +285,73 @@ class ShardDriver:
     # --- running the protocol --------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """After every input of the protocol: write its commands, apply its signals, re-arm."""
+        """After every input of the protocol: write its commands, obey its signals, re-arm."""
         if self._draining:
             return  # called from within a signal; the loop below goes on
         self._draining = True
         try:
-            while True:
-                for command in self._protocol.commands_to_send():
-                    self._queue.put_urgent(command)
-                self._pump()
-                signal = self._protocol.next_signal()
-                if signal is None:
-                    break
-                self._apply(signal)
+            for signal in self._signals():
+                now = time.monotonic()
+                self._counters.note(signal, now)
+                self._policy.note(signal, now)
+                self._obey(signal, now)
         finally:
             self._draining = False
         self._arm()
 
-    def _apply(self, signal: Signal) -> None:
-        now, counters = time.monotonic(), self._counters
-        if isinstance(signal, StateChanged):
-            self._state_changed(signal)
-        elif isinstance(signal, IdentifyWanted):
-            self._identify(now)
-        elif isinstance(signal, HeartbeatWanted):
-            if self._queue.budget.take_answer(now):
-                self._protocol.beat(now)
-                for command in self._protocol.commands_to_send():
-                    self._queue.put_urgent(command, is_counted=True)
-                self._pump()
-        elif isinstance(signal, Ready):
-            counters.session_at = now
-            self._policy.session_began(now)
-            if self._link is not None:
-                self._link.release_turn()
-        elif isinstance(signal, Resumed):
-            counters.resumes_won += 1
-            log.info(
-                "shard %d: resumed, %d events replayed, %d dropped as duplicates",
-                self._id, signal.replayed, signal.duplicates,
-            )  # fmt: skip
-        elif isinstance(signal, SessionDropped):
-            counters.session_at = None
-            counters.sessions_lost += signal.cause is not Cause.STOPPED
-            self._policy.session_dropped(now)
-            self._queue.fail(
-                SessionLost(
-                    f"the session of shard {self._id} was lost ({signal.cause.value}); "
-                    f"the command was not sent"
+    def _signals(self) -> Iterator[Signal]:
+        """Yield what the protocol reports; what it wants to send is written before each one."""
+        while True:
+            self._write_commands()
+            signal = self._protocol.next_signal()
+            if signal is None:
+                return
+            yield signal
+
+    def _write_commands(self, *, is_counted: bool = False) -> None:
+        """Queue what the protocol wants to send; write what may go now."""
+        for command in self._protocol.commands_to_send():
+            self._queue.put_urgent(command, is_counted=is_counted)
+        self._pump()
+
+    def _obey(self, signal: Signal, now: float) -> None:
+        match signal:
+            case StateChanged():
+                self._state_changed(signal)
+            case IdentifyWanted():
+                self._identify(now)
+            case HeartbeatWanted():
+                if self._queue.budget.take_answer(now):
+                    self._protocol.beat(now)
+                    self._write_commands(is_counted=True)
+            case Ready():
+                if self._link is not None:
+                    self._link.release_turn()
+            case Resumed():
+                log.info(
+                    "shard %d: resumed, %d events replayed, %d dropped as duplicates",
+                    self._id, signal.replayed, signal.duplicates,
+                )  # fmt: skip
+            case SessionDropped():
+                self._queue.fail(
+                    SessionLost(
+                        f"the session of shard {self._id} was lost ({signal.cause.value}); "
+                        f"the command was not sent"
+                    )
                 )
-            )
-        elif isinstance(signal, CloseWanted):
-            if self._link is not None and signal.abort:
-                self._link.abort()
-            elif self._connection is not None:
-                self._connection.close(signal.close_code, signal.reason)
-        elif isinstance(signal, Closed):
-            self._closed(signal.outcome)
+            case CloseWanted():
+                if self._link is not None and signal.abort:
+                    self._link.abort()
+                elif self._connection is not None:
+                    self._connection.close(signal.close_code, signal.reason)
+            case Closed():
+                self._closed(signal.outcome)
+            case _:
+                _never(signal)
 
     def _state_changed(self, change: StateChanged) -> None:
         old, new = change.old, change.new
         self._queue.is_open = new is State.READY
-        if new is State.READY:
-            self._counters.last_error = None
         if new in (State.IDENTIFYING, State.RESUMING):
             interval_s = self._protocol.heartbeat_interval_s
             if interval_s is not None:
@@ -399,20 +391,13 @@ class ShardDriver:
             link.abort()
             return
         self._protocol.identify(now)
-        for command in self._protocol.commands_to_send():
-            self._queue.put_urgent(command)
-        self._pump()
+        self._write_commands()
         link.turn.written()
         self._policy.identify_written(now)
         self._counters.identifies += 1
 
     def _closed(self, outcome: Outcome) -> None:
-        counters, link = self._counters, self._link
-        if outcome.cause is not Cause.STOPPED:
-            counters.reconnects[outcome.cause.value] += 1
-            counters.last_error = outcome.error
-            if link is not None and link.plan.resume and outcome.ready_for_s is None:
-                counters.resumes_lost += 1
+        link = self._link
         if isinstance(outcome.error, FatalError):
             # Before the turn goes back: no other shard may take it to be refused as well.
             self._setup.gate.shut(outcome.error)
@@ -455,3 +440,8 @@ class ShardDriver:
         if self._link is not None:
             received = self._link.bytes_received()
             self._counters.look(now, self._link.decoder, received, self._protocol.last_ack_at)
+
+
+def _never(signal: NoReturn) -> NoReturn:
+    """Let the type checker count the cases above: one that is missing is named there."""
+    raise AssertionError(f"a signal that nobody obeys: {signal!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SessionLost, UsageError
 from ..protocol.states import State
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..errors import FastgwError
     from ..health.figures import ShardHealth
     from ..protocol.signals import Cause
-    from .driver import ShardDriver
 
 __all__ = ["Shard", "StatusChange"]
 
@@ -41,6 +40,31 @@ class StatusChange:
     error: BaseException | None
 
 
+class Keeper(Protocol):
+    """What a `Shard` shows: the driver that keeps it connected. `now` is monotonic seconds."""
+
+    error: FastgwError | None
+
+    @property
+    def status(self) -> State:
+        """The state of its connection, now."""
+
+    def latency(self, now: float) -> float | None:
+        """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
+
+    def health(self, now: float) -> ShardHealth:
+        """Return the shard's figures."""
+
+    async def send(self, command: bytes) -> None:
+        """Queue a user's command and wait until it is written."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the connection."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+
 class Shard:
     """
     One shard of a gateway; `Gateway` makes it and keeps it connected.
@@ -50,10 +74,10 @@ class Shard:
         count: how many shards the bot has.
     """
 
-    __slots__ = ("_driver", "count", "id")
+    __slots__ = ("_keeper", "count", "id")
 
-    def __init__(self, driver: ShardDriver, shard_id: int, shard_count: int) -> None:
-        self._driver = driver
+    def __init__(self, keeper: Keeper, shard_id: int, shard_count: int) -> None:
+        self._keeper = keeper
         self.id = shard_id
         self.count = shard_count
 
@@ -63,21 +87,21 @@ class Shard:
     @property
     def status(self) -> State:
         """The state of its connection, now."""
-        return self._driver.status
+        return self._keeper.status
 
     @property
     def error(self) -> FastgwError | None:
         """Why it stopped for good; None while it runs, and after a stop that was asked for."""
-        return self._driver.error
+        return self._keeper.error
 
     @property
     def latency(self) -> float | None:
         """Seconds of the last heartbeat's round trip; None when unknown or too old to mean much."""
-        return self._driver.latency(time.monotonic())
+        return self._keeper.latency(time.monotonic())
 
     def health(self) -> ShardHealth:
         """Return its figures at this moment."""
-        return self._driver.health(time.monotonic())
+        return self._keeper.health(time.monotonic())
 
     async def send(self, op: int, d: object = None) -> None:
         """
@@ -98,7 +122,7 @@ class Shard:
             raise UsageError(f"op {int(op)} is sent by fastgw itself; it is not for shard.send()")
         if self.status is State.STOPPED:
             raise SessionLost(f"shard {self.id} is stopped: nothing can be sent any more")
-        await self._driver.send(encode_command(op, d))
+        await self._keeper.send(encode_command(op, d))
 
     def pause_reading(self) -> None:
         """
@@ -109,8 +133,8 @@ class Shard:
         have been read already still come. It ends with `resume_reading()`, and with the connection:
         the next one reads.
         """
-        self._driver.pause_reading()
+        self._keeper.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
-        self._driver.resume_reading()
+        self._keeper.resume_reading()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
     from ..protocol.timeouts import Timeouts
-    from .pacing import IdentifyGate, IdentifyTurn
+    from .ports import IdentifyDoor, IdentifyTurn
 
 __all__ = ["Link", "LinkOwner", "ShardSetup"]
 
@@ -49,7 +49,7 @@ class ShardSetup:
     compression: str
     interests: Interests
     delivery: Delivery
-    gate: IdentifyGate
+    gate: IdentifyDoor
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
     headers: Mapping[str, str]

@@ -2,7 +2,7 @@
 What a shard needs of others, each as the smallest protocol that it calls.
 
 `fleet` implements them, and users and `ext` may: a queue of identify turns that several processes
-share, for one. A protocol belongs to who calls it, so it stands here, below all of them.
+share, a store of sessions. A protocol belongs to who calls it: it stands here, below all of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,84 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from ..errors import FastgwError, FatalError
     from ..protocol.session import Session
+    from .face import Shard, StatusChange
 
-__all__ = ["OpenStore", "SessionStore", "StoredSession"]
+__all__ = [
+    "IdentifyDoor",
+    "IdentifyQueue",
+    "IdentifyTurn",
+    "OpenStore",
+    "SessionStore",
+    "ShardHost",
+    "StoredSession",
+]
+
+
+class IdentifyTurn(Protocol):
+    """Permission to write one IDENTIFY, held by one shard."""
+
+    def written(self) -> None:
+        """Tell that IDENTIFY is being written now: the turn is spent."""
+
+    def release(self) -> None:
+        """
+        Give the turn up, once: READY or a failure came, or the socket died before the write.
+
+        A turn that was never written is free again at once. Calling it twice does nothing.
+        """
+
+
+class IdentifyQueue(Protocol):
+    """
+    Who may identify next; account-wide, so processes that share a token must share it.
+
+    Rules, tested for every implementation by `tests/fleet/test_identify.py`: a key is
+    `shard_id % max_concurrency`; one turn per key at a time; the next begins when the last was
+    released and at least 5 s plus padding passed since its IDENTIFY was written; first come, first
+    served; a cancelled `acquire` takes nothing.
+    """
+
+    async def acquire(self, shard_id: int) -> IdentifyTurn:
+        """
+        Wait for the turn of `shard_id`; the caller must `release()` it.
+
+        A queue that raises is asked again after a backoff; a FatalError stops the shard.
+        """
+
+
+class IdentifyDoor(Protocol):
+    """The way to the identify queue, which one shard's fatal refusal shuts for all."""
+
+    async def acquire(self, shard_id: int) -> IdentifyTurn:
+        """
+        Wait for the turn of `shard_id`; the caller must `release()` it.
+
+        Raises:
+            FatalError: the door is shut, before or while waiting; the error that shut it.
+        """
+
+    def shut(self, error: FatalError) -> None:
+        """
+        Let nobody through from now on; those who wait get `error`.
+
+        A shard that was refused calls it before its turn goes back, so that no other takes it.
+        """
+
+
+class ShardHost(Protocol):
+    """Who runs the shard and hears of it."""
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether any shard of it has ever been READY."""
+
+    def status_changed(self, change: StatusChange) -> None:
+        """A shard's state moved."""
+
+    def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
+        """A shard has stopped for good; called once. error is None when it was asked to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,14 +22,14 @@ from ..errors import (
     NotAWebSocket,
     UsageError,
 )
-from .pacing import Backoff
+from ..protocol.signals import Closed, Ready, SessionDropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.signals import Outcome
+    from ..protocol.signals import Outcome, Signal
 
-__all__ = ["BACKOFF_S", "ReconnectPolicy", "check_backoff", "is_permanent"]
+__all__ = ["BACKOFF_S", "Backoff", "ReconnectPolicy", "check_backoff", "is_permanent"]
 
 # The first backoff of attempts that fail, and its cap; drawn with full jitter.
 BACKOFF_S = (1.0, 60.0)
@@ -41,6 +41,49 @@ IMMEDIATE_AFTER_S = 5.0
 # wait this many times as long as other attempts: 10 to 600 s.
 IDENTIFY_FACTOR = 10.0
 IDENTIFY_STABLE_S = 300.0
+
+
+class Backoff:
+    """
+    Delays between attempts: exponential with full jitter, from `first_s` up to `cap_s`.
+
+    It begins anew only after a success that lasted `stable_s`: a connection that comes up and dies
+    at once goes on growing the delay.
+    """
+
+    __slots__ = ("_random", "_succeeded_at", "attempts", "cap_s", "first_s", "stable_s")
+
+    def __init__(
+        self,
+        random: Callable[[], float],
+        *,
+        first_s: float = 1.0,
+        cap_s: float = 60.0,
+        stable_s: float = 30.0,
+    ) -> None:
+        self._random = random
+        self.first_s = first_s
+        self.cap_s = cap_s
+        self.stable_s = stable_s
+        self.attempts = 0  # delays given out since the last reset
+        self._succeeded_at: float | None = None
+
+    def succeeded(self, now: float) -> None:
+        """READY or RESUMED came at `now`; nothing is reset before it has proved stable."""
+        self._succeeded_at = now
+
+    def failed(self, now: float) -> None:
+        """The attempt failed, or what it brought up was lost at `now`."""
+        if self._succeeded_at is not None and now - self._succeeded_at >= self.stable_s:
+            self.attempts = 0
+        self._succeeded_at = None
+
+    def next_delay_s(self) -> float:
+        """Return how long to wait before the next attempt, in seconds, and count that attempt."""
+        # 2.0 ** n overflows near n = 1024; every cap is reached long before.
+        ceiling = min(self.cap_s, self.first_s * 2.0 ** min(self.attempts, 60))
+        self.attempts += 1
+        return ceiling * self._random()
 
 
 class ReconnectPolicy:
@@ -67,6 +110,16 @@ class ReconnectPolicy:
         )
         self._attempt_at = float("-inf")
         self._identify_at = float("-inf")
+
+    def note(self, signal: Signal, now: float) -> None:
+        """Take what the protocol reports."""
+        match signal:
+            case Ready():
+                self.session_began(now)
+            case SessionDropped():
+                self.session_dropped(now)
+            case Closed(outcome=outcome):
+                self.connection_ended(outcome, now)
 
     def attempt_at(self, *, resume: bool) -> float:
         """Return the earliest time of the next attempt, in monotonic seconds."""

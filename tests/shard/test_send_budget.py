@@ -1,0 +1,120 @@
+"""The send budget, with invented time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgw.errors import UsageError
+from fastgw.shard.budget import SendBudget
+
+
+def most_in_any_window(times, window_s):
+    """Return how many of the sorted `times` lie in the fullest closed window of that length."""
+    most, start = 0, 0
+    for end, at in enumerate(times):
+        while at - times[start] > window_s:
+            start += 1
+        most = max(most, end - start + 1)
+    return most
+
+
+def test_ordinary_commands_leave_room_for_heartbeats():
+    """At Discord's usual interval 117 commands may go, and three urgent ones on top."""
+    budget = SendBudget()
+    budget.reset(heartbeat_interval_s=41.25)
+    assert sum(budget.take(0.0) for _ in range(200)) == 117
+    assert sum(budget.take_urgent(0.0) for _ in range(200)) == 3
+
+
+def test_room_comes_back_after_the_window():
+    """A full budget says when the next command may go, and it may go exactly then."""
+    budget = SendBudget(limit=3, window_s=60.0)
+    assert [budget.take(at) for at in (0.0, 10.0, 20.0, 30.0)] == [True, True, True, False]
+    assert budget.free_at(30.0) == 60.0
+    assert not budget.take(59.999)
+    assert budget.take(60.0)
+    assert budget.free_at(60.0) == 70.0
+
+
+def test_a_new_connection_starts_with_a_whole_budget():
+    """case 38: the count is per connection (hikari#1813)."""
+    budget = SendBudget(limit=2)
+    assert budget.take(0.0)
+    assert budget.take(0.0)
+    assert not budget.take(0.0)
+    budget.reset()
+    assert budget.take(0.0)
+
+
+def test_a_short_heartbeat_interval_still_leaves_one_slot():
+    """A test server that wants a beat every 10 ms must not forbid commands for ever."""
+    budget = SendBudget()
+    budget.reset(heartbeat_interval_s=0.01)
+    assert budget.take(0.0)
+
+
+@pytest.mark.parametrize("interval_s", [0, -1.0])
+def test_a_heartbeat_interval_must_be_positive(interval_s):
+    """Zero or less is a usage error, not a division by zero."""
+    with pytest.raises(UsageError, match="heartbeat interval"):
+        SendBudget().reserve_heartbeats(interval_s)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["take", "urgent"]),
+            st.one_of(st.just(0.0), st.floats(0.0, 2.0), st.floats(0.0, 90.0)),
+            st.integers(1, 60),
+        ),
+        max_size=60,
+    ),
+    st.sampled_from([None, 0.5, 5.0, 41.25, 60.0, 300.0]),
+)
+def test_no_window_of_60_seconds_ever_holds_more_than_120(steps, interval_s):
+    """case 38: whatever is asked for: 120 in 60 s is never exceeded, nor the reserve used up."""
+    budget = SendBudget()
+    budget.reset(heartbeat_interval_s=interval_s)
+    now, sent, ordinary = 1e6, [], []
+    for kind, pause, count in steps:
+        now += pause
+        for _ in range(count):
+            if kind == "take" and budget.take(now):
+                sent.append(now)
+                ordinary.append(now)
+            elif kind == "urgent" and budget.take_urgent(now):
+                sent.append(now)
+    assert most_in_any_window(sent, 60.0) <= 120
+    assert most_in_any_window(ordinary, 60.0) <= 120 - budget.reserved
+
+
+@given(st.integers(1, 400), st.floats(0.0, 1.0))
+def test_a_greedy_sender_never_starves_the_heartbeat(count, phase):
+    """Who sends whenever the budget allows still leaves every periodic heartbeat its slot."""
+    interval_s = 41.25
+    budget = SendBudget()
+    budget.reset(heartbeat_interval_s=interval_s)
+    now, beat_at = 0.0, phase * interval_s
+    assert budget.take_urgent(now)  # identify
+    for _ in range(count):
+        free_at = budget.free_at(now)
+        if beat_at <= free_at:
+            now, beat_at = beat_at, beat_at + interval_s
+            assert budget.take_urgent(now)
+        else:
+            now = free_at
+            assert budget.take(now)
+
+
+@given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=300), st.integers(1, 20))
+def test_free_at_is_the_moment_it_becomes_free(pauses, limit):
+    """A command is taken at `free_at`, never refused there and never taken before."""
+    budget = SendBudget(limit=limit, window_s=60.0)
+    now = 0.0
+    for pause in pauses:
+        now += pause
+        free_at = budget.free_at(now)
+        assert budget.take(now) == (free_at == now)
+        if free_at > now:
+            now = free_at
+            assert budget.take(now)
