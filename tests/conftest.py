@@ -21,7 +21,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from deadline import scaled
-from gateways import CHANCE
 
 from fastgw.testing import FakeGateway
 
@@ -88,12 +87,6 @@ async def fake() -> AsyncIterator[FakeGateway]:
     """Serve a fake gateway on loopback."""
     async with FakeGateway() as fake:
         yield fake
-
-
-@pytest.fixture
-def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let chance give gateways the least it can: the shortest delays."""
-    monkeypatch.setattr(CHANCE, lambda: 0.0)
 
 
 def _sockets() -> set[str]:

@@ -65,12 +65,15 @@ def _value_of(where):
     """
     Look up `module.NAME`, `module.Class.attribute` (its default) or `module.Class(argument)`.
 
-    The module is named without its folder, so that one move of a file does not touch the page.
+    The module is named without its folder, so that one move of a file does not touch the page; with
+    it where two folders have one of that name.
     """
-    module, _, path = where.partition(".")
-    (file,) = (
-        p for p in SOURCES.rglob(f"{module}.py") if "testing" not in p.relative_to(SOURCES).parts
-    )
+    module, path = where.split(".", 1)
+    files = list(SOURCES.rglob(f"{module}.py"))
+    if path[0].islower():
+        folder, (module, path) = module, path.split(".", 1)
+        files = [SOURCES / folder / f"{module}.py"]
+    (file,) = (p for p in files if "testing" not in p.relative_to(SOURCES).parts)
     home = file.relative_to(SOURCES).with_suffix("").parts
     found = importlib.import_module(".".join(("fastgw", *home)))
     for name in path.removesuffix(")").replace("(", ".").split("."):
@@ -114,6 +117,6 @@ def test_only_the_monotonic_clock_times_anything():
         and path.parent.name != "traffic"  # its dates are data: when members joined
     }
     assert {name: uses for name, uses in found.items() if uses} == {
-        "gateway.py": ["time.time"],
+        "fleet/fleet.py": ["time.time"],
         "fleet/boot_clock.py": ["time.time"],
     }

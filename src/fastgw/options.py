@@ -7,8 +7,9 @@ Identify says is checked by `identity`, the backoff by `reconnect`.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .errors import UsageError
 from .fleet.gateway_info import GatewayInfo
@@ -17,15 +18,20 @@ from .protocol.token import normalise_token
 from .words import Intents
 
 __all__ = [
+    "DRAIN_S",
     "check_compress",
+    "check_drain",
     "check_info",
     "check_intents",
     "check_on_fatal",
+    "check_random",
     "check_shards",
     "check_timeouts",
     "check_token",
 ]
 
+# How long running handlers may go on after the end has begun.
+DRAIN_S = 5.0
 # What the Decoder calls it. "auto" is zstd: for few shards in a process it costs less than zlib.
 _COMPRESSIONS = {
     "auto": "zstd-stream",
@@ -59,6 +65,20 @@ def check_on_fatal(on_fatal: str) -> str:
     if on_fatal not in ("continue", "stop"):
         raise UsageError(f'on_fatal={on_fatal!r} is neither "continue" nor "stop"')
     return on_fatal
+
+
+def check_drain(drain_s: object) -> float:
+    """Return the seconds of grace that handlers get."""
+    if not isinstance(drain_s, (int, float)) or not 0 <= drain_s < math.inf:
+        raise UsageError(f"drain_s={drain_s!r} is not a number of seconds, 0 or more")
+    return float(drain_s)
+
+
+def check_random(random: object) -> Callable[[], float]:
+    """Return the source of chance."""
+    if not callable(random):
+        raise UsageError(f"random={random!r} is not a function that gives floats in [0, 1)")
+    return random
 
 
 def check_intents(intents: object) -> Intents:

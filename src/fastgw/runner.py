@@ -29,11 +29,11 @@ class Runnable(Protocol):
     async def wait_closed(self) -> None:
         """Wait for the end; raise what it ended with."""
 
-    async def close(self, *, drain_s: float) -> None:
+    async def close(self) -> None:
         """End it."""
 
 
-def run_until_closed(gateway: Runnable, drain_s: float) -> None:
+def run_until_closed(gateway: Runnable) -> None:
     """
     Start it on a new loop (uvloop's when installed) and block until it is closed.
 
@@ -49,7 +49,7 @@ def run_until_closed(gateway: Runnable, drain_s: float) -> None:
         pass
     else:
         raise UsageError("run() makes its own event loop; inside one, await start() instead")
-    run_on_best_loop(_main(gateway, drain_s))
+    run_on_best_loop(_main(gateway))
 
 
 def run_on_best_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -57,12 +57,12 @@ def run_on_best_loop(main: Coroutine[Any, Any, T]) -> T:
     return _run(main, _loop_factory())
 
 
-async def _main(gateway: Runnable, drain_s: float) -> None:
+async def _main(gateway: Runnable) -> None:
     loop = asyncio.get_running_loop()
     ending: set[asyncio.Task[None]] = set()
 
     def end() -> None:
-        ending.add(loop.create_task(gateway.close(drain_s=drain_s)))
+        ending.add(loop.create_task(gateway.close()))
 
     with _Signals(lambda: loop.call_soon_threadsafe(end)) as signals:
         try:

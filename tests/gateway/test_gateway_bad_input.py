@@ -1,6 +1,7 @@
 """What goes wrong, from outside or by mistake: one typed error each, that says what to do."""
 
 import asyncio
+import functools
 import io
 import logging
 import socket
@@ -8,8 +9,9 @@ import traceback
 
 import pytest
 from deadline import scaled, until
-from gateways import TOKEN, gateway_to, quick_queue
-from inside import innards
+from gateways import TOKEN, no_jitter, quick_queue
+from gateways import gateway_to as gateway_with
+from inside import innards, want_shards
 from raw_websocket import close_frame, frame, raw_server
 
 from fastgw.errors import (
@@ -37,7 +39,7 @@ from fastgw.protocol.timeouts import Timeouts
 from fastgw.testing import FakeGateway, Moment
 from fastgw.words import Intents
 
-pytestmark = pytest.mark.usefixtures("no_jitter")
+gateway_to = functools.partial(gateway_with, random=no_jitter)
 
 
 async def refused(gateway, error, text):
@@ -102,6 +104,10 @@ def test_no_usable_token(token, text, monkeypatch):
         ({"token": b"bytes"}, "token is a str"),
         ({"info": {"url": "wss://x.gg"}}, "GatewayInfo.parse"),
         ({"timeouts": 5.0}, "timeouts=5.0 is no Timeouts"),
+        ({"drain_s": -1.0}, "drain_s=-1.0 is not a number of seconds"),
+        ({"drain_s": float("nan")}, "drain_s=nan is not a number of seconds"),
+        ({"drain_s": "5"}, "drain_s='5' is not a number of seconds"),
+        ({"random": 0.5}, r"random=0.5 is not a function that gives floats in \[0, 1\)"),
         ({"shards": [0, "1"], "shard_count": 2}, "no ids from 0 to 1"),
         ({"shards": [0], "shard_count": "2"}, "shard_count='2' is no number"),
     ],
@@ -251,7 +257,7 @@ async def test_a_fatal_close_of_a_running_session(fake, code, error):
 async def two_shards(fake, **options):
     """Start a gateway with two shards, which its constructor does not allow yet."""
     gateway = gateway_to(fake, identify_queue=quick_queue(2), **options)
-    gateway._shard_ids, gateway._shard_count = (0, 1), 2
+    want_shards(gateway, (0, 1), 2)
     await gateway.start()
     return gateway
 
@@ -302,9 +308,8 @@ def unused_port():
 
 async def test_connection_refused_is_retried_and_told():
     """case 27: it goes on trying; who waits with a deadline gets the reason."""
-    gateway = Gateway(
-        TOKEN, intents=Intents.all(), info=GatewayInfo(f"ws://127.0.0.1:{unused_port()}")
-    )
+    info = GatewayInfo(f"ws://127.0.0.1:{unused_port()}")
+    gateway = Gateway(TOKEN, intents=Intents.all(), info=info, random=no_jitter)
     await gateway.start()
     with pytest.raises(ConnectFailed, match="refused the connection"):
         await gateway.wait_ready(timeout_s=0.2)
@@ -333,7 +338,7 @@ async def test_a_name_that_does_not_resolve_is_retried(monkeypatch, fake):
 async def test_a_refused_certificate_at_the_start():
     """It will not get better by itself: the first start raises."""
     async with FakeGateway(tls=True) as fake:
-        gateway = Gateway(TOKEN, intents=Intents.all(), info=fake.info)
+        gateway = Gateway(TOKEN, intents=Intents.all(), info=fake.info, random=no_jitter)
         await refused(gateway, CertificateRefused, "pass an ssl_context")
 
 
@@ -424,7 +429,9 @@ async def test_odd_beginnings(first, cause, error, text, caplog):
             await asyncio.sleep(0.02)
 
     async with raw_server(peer) as url:
-        gateway = Gateway(TOKEN, intents=Intents.all(), info=GatewayInfo(url), compress="none")
+        gateway = Gateway(
+            TOKEN, intents=Intents.all(), info=GatewayInfo(url), compress="none", random=no_jitter
+        )
         gateway.on_status(changes.append)
         await gateway.start()
         await until(lambda: gateway.shards[0].health().connections >= 3)

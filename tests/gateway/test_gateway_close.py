@@ -5,9 +5,8 @@ import asyncio
 import pytest
 from deadline import scaled, until
 from gateways import gateway_to
-from inside import end_all
 
-from fastgw.errors import UsageError
+from fastgw.errors import AuthenticationFailed, UsageError
 from fastgw.protocol.states import State
 
 
@@ -35,7 +34,7 @@ async def test_no_other_end_uses_1000(fake):
 
 async def test_close_waits_for_running_handlers(fake):
     """As long as drain_s says."""
-    gateway = gateway_to(fake)
+    gateway = gateway_to(fake, drain_s=scaled(5.0))
     ended = []
 
     @gateway.on("MESSAGE_CREATE")
@@ -47,13 +46,13 @@ async def test_close_waits_for_running_handlers(fake):
     await gateway.wait_ready()
     fake.dispatch("MESSAGE_CREATE", {})
     await until(lambda: gateway.health().handlers_running)
-    await gateway.close(drain_s=5.0)
+    await gateway.close()
     assert ended == [2]
 
 
 async def test_close_cancels_handlers_that_take_too_long(fake):
     """After drain_s seconds."""
-    gateway = gateway_to(fake)
+    gateway = gateway_to(fake, drain_s=0.01)
     cancelled = []
 
     @gateway.on("MESSAGE_CREATE")
@@ -67,18 +66,51 @@ async def test_close_cancels_handlers_that_take_too_long(fake):
     await gateway.wait_ready()
     fake.dispatch("MESSAGE_CREATE", {})
     await until(lambda: gateway.health().handlers_running)
-    await gateway.close(drain_s=0.01)
+    await gateway.close()
     assert cancelled == [2]
+
+
+def _refused(gateway, fake):
+    fake.close(4004)
+    return AuthenticationFailed
+
+
+def _exited(gateway, fake):
+    @gateway.on("TYPING_START")
+    def leave(event):
+        raise SystemExit(3)
+
+    fake.dispatch("TYPING_START", {})
+    return SystemExit
+
+
+@pytest.mark.parametrize("ends", [_refused, _exited])
+async def test_handlers_have_the_same_grace_whatever_ends_it(fake, caplog, ends):
+    """A refusal, or a handler that ends the program: drain_s is as the gateway was told."""
+    gateway = gateway_to(fake, drain_s=0.25)
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await asyncio.Event().wait()
+
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.health().handlers_running)
+    error = ends(gateway, fake)
+    with pytest.raises(error):
+        await gateway.wait_closed()
+    assert "cancelled after 0.2 s of grace" in caplog.text
 
 
 async def test_a_handler_may_close_the_gateway(fake):
     """It is not waited for by its own close()."""
-    gateway = gateway_to(fake)
+    gateway = gateway_to(fake, drain_s=60.0)
     done = []
 
     @gateway.on("MESSAGE_CREATE")
     async def handler(event):
-        await gateway.close(drain_s=60.0)
+        await gateway.close()
         done.append(event.sequence)
 
     await gateway.start()
@@ -90,7 +122,7 @@ async def test_a_handler_may_close_the_gateway(fake):
 
 async def test_a_handler_may_join_a_close_that_waits_for_it(fake):
     """Also after draining began: from then on nobody waits for that handler."""
-    gateway = gateway_to(fake)
+    gateway = gateway_to(fake, drain_s=60.0)
     closing, done = asyncio.Event(), []
 
     @gateway.on("MESSAGE_CREATE")
@@ -103,7 +135,7 @@ async def test_a_handler_may_join_a_close_that_waits_for_it(fake):
     await gateway.wait_ready()
     fake.dispatch("MESSAGE_CREATE", {})
     await until(lambda: gateway.health().handlers_running)
-    ending = asyncio.ensure_future(gateway.close(drain_s=60.0))
+    ending = asyncio.ensure_future(gateway.close())
     await until(lambda: gateway.shards[0].status is State.STOPPED)
     await asyncio.sleep(0.05)  # the socket is gone, and the handler is waited for
     assert not ending.done()
@@ -114,12 +146,12 @@ async def test_a_handler_may_join_a_close_that_waits_for_it(fake):
 
 async def test_a_handler_that_joins_a_close_leaves_others_their_grace(fake):
     """Only the joining one is no longer waited for."""
-    gateway = gateway_to(fake)
+    gateway = gateway_to(fake, drain_s=60.0)
     ended = []
 
     @gateway.on("MESSAGE_CREATE")
     async def closes(event):
-        await gateway.close(drain_s=60.0)
+        await gateway.close()
         ended.append("closes")
 
     @gateway.on("MESSAGE_CREATE")
@@ -254,13 +286,10 @@ async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
         await asyncio.sleep(0)
         return fake.info
 
-    monkeypatch.setattr("fastgw.gateway.ask_until_answered", answer_late)
+    monkeypatch.setattr("fastgw.fleet.fleet.ask_until_answered", answer_late)
     gateway = gateway_to(fake, info=None)
-    try:
-        with pytest.raises(UsageError, match="closed while it was starting"):
-            await gateway.start()
-        assert gateway.shards == ()
-    finally:
-        await end_all(gateway)
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await gateway.start()
+    assert gateway.shards == ()
     await closing[0]
     await gateway.wait_closed()

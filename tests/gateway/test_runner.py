@@ -47,7 +47,7 @@ def say(*words):
 def in_server(function, *arguments):
     shared["loop"].call_soon_threadsafe(function, *arguments)
 
-gateway = Gateway("not.a.token", intents=Intents.all(), info=shared["fake"].info)
+gateway = Gateway("not.a.token", intents=Intents.all(), info=shared["fake"].info, {arguments})
 
 @gateway.on("READY")
 def ready(event):
@@ -57,7 +57,7 @@ def ready(event):
 {handlers}
 
 try:
-    gateway.run({arguments})
+    gateway.run()
 except BaseException as error:
     say("raised", type(error).__name__, error)
 else:
@@ -214,14 +214,14 @@ class _Runnable:
     async def wait_closed(self):
         self.calls.append("wait_closed")
 
-    async def close(self, *, drain_s):
-        self.calls.append(("close", drain_s))
+    async def close(self):
+        self.calls.append("close")
 
 
 def test_run_works_outside_the_main_thread():
     """Python allows signal handlers in the main thread only: elsewhere it does without."""
     gateway = _Runnable()
-    thread = threading.Thread(target=run_until_closed, args=(gateway, 1.0))
+    thread = threading.Thread(target=run_until_closed, args=(gateway,))
     thread.start()
     thread.join()
     assert gateway.calls == ["start", "wait_closed"]
@@ -230,11 +230,11 @@ def test_run_works_outside_the_main_thread():
 def test_signal_handlers_are_put_back():
     """What the program had before is there again."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    run_until_closed(_Runnable(), 1.0)
+    run_until_closed(_Runnable())
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 async def test_not_inside_a_loop():
     """It would block it."""
     with pytest.raises(UsageError, match="await start"):
-        run_until_closed(_Runnable(), 1.0)
+        run_until_closed(_Runnable())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastgw.fleet.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
-from fastgw.shard.pacing import LocalIdentifyQueue
 from fastgw.testing import FakeGateway
 from fastgw.words import Intents
 
 TOKEN = "not.a.token"
-# Where a gateway takes its chance from; the fixture `no_jitter` puts the least chance there.
-CHANCE = "fastgw.gateway.random"
+
+
+def no_jitter() -> float:
+    """Give the least chance there is: the shortest delays, and the first heartbeat at once."""
+    return 0.0
 
 
 def quick_queue(max_concurrency: int = 1) -> LocalIdentifyQueue:

@@ -56,6 +56,7 @@ async def connect(url: str) -> None:
         intents=Intents.default(),
         info=GatewayInfo(url),
         timeouts=Timeouts(open_s=0.5, hello_s=0.5, close_s=0.3, tls_shutdown_s=0.2),
+        random=lambda: 0.1,  # the delays between attempts are drawn; short ones for a short test
     )
     seen: list[int] = []
     gateway.on("MESSAGE_CREATE")(lambda event: seen.append(event.data["n"]))
@@ -75,10 +76,6 @@ async def connect(url: str) -> None:
 
 
 def main(role: str, where: str, loop: str = "asyncio") -> None:
-    # The delays between attempts are drawn; short ones keep the test short.
-    import fastgw.gateway
-
-    fastgw.gateway.random = lambda: 0.1  # type: ignore[assignment]
     work = serve(where) if role == "serve" else connect(where)
     if loop == "uvloop":
         import uvloop
