@@ -5,9 +5,9 @@ The pytest plugin: a started `FakeGateway` as a fixture.
         ...
         fake_gateway.dispatch("MESSAGE_CREATE", {"content": "!ping", "channel_id": "1"})
 
-pytest loads this module in every run of everybody who has installed fastgw, so it imports nothing
-of fastgw until a test asks for the fixture. The fixture needs pytest-asyncio (any mode); with
-another runner write `async with FakeGateway() as fake:` in the test.
+pytest loads this module in every run of everybody who has installed fastgw. So it stands outside
+the package, and imports it only when a test asks for the fixture. The fixture needs pytest-asyncio
+(any mode); with another runner write `async with FakeGateway() as fake:` in the test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
-    from .server.gateway import FakeGateway
+    from fastgw.testing import FakeGateway
 
 _fixture: Callable[[Any], Any]
 try:
@@ -34,7 +34,7 @@ __all__ = ["fake_gateway"]
 @_fixture
 async def fake_gateway() -> AsyncIterator[FakeGateway]:
     """Serve a `FakeGateway` on loopback (plain TCP) for one test."""
-    from .server.gateway import FakeGateway
+    from fastgw.testing import FakeGateway
 
     async with FakeGateway() as fake:
         yield fake
