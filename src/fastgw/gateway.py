@@ -159,7 +159,7 @@ class Gateway:
         Args:
             once: call it for the first event of any of the names, and for no other.
         Raises:
-            UsageError: no name, a function instead of a name, or what is no handler.
+            UsageError: no name, a function instead of a name, or what cannot be a handler.
         """
         check_names(names)
 

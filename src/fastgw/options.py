@@ -84,21 +84,21 @@ def check_random(random: object) -> Callable[[], float]:
 def check_intents(intents: object) -> Intents:
     """Return Intents, also of a plain int."""
     if not isinstance(intents, int):
-        raise UsageError(f"intents={intents!r} is no Intents, such as Intents.default()")
+        raise UsageError(f"intents={intents!r} is not an Intents, such as Intents.default()")
     return Intents(intents)
 
 
 def check_info(info: object) -> GatewayInfo | None:
     """Return the answer of the API; None when it is to be asked."""
     if not isinstance(info, (GatewayInfo, type(None))):
-        raise UsageError("info= is no GatewayInfo; GatewayInfo.parse() makes one of an answer")
+        raise UsageError("info= is not a GatewayInfo; GatewayInfo.parse() makes one of an answer")
     return info
 
 
 def check_timeouts(timeouts: object) -> Timeouts:
     """Return the deadlines; None means the usual ones."""
     if not isinstance(timeouts, (Timeouts, type(None))):
-        raise UsageError(f"timeouts={timeouts!r} is no Timeouts, such as Timeouts(hello_s=5)")
+        raise UsageError(f"timeouts={timeouts!r} is not a Timeouts, such as Timeouts(hello_s=5)")
     return timeouts or Timeouts()
 
 
@@ -120,9 +120,9 @@ def check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | N
             f"shards={list(ids)} says nothing without shard_count=, the number of all shards"
         )
     if not isinstance(shard_count, int):
-        raise UsageError(f"shard_count={shard_count!r} is no number")
+        raise UsageError(f"shard_count={shard_count!r} is not a number")
     if not ids or not all(isinstance(i, int) and 0 <= i < shard_count for i in ids):
-        raise UsageError(f"shards={list(ids)} are no ids from 0 to {shard_count - 1}")
+        raise UsageError(f"shards={list(ids)} must be ids from 0 to {shard_count - 1}")
     if len(ids) > 1:
         raise UsageError(
             f"{len(ids)} shards are asked for, and this version of fastgw runs one in a process"

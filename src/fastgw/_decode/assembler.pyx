@@ -55,7 +55,7 @@ cdef class Assembler:
         Raises:
             ProtocolError: fragments out of order (1002), bad UTF-8 in strict mode (1007).
             MessageTooBig: over a limit (1009).
-            DecodeError: bad stream, bad envelope, bad JSON in a message that is no dispatch.
+            DecodeError: bad stream, bad envelope, bad JSON in a message other than a dispatch.
             After an error the connection is to be closed; call `reset` to use the object again.
         Cost: O(n). A skipped plain-text dispatch allocates nothing.
         Source: RFC 6455 5.4; Discord docs, "Transport compression".

@@ -2,7 +2,7 @@
 The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread; and
 its answer as a value, `GatewayInfo`, which users may pass instead.
 
-Every answer that is no gateway information becomes one typed error. `ask_until_answered` asks again
+Every answer other than gateway information becomes one typed error. `ask_until_answered` asks again
 when that can help, and gives the rest to the caller.
 """
 

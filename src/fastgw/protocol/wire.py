@@ -85,13 +85,13 @@ def gateway_url(base: str, compress: str | None) -> str:
         base: ws:// or wss:// URL of `GET /gateway/bot` or of READY.
         compress: "zlib-stream", "zstd-stream", or None for no transport compression.
     Raises:
-        UsageError: base is no websocket URL.
+        UsageError: base is not a websocket URL.
     Source: Discord docs, "Connecting" and "Gateway URL query string params".
     """
     try:
         parts = urlsplit(base)
         usable = parts.scheme in ("ws", "wss") and bool(parts.hostname)
-        _ = parts.port  # ValueError when it is no number
+        _ = parts.port  # ValueError when it is not a number
         _ = (parts.hostname or "").encode("idna")  # the same when no name server could be asked
     except ValueError:
         usable = False
@@ -113,7 +113,7 @@ def read_hello(data: object) -> float:
     Return the heartbeat interval in seconds from HELLO's `d`.
 
     Raises:
-        ProtocolError: it is not there, or is no positive number.
+        ProtocolError: it is not there, or not a positive number.
     """
     interval_ms = data.get("heartbeat_interval") if isinstance(data, Mapping) else None
     if (
@@ -146,7 +146,7 @@ def encode_command(op: int, data: Any) -> bytes:
     Return a command as JSON bytes, for one text frame. Sent commands are never compressed.
 
     Raises:
-        UsageError: data is no JSON.
+        UsageError: data is not JSON.
         CommandTooBig: over MAX_COMMAND_BYTES; the service would close with 4002.
     """
     try:

@@ -114,7 +114,7 @@ class Shard:
             op: an opcode such as Opcode.PRESENCE_UPDATE; heartbeat, identify and resume are ours.
             d: anything that JSON can hold; the whole command may have 4096 bytes.
         Raises:
-            UsageError: an opcode of ours, or data that is no JSON or too long.
+            UsageError: an opcode of ours, or data that is not JSON or too long.
             SendQueueFull: too many commands wait already.
             SessionLost: the session ended, or the shard stopped, before it was written.
         """

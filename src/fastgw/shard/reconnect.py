@@ -33,7 +33,7 @@ __all__ = ["BACKOFF_S", "Backoff", "ReconnectPolicy", "check_backoff", "is_perma
 
 # The first backoff of attempts that fail, and its cap; drawn with full jitter.
 BACKOFF_S = (1.0, 60.0)
-# A connection that was READY this long was no flapping: its end deserves an attempt at once, even
+# A connection that was READY this long did not flap: its end deserves an attempt at once, even
 # when earlier attempts are still remembered.
 IMMEDIATE_AFTER_S = 5.0
 # Each IDENTIFY is one of 1000 a day (Discord docs, "Session Start Limit object"): with full jitter
@@ -174,8 +174,8 @@ def is_permanent(error: BaseException | None) -> bool:
     Tell whether a failed start will fail again until somebody changes something.
 
     The network being down, names that do not resolve, refusals and 5xx pass; a certificate that is
-    not trusted, an answer that is no websocket and HTTP 4xx (but 408, 425 and 429) do not. This is
-    for a gateway that has never worked: in one that has, all of them are bad moments.
+    not trusted, an answer that is not a websocket and HTTP 4xx (but 408, 425 and 429) do not. This
+    is for a gateway that has never worked: in one that has, all of them are bad moments.
     """
     if isinstance(error, (HandshakeRefused, GatewayInfoError)):
         status = error.status

@@ -233,7 +233,7 @@ class FakeService:
         return len(taking)
 
     def dispatch_many(self, dispatches: Iterable[Dispatch]) -> int:
-        """Send events as the service does: nobody concerned is no error. Returns how many went."""
+        """Send events as the service does, also to nobody; return how many went."""
         sessions = list(self.sessions.values())
         only = sessions[0] if len(sessions) == 1 and sessions[0].shard_count == 1 else None
         sent = 0
