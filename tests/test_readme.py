@@ -6,9 +6,16 @@ import asyncio
 import importlib.util
 import json
 import re
+import runpy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from deadline import until
+
+import fastgw
+from fastgw import Gateway
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,10 +54,28 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_readme_shows_the_example_as_it_is():
-    """The bot of the README is examples/ping.py, word for word."""
-    example = (ROOT / "examples" / "ping.py").read_text()
-    assert blocks("python")[0].strip() == example.split("\n\n", 1)[1].strip()
+async def test_readmes_bot_runs(fake_gateway, monkeypatch):
+    """The first bot, as printed, but against a fake gateway and in the loop of this test."""
+    monkeypatch.setenv("DISCORD_TOKEN", "test-token")
+    monkeypatch.setattr(fastgw, "Gateway", partial(Gateway, info=fake_gateway.info))
+    monkeypatch.setattr(Gateway, "run", lambda gateway: None)
+    printed: list[tuple[object, ...]] = []
+    scope: dict[str, Any] = {"print": lambda *said: printed.append(said)}
+    exec(blocks("python")[0], scope)
+    async with scope["gateway"]:
+        message = {"guild_id": "7", "author": {"username": "ada"}, "content": "hello"}
+        fake_gateway.dispatch("MESSAGE_CREATE", message)
+        await until(lambda: printed)
+    assert printed == [(7, "ada", "hello")]
+
+
+def test_readmes_picture_is_of_the_published_figures():
+    """docs/cost.svg is what docs/make_cost.py draws; the text says the same."""
+    drawn = runpy.run_path(str(ROOT / "docs" / "make_cost.py"))
+    assert drawn["picture"]() == (ROOT / "docs" / "cost.svg").read_text(encoding="utf-8")
+    bars = drawn["figures"]()
+    assert f"{bars['fastgw']:g} µs against {bars['discord.py']:g}" in README
+    assert 15.5 < bars["discord.py"] / bars["fastgw"] < 16.5
 
 
 async def test_readmes_test_of_the_bot_passes(fake_gateway, rest_calls):
@@ -64,7 +89,7 @@ async def test_readmes_test_of_the_bot_passes(fake_gateway, rest_calls):
 
 def test_ci_runs_the_readmes_test_command():
     """.ci/run calls what the README tells a newcomer to call."""
-    demo, tests = (block.strip() for block in blocks("sh"))
+    _, demo, tests = (block.strip() for block in blocks("sh"))
     script = (ROOT / ".ci" / "run").read_text()
     assert tests in script
     assert demo.endswith(".venv/bin/fastgw demo")
