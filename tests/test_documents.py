@@ -1,0 +1,34 @@
+"""The pages for readers: their links lead somewhere, their decisions say when to look again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/*.md")])
+DECISIONS = re.findall(
+    r"^\*\*.+?(?=\n\n|\Z)", (ROOT / "docs" / "decisions.md").read_text("utf-8"), re.M | re.S
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    """A file that moved takes its links along."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda text: text.split("**")[1])
+def test_a_decision_has_its_date_and_its_end(decision):
+    """Each says when it was taken, and what would make us look again."""
+    words = " ".join(decision.split())
+    assert re.search(r"\b20\d\d-\d\d-\d\d\b", words)
+    assert re.search(r"\*Look again when\* \S", words)
+
+
+def test_the_reader_of_decisions_reads():
+    """A test of the tests: a paragraph in bold is a decision."""
+    assert len(DECISIONS) > 20
