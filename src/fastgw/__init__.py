@@ -35,7 +35,7 @@ from .protocol.signals import Cause
 from .protocol.states import State
 from .protocol.timeouts import Timeouts
 from .protocol.wire import Opcode
-from .shard.face import Shard, StatusChange
+from .shard.face import Shard, StatusChange, shard_id_for
 from .shard.ports import IdentifyQueue, IdentifyTurn
 from .words import Intents
 
@@ -83,4 +83,5 @@ __all__ = [
     "Timeouts",
     "UsageError",
     "__version__",
+    "shard_id_for",
 ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .delivery.callables import check_handler
 from .delivery.handlers import Handlers
 from .delivery.names import check_names
+from .errors import UsageError
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.gateway_info import GatewayInfo
 from .health.figures import GatewayHealth
@@ -34,7 +35,7 @@ from .protocol.identity import Identity
 from .protocol.timeouts import Timeouts
 from .protocol.wire import API_VERSION
 from .runner import run_until_closed
-from .shard.face import Shard, StatusChange
+from .shard.face import Shard, StatusChange, shard_id_for
 from .shard.reconnect import BACKOFF_S, check_backoff
 from .words import Intents
 
@@ -65,7 +66,8 @@ class Gateway:
     Args:
         token: the bot token, with or without its "Bot " prefix; None takes DISCORD_TOKEN.
         intents: which groups of events to subscribe to.
-        shards: ids of the shards to run here, with shard_count; "auto" runs what is recommended.
+        shards: which shards to run here: "auto" for all that the API recommends, a number for that
+            many and no others, or ids such as `range(0, 64)`, with shard_count.
         shard_count: how many shards the bot has in all.
         compress: "auto", "zstd-stream", "zlib-stream", "payload" or "none".
         info: the answer of `GET /gateway/bot` if it is known; otherwise the API is asked.
@@ -95,7 +97,7 @@ class Gateway:
         token: str | None = None,
         *,
         intents: Intents | int,
-        shards: Literal["auto"] | Iterable[int] = "auto",
+        shards: Literal["auto"] | int | Iterable[int] = "auto",
         shard_count: int | None = None,
         compress: str | None = "auto",
         info: GatewayInfo | None = None,
@@ -127,7 +129,7 @@ class Gateway:
         options = FleetOptions(
             identity=identity,
             shard_ids=check_shards(shards, shard_count),
-            shard_count=shard_count,
+            shard_count=shards if isinstance(shards, int) else shard_count,
             compression=compression,
             info=check_info(info),
             api_url=api_url,
@@ -228,7 +230,7 @@ class Gateway:
         Raises:
             AuthenticationFailed: the token was refused by the API.
             GatewayInfoError, CertificateRefused: the API's answer will not get better by itself.
-            UsageError: called a second time, or more shards are wanted than this version runs.
+            UsageError: called a second time.
         """
         await self._fleet.start()
 
@@ -279,6 +281,46 @@ class Gateway:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    # --- single shards, at run time --------------------------------------------------------------
+
+    async def stop_shard(self, shard_id: int) -> None:
+        """
+        Stop one shard and take it out, the others go on; return when its socket is gone.
+
+        Raises:
+            UsageError: it does not run here.
+        """
+        await self._fleet.stop_shard(shard_id)
+
+    def start_shard(self, shard_id: int) -> Shard:
+        """
+        Take one more shard of this bot in, or one that stopped; it connects by itself.
+
+        Raises:
+            UsageError: the gateway does not run, the shard does already, or there is no such one.
+        """
+        return self._fleet.start_shard(shard_id)
+
+    def reconnect_shard(self, shard_id: int) -> None:
+        """
+        Replace a shard's connection by a new one, by RESUME; nothing is lost with it.
+
+        Raises:
+            UsageError: it does not run here.
+        """
+        self._fleet.reconnect_shard(shard_id)
+
+    def shard_for(self, guild_id: int | str) -> Shard | None:
+        """
+        Return the shard that a guild's events come on; None when it does not run here.
+
+        Raises:
+            UsageError: not an id, or the gateway was not started yet.
+        """
+        if not self._fleet.shard_count:
+            raise UsageError("the number of shards is not known before start()")
+        return self._fleet.shard(shard_id_for(guild_id, self._fleet.shard_count))
 
     # --- how it is -------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from .errors import UsageError
 from .fleet.gateway_info import GatewayInfo
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
+from .protocol.wire import MAX_SHARDS
 from .words import Intents
 
 __all__ = [
@@ -102,29 +103,54 @@ def check_timeouts(timeouts: object) -> Timeouts:
     return timeouts or Timeouts()
 
 
+_NOT_SHARDS = 'shards={!r} is not "auto", a number of shards, or ids such as [0] or range(4)'
+
+
 def check_shards(shards: object, shard_count: int | None) -> tuple[int, ...] | None:
     """Return the ids to run, None for what is recommended."""
     if isinstance(shards, str):
         if shards != "auto":
-            raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
+            raise UsageError(_NOT_SHARDS.format(shards))
         if shard_count is not None:
             raise UsageError(
                 f"shard_count={shard_count} says nothing without ids: pass shards=[0] as well"
             )
         return None
+    if isinstance(shards, int) and not isinstance(shards, bool):
+        return _all_shards(shards, shard_count)
     if not isinstance(shards, Iterable) or isinstance(shards, (bytes, Mapping)):
-        raise UsageError(f'shards={shards!r} is neither "auto" nor ids such as [0]')
+        raise UsageError(_NOT_SHARDS.format(shards))
+    if isinstance(shards, range) and len(shards) > MAX_SHARDS:
+        raise UsageError(f"shards={shards!r} are more than the {MAX_SHARDS} that a bot may have")
     ids = tuple(dict.fromkeys(shards))
     if shard_count is None:
         raise UsageError(
-            f"shards={list(ids)} says nothing without shard_count=, the number of all shards"
+            f"shards={_shown(ids)} says nothing without shard_count=, the number of all shards"
         )
-    if not isinstance(shard_count, int):
-        raise UsageError(f"shard_count={shard_count!r} is not a number")
-    if not ids or not all(isinstance(i, int) and 0 <= i < shard_count for i in ids):
-        raise UsageError(f"shards={list(ids)} must be ids from 0 to {shard_count - 1}")
-    if len(ids) > 1:
-        raise UsageError(
-            f"{len(ids)} shards are asked for, and this version of fastgw runs one in a process"
-        )
+    _check_count("shard_count", shard_count)
+    strange = [i for i in ids if not isinstance(i, int) or isinstance(i, bool)]
+    if not ids or strange or not (min(ids) >= 0 and max(ids) < shard_count):
+        raise UsageError(f"shards={_shown(ids)} must be ids from 0 to {shard_count - 1}")
     return tuple(sorted(ids))
+
+
+def _all_shards(shards: int, shard_count: int | None) -> tuple[int, ...]:
+    """Return the ids of a bot all of whose shards run here."""
+    _check_count("shards", shards)
+    if shard_count not in (None, shards):
+        raise UsageError(
+            f"shards={shards} means all {shards} shards of the bot, and shard_count={shard_count} "
+            f"says otherwise; to run some of them here pass their ids, such as range({shards})"
+        )
+    return tuple(range(shards))
+
+
+def _check_count(name: str, count: object) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_SHARDS:
+        raise UsageError(f"{name}={count!r} is not a number of shards from 1 to {MAX_SHARDS}")
+
+
+def _shown(ids: tuple[object, ...]) -> str:
+    """Return ids for a message, the first of them when they are many."""
+    few = ", ".join(map(repr, ids[:8]))
+    return f"[{few}, ... {len(ids)} in all]" if len(ids) > 8 else f"[{few}]"

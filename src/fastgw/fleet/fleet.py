@@ -7,6 +7,10 @@ that is left or a handler that asks for the end of the program, goes the same wa
 that closes shards, then waits for handlers, then stops the watch. What one shard's fatal refusal
 means for the others is decided here: the identify gate is shut by the shard itself; shards that
 have a session go on, and when none is left the fleet ends with the error.
+
+All shards start at once: those that identify wait for their turns, which come in the order of their
+ids within each key (`shard_id % max_concurrency`, Discord's start order), those that resume need
+none. What both share is a bound on connections that are on their way up.
 """
 
 from __future__ import annotations
@@ -42,6 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["Fleet", "FleetOptions", "Phase"]
 
 log = logging.getLogger("fastgw.gateway")
+
+# Connections on their way up at once, of all shards: after an outage a thousand TLS handshakes at
+# the same moment would block the loop for seconds and fill the service's queue of half-open ones.
+MAX_OPENING = 64
 
 
 class Phase(Enum):
@@ -104,8 +112,11 @@ class Fleet:
         self._options = options
         self._handlers = handlers
         self._tell_status = tell_status
-        self._drivers: list[ShardDriver] = []
-        self._stopped_shards: set[Shard] = set()
+        self._drivers: dict[int, ShardDriver] = {}  # by shard id, in its order
+        self._shard_count = 0
+        self._ready: set[int] = set()  # ids of those that are READY now
+        self._stopped: set[int] = set()  # ids of those that stopped for good
+        self._setup: ShardSetup | None = None
         self._gate: IdentifyGate | None = None
         self._watch = LoopWatch(self._tick)
         self._asking: asyncio.Task[GatewayInfo] | None = None
@@ -124,14 +135,14 @@ class Fleet:
         self.phase = Phase.STARTING
         try:
             info = self._options.info or await self._ask()
-            self._drivers = self._make_drivers(info)
+            self._prepare(info)
         except BaseException as error:
             if self._closing is None:  # else close() ends it, and nothing has failed
                 self._end(error if isinstance(error, Exception) else None)
             raise
         self.phase = Phase.RUNNING
         self._watch.start()
-        for driver in self._drivers:
+        for driver in self._drivers.values():
             driver.start()
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
@@ -142,8 +153,11 @@ class Fleet:
             for shard in self.shards:
                 if isinstance(error := shard.health().last_error, FastgwError):
                     raise error from None
+            missing = [driver.shard for i, driver in self._drivers.items() if i not in self._ready]
+            few = ", ".join(map(repr, missing[:4])) + (", ..." if len(missing) > 4 else "")
             raise ConnectTimeout(
-                f"not ready after {timeout_s} s: {', '.join(map(repr, self.shards))}",
+                f"not ready after {timeout_s} s: {len(missing)} of {len(self._drivers)} shards "
+                f"({few or 'the API has not answered'})",
                 timeout_s=timeout_s or 0.0,
             ) from None
 
@@ -170,7 +184,17 @@ class Fleet:
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards, by id; empty before they are started."""
-        return tuple(driver.shard for driver in self._drivers)
+        return tuple(driver.shard for driver in self._drivers.values())
+
+    def shard(self, shard_id: int) -> Shard | None:
+        """Return one shard; None when it does not run here."""
+        driver = self._drivers.get(shard_id)
+        return None if driver is None else driver.shard
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards the bot has in all; 0 while that is not known yet."""
+        return self._shard_count or self._options.shard_count or 0
 
     def health(self) -> GatewayHealth:
         """Return the figures of all of it at this moment."""
@@ -189,14 +213,20 @@ class Fleet:
 
     def status_changed(self, change: StatusChange) -> None:
         """A shard's state moved."""
-        self.was_ready |= change.new is State.READY
+        if change.new is State.READY:
+            self.was_ready = True
+            self._ready.add(change.shard.id)
+        else:
+            self._ready.discard(change.shard.id)
         self._announce()
         self._tell_status(change)
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good."""
         options = self._options
-        self._stopped_shards.add(shard)
+        if (driver := self._drivers.get(shard.id)) is None or driver.shard is not shard:
+            return  # taken out by stop_shard(); the others go on, and so does the fleet
+        self._stopped.add(shard.id)
         if error is not None:
             said = redact(str(error), options.identity.token)
             log.critical("shard %d stopped for good: %s", shard.id, said)
@@ -205,13 +235,48 @@ class Fleet:
         everybody = isinstance(error, AuthenticationFailed) or (
             error is not None and options.on_fatal == "stop"
         )
-        if everybody or len(self._stopped_shards) == len(self._drivers):
+        if everybody or len(self._stopped) == len(self._drivers):
             self._begin_close()
 
     def interrupted(self, error: BaseException) -> None:
         """A handler raised SystemExit or KeyboardInterrupt: end, and let `run()` raise it."""
         self._error = self._error or error
         self._begin_close()
+
+    # --- single shards, at run time --------------------------------------------------------------
+
+    async def stop_shard(self, shard_id: int) -> None:
+        """Take one shard out; return when its socket is gone."""
+        driver = self._running(shard_id)
+        del self._drivers[shard_id]
+        self._stopped.discard(shard_id)
+        self._announce()
+        await driver.close()
+
+    def start_shard(self, shard_id: int) -> Shard:
+        """Take one more shard in; it connects by itself."""
+        if self.phase is not Phase.RUNNING or self._setup is None:
+            raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
+        if not 0 <= shard_id < self._shard_count:
+            raise UsageError(f"shard {shard_id} is not one of 0 to {self._shard_count - 1}")
+        if shard_id in self._drivers and shard_id not in self._stopped:
+            raise UsageError(f"shard {shard_id} runs already; see reconnect_shard()")
+        self._stopped.discard(shard_id)
+        self._drivers[shard_id] = driver = self._make_driver(shard_id, self._setup)
+        self._drivers = dict(sorted(self._drivers.items()))
+        driver.start()
+        return driver.shard
+
+    def reconnect_shard(self, shard_id: int) -> None:
+        """Give a shard another connection, by RESUME."""
+        self._running(shard_id).reconnect()
+
+    def _running(self, shard_id: int) -> ShardDriver:
+        if (driver := self._drivers.get(shard_id)) is None:
+            ids = list(self._drivers)
+            runs = f"{ids[0]} to {ids[-1]} ({len(ids)} shards)" if ids else "none"
+            raise UsageError(f"shard {shard_id} does not run here; of this bot's shards: {runs}")
+        return driver
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -238,22 +303,19 @@ class Fleet:
             raise UsageError("the gateway was closed while it was starting")
         return info
 
-    def _make_drivers(self, info: GatewayInfo) -> list[ShardDriver]:
+    def _prepare(self, info: GatewayInfo) -> None:
+        """Make what all shards share, then the shards."""
         options = self._options
         ids, count = options.shard_ids, options.shard_count
-        if ids is None or count is None:
+        if ids is None:
             ids, count = tuple(range(info.shards)), info.shards
-            if count > 1:
-                raise UsageError(
-                    f"{count} shards are recommended for this bot, and this version of fastgw runs "
-                    f"one in a process: pass shards=[0], shard_count={count}, and so on for others"
-                )
+        self._shard_count = count or len(ids)
         limit = info.session_start_limit
         queue = options.identify_queue or LocalIdentifyQueue(
             limit.max_concurrency if limit else 1, random=options.random
         )
         self._gate = IdentifyGate(queue)
-        setup = ShardSetup(
+        self._setup = setup = ShardSetup(
             url=info.url,
             compression=options.compression,
             interests=self._handlers.interests,
@@ -264,11 +326,13 @@ class Fleet:
             headers={"User-Agent": USER_AGENT},
             random=options.random,
             backoff_s=options.backoff_s,
+            opening=asyncio.Semaphore(MAX_OPENING),
         )
-        return [
-            ShardDriver(replace(options.identity, shard_id=i, shard_count=count), setup, self)
-            for i in ids
-        ]
+        self._drivers = {i: self._make_driver(i, setup) for i in ids}
+
+    def _make_driver(self, shard_id: int, setup: ShardSetup) -> ShardDriver:
+        identity = replace(self._options.identity, shard_id=shard_id, shard_count=self._shard_count)
+        return ShardDriver(identity, setup, self)
 
     async def _all_ready(self) -> None:
         while True:
@@ -278,7 +342,7 @@ class Fleet:
                 raise self._error
             if self.phase in (Phase.CLOSING, Phase.CLOSED):
                 raise UsageError("the gateway was closed before it was ready")
-            if self._drivers and all(driver.status is State.READY for driver in self._drivers):
+            if self._drivers and self._ready.issuperset(self._drivers):
                 return
             await self._changed.wait()
 
@@ -294,7 +358,7 @@ class Fleet:
         self._announce()
         if self._asking is not None:
             self._asking.cancel()
-        await asyncio.gather(*(driver.close() for driver in self._drivers))
+        await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
         await self._handlers.tasks.drain(self._options.drain_s)
         self._watch.stop()
         self._end(None)
@@ -313,5 +377,5 @@ class Fleet:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        for driver in self._drivers:
+        for driver in list(self._drivers.values()):
             driver.tick(now, wall)

@@ -345,6 +345,15 @@ class GatewayProtocol:
         elif op == Opcode.HELLO and self.state is State.AWAITING_HELLO:
             self._hello(attempt, message.data, now)
 
+    def replace(self, now: float) -> None:
+        """
+        Give this connection up for another one, by RESUME; without effect while there is none.
+
+        After this, drain `next_signal()`: CloseWanted comes as for any close of ours.
+        """
+        if self._attempt is not None and self.state in CONNECTED:
+            self._leave(self._attempt, now, Cause.REPLACED, Action.RESUME, "replaced")
+
     def reading_paused(self) -> None:
         """Note that we stopped reading from this connection: missing ACKs do not count."""
         if self._attempt is not None:

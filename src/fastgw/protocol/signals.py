@@ -37,6 +37,7 @@ class Cause(Enum):
     CONNECTION_LOST = "connection lost"  # the end came without a CLOSE frame
     CONNECT_FAILED = "connect failed"  # DNS, TCP, TLS or the upgrade
     RECONNECT_ASKED = "reconnect asked"  # op 7
+    REPLACED = "replaced"  # the user wants another connection
     INVALID_SESSION = "invalid session"  # op 9
     ZOMBIED = "zombied"  # heartbeats without ACK
     SLEPT = "slept"  # the machine was suspended

@@ -22,6 +22,7 @@ __all__ = [
     "IDENTIFY_INTERVAL_S",
     "IDENTIFY_PAD_S",
     "MAX_COMMAND_BYTES",
+    "MAX_SHARDS",
     "PRESENCE_LIMIT",
     "PRESENCE_WINDOW_S",
     "SEND_LIMIT",
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 API_VERSION = 10
+
+# 2,500 guilds a shard at most (Discord docs, "Sharding"), and bots of millions of guilds: the
+# largest run some thousands of shards. What says more is a mistake, and would cost memory first.
+MAX_SHARDS = 65_536
 
 # Discord docs, "Sending events": a larger payload closes with 4002. Newer unofficial notes say
 # 15 KiB; the documented number is the one kept.

@@ -158,6 +158,11 @@ class ShardDriver:
         if self._lingering:
             await asyncio.wait(self._lingering, timeout=self._setup.timeouts.close_s + 1.0)
 
+    def reconnect(self) -> None:
+        """Replace the connection, if there is one, by a new one that resumes."""
+        self._protocol.replace(time.monotonic())
+        self._drain()
+
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
         self._look(now)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..health.figures import ShardHealth
     from ..protocol.signals import Cause
 
-__all__ = ["Shard", "StatusChange"]
+__all__ = ["Shard", "StatusChange", "shard_id_for"]
 
 # What fastgw itself sends; from a user they would break the session (4003, 4005).
 _OWN_OPCODES = frozenset({Opcode.DISPATCH, Opcode.HEARTBEAT, Opcode.IDENTIFY, Opcode.RESUME})
@@ -38,6 +38,25 @@ class StatusChange:
     new: State
     cause: Cause | None
     error: BaseException | None
+
+
+def shard_id_for(guild_id: int | str, shard_count: int) -> int:
+    """
+    Return the id of the shard on which a guild's events come.
+
+    Raises:
+        UsageError: not an id, or not a number of shards.
+    Source: Discord docs, "Sharding": `(guild_id >> 22) % num_shards`.
+    """
+    try:
+        number = int(guild_id)
+    except (TypeError, ValueError):
+        number = -1
+    if isinstance(guild_id, (bool, float)) or not 0 <= number < 1 << 64:
+        raise UsageError(f"guild_id={guild_id!r} is not the id of a guild")
+    if isinstance(shard_count, bool) or not isinstance(shard_count, int) or shard_count < 1:
+        raise UsageError(f"shard_count={shard_count!r} is not a number of shards")
+    return (number >> 22) % shard_count
 
 
 class Keeper(Protocol):

@@ -43,6 +43,8 @@ class ShardSetup:
     Attributes:
         delivery: hears straight from the listener how what it called for an event fared, also
             from that of an old connection.
+        opening: how many connections may be on their way up at once; a place is held from the
+            first packet to the upgrade.
     """
 
     url: str
@@ -55,6 +57,7 @@ class ShardSetup:
     headers: Mapping[str, str]
     random: Callable[[], float]
     backoff_s: tuple[float, float]
+    opening: asyncio.Semaphore
 
 
 class LinkOwner(Receiver, Protocol):
@@ -108,14 +111,7 @@ class Link:
 
     async def run(self, setup: ShardSetup) -> Outcome:
         """Open it and wait for its end. Cancelling drops the socket."""
-        opening = asyncio.ensure_future(
-            self._dial.open(
-                self.plan.url,
-                ssl_context=setup.ssl_context,
-                headers=setup.headers,
-                open_timeout_s=setup.timeouts.open_s,
-            )
-        )
+        opening = asyncio.ensure_future(self._open(setup))
         try:
             await asyncio.wait((opening, self.ended), return_when=asyncio.FIRST_COMPLETED)
             if not self.ended.done() and (error := opening.exception()) is not None:
@@ -128,6 +124,15 @@ class Link:
             await asyncio.wait((opening,))
             if not opening.cancelled():
                 opening.exception()  # reported above, or of no interest any more
+
+    async def _open(self, setup: ShardSetup) -> None:
+        async with setup.opening:  # the deadline begins when it is our turn
+            await self._dial.open(
+                self.plan.url,
+                ssl_context=setup.ssl_context,
+                headers=setup.headers,
+                open_timeout_s=setup.timeouts.open_s,
+            )
 
     def end(self, outcome: Outcome) -> None:
         """The attempt is over: what its connection still says is dropped from here on."""

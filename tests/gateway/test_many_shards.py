@@ -1,0 +1,165 @@
+"""Many shards in one gateway: their start, their turns, one lost among others, and at run time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from deadline import scaled, until
+from gateways import gateway_to, no_jitter, quick_queue
+
+from fastgw import State, UsageError, shard_id_for
+from fastgw.fleet import fleet as fleet_module
+from fastgw.testing import FakeGateway
+
+
+def identified(fake):
+    """Return the shard ids in the order in which they identified."""
+    return [identify["shard"][0] for identify in fake.identifies]
+
+
+async def test_auto_runs_what_is_recommended():
+    """All shards that the API recommends, each with its id and the count."""
+    async with FakeGateway(recommended_shards=5) as fake, gateway_to(fake) as gateway:
+        assert [(shard.id, shard.count) for shard in gateway.shards] == [(i, 5) for i in range(5)]
+        assert gateway.health().is_ready
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ({"shards": 3}, [0, 1, 2]),
+        ({"shards": range(4, 8), "shard_count": 16}, [4, 5, 6, 7]),
+        ({"shards": [9, 2], "shard_count": 16}, [2, 9]),
+    ],
+)
+async def test_the_shards_that_were_asked_for(options, ids):
+    """A number means all of them; a range or ids mean some of shard_count."""
+    async with FakeGateway() as fake, gateway_to(fake, **options) as gateway:
+        assert [shard.id for shard in gateway.shards] == ids
+        assert {shard.count for shard in gateway.shards} == {options.get("shard_count", 3)}
+
+
+async def test_shards_start_in_bucket_order():
+    """With one key they identify one after another, by id."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=8) as gateway:
+        assert gateway.health().ready == 8
+        assert identified(fake) == list(range(8))
+
+
+async def test_one_lost_shard_does_not_disturb_the_others():
+    """Its connection is replaced by a resume; theirs stay."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=4) as gateway:
+        fake.cut(shard_id=2)
+        await until(lambda: gateway.shards[2].health().resumes_won == 1, 10.0)
+        assert [shard.health().connections for shard in gateway.shards] == [1, 1, 2, 1]
+        assert len(identified(fake)) == 4
+
+
+async def test_after_an_outage_all_resume_without_turns():
+    """An identify turn that somebody holds does not keep others from resuming."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=8, random=no_jitter) as gateway:
+        fake.cut(shard_id=None)
+        await until(lambda: sum(shard.health().resumes_won for shard in gateway.shards) == 8, 10.0)
+        assert len(identified(fake)) == 8
+
+
+async def test_connections_on_their_way_up_are_bounded(monkeypatch):
+    """Never more than the bound are being opened, and all come up in the end."""
+    monkeypatch.setattr(fleet_module, "MAX_OPENING", 3)
+    opening = most = 0
+    from fastgw.connection.dial import Dial
+
+    usual = Dial.open
+
+    async def counted(self, *arguments, **options):
+        nonlocal opening, most
+        opening += 1
+        most = max(most, opening)
+        try:
+            await asyncio.sleep(0.01)
+            return await usual(self, *arguments, **options)
+        finally:
+            opening -= 1
+
+    monkeypatch.setattr(Dial, "open", counted)
+    async with (
+        FakeGateway(max_concurrency=16) as fake,
+        gateway_to(fake, shards=12, identify_queue=quick_queue(16)) as gateway,
+    ):
+        assert gateway.health().ready == 12
+    assert most == 3
+
+
+async def test_a_shard_is_stopped_and_started_again():
+    """It leaves and comes back by a new session; the gateway goes on without it."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=3) as gateway:
+        await gateway.stop_shard(1)
+        assert [shard.id for shard in gateway.shards] == [0, 2]
+        assert gateway.health().is_ready
+        shard = gateway.start_shard(1)
+        await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
+        assert gateway.shards[1] is shard
+        assert shard.status is State.READY
+
+
+async def test_the_last_shard_may_be_stopped_too():
+    """Stopped one by one at run time, a gateway stays open for others to be started."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=1) as gateway:
+        await gateway.stop_shard(0)
+        assert gateway.shards == ()
+        gateway.start_shard(0)
+        await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
+
+
+async def test_a_shard_gets_another_connection():
+    """reconnect_shard() resumes; no session is spent."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        gateway.reconnect_shard(1)
+        await until(lambda: gateway.shards[1].health().resumes_won == 1, 10.0)
+        assert gateway.shards[1].health().reconnects == {"replaced": 1}
+        assert len(identified(fake)) == 2
+
+
+async def test_shards_that_cannot_be_moved():
+    """Each refusal says why."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        with pytest.raises(UsageError, match="shard 0 runs already"):
+            gateway.start_shard(0)
+        with pytest.raises(UsageError, match="shard 2 is not one of 0 to 1"):
+            gateway.start_shard(2)
+        with pytest.raises(UsageError, match=r"shard 7 does not run here.*0 to 1 \(2 shards\)"):
+            await gateway.stop_shard(7)
+        with pytest.raises(UsageError, match="shard 7 does not run here"):
+            gateway.reconnect_shard(7)
+    with pytest.raises(UsageError, match="the gateway is closed"):
+        gateway.start_shard(0)
+
+
+async def test_the_shard_of_a_guild():
+    """By the formula of the documentation; None where it runs elsewhere."""
+    guild = 175928847299117063
+    assert shard_id_for(guild, 16) == (guild >> 22) % 16
+    assert shard_id_for(str(guild), 16) == shard_id_for(guild, 16)
+    async with FakeGateway() as fake, gateway_to(fake, shards=[0], shard_count=16) as gateway:
+        here = next(g for g in range(1, 1 << 30, 1 << 22) if shard_id_for(g, 16) == 0)
+        assert gateway.shard_for(here) is gateway.shards[0]
+        assert gateway.shard_for(here + (1 << 22)) is None
+
+
+@pytest.mark.parametrize("guild_id", ["", "abc", -1, 1.5, True, None, 1 << 64])
+def test_what_is_not_a_guild(guild_id):
+    """A clear error, not a wrong shard."""
+    with pytest.raises(UsageError, match="is not the id of a guild"):
+        shard_id_for(guild_id, 4)
+
+
+async def test_a_timeout_names_how_many_are_missing():
+    """Not a thousand names."""
+    async with FakeGateway() as fake:
+        fake.mute("READY")
+        gateway = gateway_to(fake, shards=8)
+        await gateway.start()
+        with pytest.raises(Exception, match=r"8 of 8 shards .*\.\.\."):
+            await gateway.wait_ready(0.05)
+        await gateway.close()
