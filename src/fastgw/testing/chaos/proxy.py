@@ -205,6 +205,6 @@ class ChaosProxy:
 
     async def _serve(self, relay: Relay) -> None:
         try:
-            await relay.run(self._host, self._gateway.port)
+            await relay.run(self._gateway.host, self._gateway.port)
         finally:
             self.relays.remove(relay)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeGateway"]
 
+# To listen on all addresses has a name of its own, which is none to connect to.
+_LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
 
 class FakeGateway:
     """
@@ -80,12 +83,12 @@ class FakeGateway:
         self.upgrades: list[Mapping[str, str]] = []
         self.api_requests = 0
         self.client_ssl_context: ssl.SSLContext | None = None
+        self._host = host
         self._server_context: ssl.SSLContext | None = None
         if tls:
             from .certificates import make_contexts
 
-            self._server_context, self.client_ssl_context = make_contexts(host)
-        self._host = host
+            self._server_context, self.client_ssl_context = make_contexts(self.host)
         self._port = port
         self._server: asyncio.Server | None = None
         self._instead_of_upgrade: Script[Answer | Silence] = Script()
@@ -149,15 +152,19 @@ class FakeGateway:
         return self._port
 
     @property
+    def host(self) -> str:
+        """The name or address to connect to; loopback when it listens on all addresses."""
+        return _LOOPBACK_OF.get(self._host, self._host)
+
+    @property
     def url(self) -> str:
         """The websocket URL, without query, as `GET /gateway/bot` gives it."""
-        return f"{'ws' if self._server_context is None else 'wss'}://{self._host}:{self._port}"
+        return self._url("ws", "")
 
     @property
     def api_url(self) -> str:
         """The base of the HTTP API, as `Gateway(api_url=...)` takes it."""
-        scheme = "http" if self._server_context is None else "https"
-        return f"{scheme}://{self._host}:{self._port}/api/v10"
+        return self._url("http", "/api/v10")
 
     @property
     def info(self) -> GatewayInfo:
@@ -358,6 +365,10 @@ class FakeGateway:
             self._waiters.remove(entry)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _url(self, scheme: str, path: str) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986 3.2.2
+        return f"{scheme}{'s' if self._server_context else ''}://{host}:{self._port}{path}"
 
     def _accept(self, asked: Request) -> FakeConnection | Answer | Silence:
         """Decide about a request: a websocket, an HTTP answer, or no answer at all."""
