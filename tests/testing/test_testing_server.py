@@ -464,7 +464,7 @@ def test_missing_trustme_names_the_extra(monkeypatch):
     """Without trustme, TLS says what to install."""
     monkeypatch.setitem(sys.modules, "trustme", None)
     certificates.make_contexts.cache_clear()
-    with pytest.raises(UsageError, match=r"pip install fastgw\[testing\]"):
+    with pytest.raises(UsageError, match=r"pip install 'fastgw\[testing\]'"):
         FakeGateway(tls=True)
 
 

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import sys
 from collections.abc import Sequence
 
+from ..errors import FastgwError
+
 __all__ = ["main"]
+
+# Exit codes beside those of the programs; the last two as shells count a death by signal.
+_CANNOT_RUN = 2
+_INTERRUPTED = 130  # SIGINT
+_PIPE_CLOSED = 141  # SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    _prepare_output()
+    try:
+        return _run(arguments)
+    except FastgwError as error:
+        sys.stderr.write(f"fastgw: {error}\n")
+        return _CANNOT_RUN
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # as in `fastgw demo | head`
+        # What is still buffered has nowhere to go; the interpreter would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="fastgw", description="The Discord gateway core for Python bots."
     )
@@ -20,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=(
             "Run a bot against a fake gateway in a process of its own: wss on loopback, "
             "zstd-stream, a large bot's traffic. The connection is cut once in the middle. "
-            "Exit code 0: resumed, nothing lost, nothing duplicated."
+            "Exit code 0: resumed, nothing lost, nothing duplicated; 1: not so; 2: cannot run here."
         ),
     )
     demo.add_argument("--seconds", type=_seconds, default=10.0, help="how long (default: 10)")
@@ -34,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .demo import run_demo  # keeps `fastgw --help` free of the core
 
     return run_demo(options.seconds, options.rate, plain=options.plain, as_json=options.json)
+
+
+def _prepare_output() -> None:
+    """Let no text break standard output: what its encoding lacks is replaced, no output is fine."""
+    if sys.stdout is None:  # closed by who started us
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for all our life
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _seconds(text: str) -> float:

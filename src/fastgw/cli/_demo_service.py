@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any
 
+from ..errors import FastgwError
 from ..testing import FakeGateway
 from ..testing.traffic.traffic import Dispatch, Traffic
 from .demo import WANTED, fingerprint
@@ -81,11 +82,9 @@ async def _serve(rate: int) -> None:
                 sender.stop()
                 if running is not None:
                     await running
-                _say(
-                    sequence=gateway.service.session(0).sequence,
-                    wanted=sender.wanted,
-                    checksum=sender.checksum,
-                )
+                _say(wanted=sender.wanted, checksum=sender.checksum)
+            elif word == "where":
+                _say(sequence=gateway.service.session(0).sequence)
 
 
 async def _words() -> Any:
@@ -103,4 +102,7 @@ def _say(**facts: object) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    try:
+        asyncio.run(_serve(int(sys.argv[1])))
+    except FastgwError as error:
+        _say(error=str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -15,12 +16,22 @@ __all__ = ["choose"]
 
 def choose(*, plain: bool, quiet: bool, seconds: float) -> PlainView | LiveView:
     """Return the view for this terminal; `quiet` shows nothing while it runs."""
-    if not plain and sys.stdout.isatty():
+    # A dumb terminal cannot redraw: rich would show nothing until the end.
+    if not plain and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         try:
             return LiveView(seconds)
         except ImportError:
             sys.stderr.write('for the live view: pip install "fastgw[cli]"\n')
     return PlainView(quiet)
+
+
+def _micro() -> str:
+    """The prefix of a millionth, as the output's encoding can say it."""
+    try:
+        "µ".encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return "u"
+    return "µ"
 
 
 def _rows(frame: Frame) -> list[tuple[str, str]]:
@@ -34,7 +45,7 @@ def _rows(frame: Frame) -> list[tuple[str, str]]:
         ("delivered", f"{frame.delivered:,}"),
         ("decoded", f"{frame.decoded:,}"),
         ("heartbeat latency", latency),
-        ("CPU per event", f"{frame.cpu_us_per_event:.2f} µs"),
+        ("CPU per event", f"{frame.cpu_us_per_event:.2f} {_micro()}s"),
         ("memory", f"{frame.rss_mb:.0f} MB"),
     ]
 
@@ -46,10 +57,11 @@ def _verdict(summary: Summary) -> list[str]:
         f"in {summary.compressed_megabytes:,.0f} MB of zstd",
         f"{summary.dropped:,} dropped unparsed, {summary.delivered:,} delivered, "
         f"{summary.decoded:,} decoded",
-        f"cut once, resumed {summary.resumes} time(s), {summary.replayed:,} replayed: "
+        f"cut once, resumed {summary.resumes} time(s), {summary.replayed:,} replayed, "
+        f"{summary.identifies} session(s): "
         f"{summary.lost} lost, {summary.duplicated} duplicated",
-        f"CPU {summary.cpu_us_per_event:.2f} µs per event (TLS, zstd, routing and handlers), "
-        f"peak memory {summary.peak_rss_mb:.0f} MB",
+        f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event "
+        f"(TLS, zstd, routing and handlers), peak memory {summary.peak_rss_mb:.0f} MB",
         "everything held" if summary.holds else "THIS IS NOT AS IT SHOULD BE",
     ]
 

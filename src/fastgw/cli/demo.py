@@ -19,15 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from .. import Event, Gateway, GatewayInfo, Intents
+from .. import Event, Gateway, GatewayInfo, Intents, Shard, ShardHealth, State
 from ..errors import UsageError
 from ..runner import run_on_best_loop
 from . import _view
 from ._figures import Frame, Summary
 
-__all__ = ["WANTED", "fingerprint", "run_demo"]
+__all__ = ["WANTED", "Service", "fingerprint", "run_demo", "watch_bot"]
 
 # What the demo's bot wants; everything else is dropped unparsed.
 WANTED = frozenset({"MESSAGE_CREATE", "INTERACTION_CREATE"})
@@ -35,7 +35,7 @@ WANTED = frozenset({"MESSAGE_CREATE", "INTERACTION_CREATE"})
 _DECODED_EVERY = 10
 # Rates are taken over at least this; what a shorter time shows is chance.
 _RATE_WINDOW_S = 0.2
-# For the service's last events to arrive once it has stopped sending.
+# Once the service has stopped sending: so long nothing may arrive before the rest counts as lost.
 _SETTLE_S = 15.0
 
 
@@ -67,6 +67,16 @@ class _Bot:
         self.checksum ^= fingerprint(event.sequence, event.guild_id)
 
 
+class Service(Protocol):
+    """Who sends the events; knows the words `start` and `cut`, and answers `stop` and `where`."""
+
+    def tell(self, word: str) -> None:
+        """Say a word that has no answer."""
+
+    async def ask(self, word: str) -> dict[str, Any]:
+        """Say a word and wait for its answer."""
+
+
 class _Service:
     """The other process, and the words it understands."""
 
@@ -82,9 +92,14 @@ class _Service:
             str(rate),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the bot; the service ends with its input
         )
         service = cls(process)
-        return service, await service._answer()
+        try:
+            return service, await service._answer()
+        except BaseException:
+            await service.end()
+            raise
 
     def tell(self, word: str) -> None:
         assert self._process.stdin is not None
@@ -100,6 +115,8 @@ class _Service:
         if not line:
             raise UsageError("the demo's fake gateway has died; its error stands above")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise UsageError(answer["error"])
         return answer
 
     async def end(self) -> None:
@@ -115,14 +132,15 @@ class _Service:
 async def _demo(seconds: float, rate: int, show: Callable[[Frame], None]) -> Summary:
     service, facts = await _Service.start(rate)
     try:
-        return await _watch_bot(service, facts, seconds, show)
+        return await watch_bot(service, facts, seconds, show)
     finally:
         await service.end()
 
 
-async def _watch_bot(
-    service: _Service, facts: dict[str, Any], seconds: float, show: Callable[[Frame], None]
+async def watch_bot(
+    service: Service, facts: dict[str, Any], seconds: float, show: Callable[[Frame], None]
 ) -> Summary:
+    """Run the bot for so long, and say what it saw and what the service sent."""
     bot = _Bot()
     gateway = Gateway(
         "demo-token",
@@ -147,15 +165,9 @@ async def _watch_bot(
                 service.tell("cut")
                 was_cut = True
         sent = await service.ask("stop")
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(
-                _until(lambda: shard.health().dispatches >= sent["sequence"]), _SETTLE_S
-            )
-        health = shard.health()
+        unseen, health = await _settle(service, shard)
         frame = meter.frame(health, bot)
         show(frame)
-        # A session begins at 1, so its last sequence is the number of its dispatches.
-        unseen = sent["sequence"] - (health.dispatches - health.duplicates)
         return Summary(
             seconds=frame.elapsed_s,
             events=frame.events,
@@ -165,6 +177,7 @@ async def _watch_bot(
             dropped=frame.dropped,
             delivered=frame.delivered,
             decoded=frame.decoded,
+            identifies=health.identifies,
             resumes=health.resumes_won,
             replayed=health.events_replayed,
             lost=max(health.missing, unseen),
@@ -175,9 +188,30 @@ async def _watch_bot(
         )
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  counters have no event to wait for
-        await asyncio.sleep(0.01)
+async def _settle(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
+    """
+    Wait until the bot has all that was sent, as long as something arrives.
+
+    The service is asked each time: a RESUMED, also a late one, is a dispatch like any other.
+
+    Returns:
+        How many dispatches the bot lacks (negative: has too many), and the health at that moment.
+    """
+    seen, until = 0, time.monotonic() + _SETTLE_S
+    while True:
+        sequence = (await service.ask("where"))["sequence"]
+        health = shard.health()
+        # A session begins at 1, so its last sequence is the number of its dispatches.
+        unseen = sequence - (health.dispatches - health.duplicates)
+        if not unseen and health.status is State.READY:
+            return unseen, health
+        if health.identifies > 1:
+            return 0, health  # what the lost session held is not known; its loss says enough
+        if health.dispatches > seen:
+            seen, until = health.dispatches, time.monotonic() + _SETTLE_S
+        elif time.monotonic() >= until:
+            return unseen, health
+        await asyncio.sleep(0.02)
 
 
 class _Meter:
@@ -237,13 +271,10 @@ def _peak_mb() -> float:
 
 
 def run_demo(seconds: float, rate: int, *, plain: bool, as_json: bool) -> int:
-    """Run the demo and show it; returns the exit code, 0 only if everything held."""
+    """Run the demo and show it; returns the exit code: 0 only if everything held, else 1."""
     view = _view.choose(plain=plain or as_json, quiet=as_json, seconds=seconds)
-    try:
-        with view:
-            summary = run_on_best_loop(_demo(seconds, rate, view.show))
-    except KeyboardInterrupt:
-        return 130
+    with view:
+        summary = run_on_best_loop(_demo(seconds, rate, view.show))
     if as_json:
         sys.stdout.write(json.dumps(asdict(summary) | {"holds": summary.holds}) + "\n")
     else:

@@ -25,7 +25,7 @@ def make_contexts(host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     except ImportError as error:
         raise UsageError(
             "FakeGateway(tls=True) makes its certificate with trustme, which is not installed; "
-            "run: pip install fastgw[testing]"
+            "run: pip install 'fastgw[testing]'"
         ) from error
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,96 @@
+"""What the demo measures and shows, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+import sys
+from dataclasses import replace
+
+import pytest
+
+from fastgw.cli import _prepare_output, _view
+from fastgw.cli._demo_service import _Sender
+from fastgw.cli._figures import Frame, Summary
+from fastgw.cli.demo import watch_bot
+from fastgw.testing import FakeGateway, Traffic
+
+FRAME = Frame(0.0, "ready", 10, 1.0, 1.0, 1, 1, 1, None, 1.0, 1.0)
+HELD = Summary(1.0, 10, 1.0, 1.0, 1.0, 1, 1, 1, 1, 1, 1, 0, 0, True, 1.0, 1.0)
+
+
+class Service:
+    """The demo's service without a process of its own; it cuts again when asked to stop."""
+
+    def __init__(self, fake):
+        self.fake = fake
+        self.sender = _Sender(fake, Traffic(1).dispatches(200), 1_000)
+
+    @property
+    def facts(self):
+        (authority,) = self.fake.client_ssl_context.get_ca_certs(binary_form=True)
+        return {"url": self.fake.url, "authority": ssl.DER_cert_to_PEM_cert(authority)}
+
+    def tell(self, word):
+        if word == "start":
+            self.sending = asyncio.ensure_future(self.sender.run())
+        else:
+            self.fake.cut()
+
+    async def ask(self, word):
+        if word == "where":
+            return {"sequence": self.fake.service.session(0).sequence}
+        self.sender.stop()
+        await self.sending
+        self.fake.cut()
+        self.fake.dispatch("TYPING_START", {})  # comes with the replay, and RESUMED behind it
+        return {"wanted": self.sender.wanted, "checksum": self.sender.checksum}
+
+
+async def test_a_resumed_after_the_stop_is_no_duplicate():
+    """Each loss of the connection ends with a RESUMED, a dispatch that the service counts, too."""
+    shown = []
+    async with FakeGateway(tls=True) as fake:
+        service = Service(fake)
+        summary = await watch_bot(service, service.facts, 0.6, shown.append)
+    assert (summary.lost, summary.duplicated, summary.resumes) == (0, 0, 2)
+    assert summary.holds
+    assert shown
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"lost": 1}, {"duplicated": 1}, {"resumes": 0}, {"identifies": 2}, {"events": 0},
+     {"checksum_matches": False}],
+)  # fmt: skip
+def test_a_run_fails_by_what_it_promised(fault):
+    """Not by a second resume, which a busy machine may need; by a session that was lost."""
+    assert HELD.holds
+    assert replace(HELD, resumes=2).holds
+    assert not replace(HELD, **fault).holds
+
+
+@pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp437", "µs"), ("utf-8", "µs")])
+def test_any_encoding_of_the_output_will_do(monkeypatch, encoding, unit):
+    """The micro sign is written where it can be; what else is lacking is replaced."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    _prepare_output()
+    view = _view.PlainView(quiet=False)
+    view.show(FRAME)
+    view.summarise(HELD)
+    print("\N{SNOWMAN}")
+    stream.flush()
+    shown = raw.getvalue().decode(encoding)
+    assert shown.count(f"1.00 {unit}") == 2
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("term", "kind"), [("dumb", "PlainView"), ("xterm", "LiveView")])
+def test_a_dumb_terminal_gets_lines(monkeypatch, term, kind):
+    """It cannot redraw a table, and would show nothing until the end."""
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert type(_view.choose(plain=False, quiet=False, seconds=1.0)).__name__ == kind
