@@ -3,19 +3,33 @@
 #
 #   PYTHON=.venv/bin/python tests/run_sanitized.sh [pytest arguments]
 #
-# Builds both extensions with FASTGW_BUILD=sanitize into a temporary directory; the checkout's own
-# build is not touched. PYTHON needs fastgw's build and test dependencies; CC must be gcc (12 works).
-# Any report of a sanitizer ends the run with an error. Leaks are not looked for: CPython and its
-# extensions keep much for ever by design; tests/test_decode.py counts blocks instead.
+# Builds both extensions with FASTGW_BUILD=sanitize in a temporary directory; the checkout's own build
+# is not touched. pip fetches what the build asks for, unless PYTHON has it: setuptools 77 (PEP 639)
+# and Cython. PYTHON needs fastgw's test dependencies; CC must be gcc (12 works). Any report of a sanitizer ends
+# the run with an error. Leaks are not looked for: CPython and its extensions keep much for ever by
+# design; tests/decode/test_decode_memory.py counts blocks instead.
 set -eu
 
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
+case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 
+# A copy, for objects that were compiled with other flags would be taken for fresh.
+mkdir "$work/tree"
+cp -R pyproject.toml setup.py README.md LICENSE src "$work/tree"
+find "$work/tree" -name '*.so' -exec rm {} +
+# The listener is compiled against the picows that the tests will load.
+"$python" -c 'import picows; print(f"picows=={picows.__version__}")' > "$work/constraints"
+isolation=$("$python" -c '
+import Cython, setuptools
+print("--no-build-isolation" if int(setuptools.__version__.split(".")[0]) >= 77 else "")
+' 2> /dev/null || :)
 # Python's own flags hold -fwrapv, which makes UBSan blind for signed overflow.
-CFLAGS="${CFLAGS:-} -fno-wrapv" FASTGW_BUILD=sanitize "$python" setup.py -q build --build-base "$work/base" --build-lib "$work/lib" \
+CFLAGS="${CFLAGS:-} -fno-wrapv" FASTGW_BUILD=sanitize \
+    PIP_CONSTRAINT="$work/constraints" PIP_BUILD_CONSTRAINT="$work/constraints" \
+    "$python" -m pip install -q --no-deps $isolation --target "$work/lib" "$work/tree" \
     > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 
 # The runtime must come before everything else, as python itself is not instrumented. PYTHONMALLOC:
