@@ -33,7 +33,7 @@ FLOORS = (
     ("connection",),
     ("shard",),
     ("fleet",),
-    ("options", "runner"),
+    ("build", "options", "runner"),
     ("gateway",),
     ("__init__",),
     ("testing", "ext"),

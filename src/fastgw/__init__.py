@@ -1,6 +1,7 @@
 """fastgw: the Discord gateway core for Python bots that outgrew their library."""
 
 from ._decode import Event
+from .build import BuildInfo, build_info
 from .delivery.failures import HandlerFailure
 from .delivery.names import MissingIntentWarning
 from .errors import (
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationFailed",
+    "BuildInfo",
     "Cause",
     "CertificateRefused",
     "ConnectFailed",
@@ -83,5 +85,6 @@ __all__ = [
     "Timeouts",
     "UsageError",
     "__version__",
+    "build_info",
     "shard_id_for",
 ]

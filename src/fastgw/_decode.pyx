@@ -36,7 +36,12 @@ include "_decode/assembler.pyx"
 include "_decode/zstd.pyx"
 include "_decode/inflater.pyx"
 
-fgw_look_at_processor()
+cdef str _simd = fgw_look_at_processor().decode()
+
+
+def simd():
+    """Which instructions scan: "avx2", "sse2", "neon" or "none"."""
+    return _simd
 
 
 @cython.final

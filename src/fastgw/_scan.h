@@ -29,10 +29,18 @@
 static int fgw_has_avx2;
 #endif
 
-static inline void fgw_look_at_processor(void)
+/* Call it before all others; says which instructions they will use. */
+static inline const char *fgw_look_at_processor(void)
 {
 #ifdef FASTGW_AVX2
     fgw_has_avx2 = __builtin_cpu_supports("avx2") != 0;
+    if (fgw_has_avx2)
+        return "avx2";
+#endif
+#ifdef FASTGW_SSE2
+    return "sse2";
+#else
+    return "none";
 #endif
 }
 

@@ -18,6 +18,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+pytestmark = pytest.mark.usefixtures("each_zstd")
+
 TEXT, BINARY = 1, 2
 MAX_FRAMES = 128
 WINDOW_LOG_MAX = 23

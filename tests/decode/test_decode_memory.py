@@ -15,6 +15,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+pytestmark = pytest.mark.usefixtures("each_zstd")
+
 
 def streaming(compression):
     """Return a function that encodes one message after the other in one context."""

@@ -21,6 +21,7 @@ from seeds import (
     COMPRESS,
     FEW,
     FIN,
+    OTHER_ZSTD,
     REPLAY,
     SEPARATOR,
     SMALL,
@@ -30,8 +31,9 @@ from seeds import (
 )  # fmt: skip
 from strategies import COMPRESSIONS, WANTED, Stream, zstd
 from test_decode_differential import final_state, play
+from zstd_kinds import KINDS
 
-from fastgw._decode import Decoder, Sequence
+from fastgw._decode import Decoder, Sequence, use_zstd
 
 
 class Compressor:
@@ -82,6 +84,7 @@ def one_input(view: memoryview) -> None:
     if options & REPLAY:
         for sequence in sequences:
             sequence.start_replay()
+    use_zstd(KINDS[-1 if options & OTHER_ZSTD else 0])
     decoder = Decoder(sequence=sequences[0], **arguments)
     reference = ReferenceDecoder(sequence=sequences[1], **arguments)
     stream = Stream(compression, frames, [])

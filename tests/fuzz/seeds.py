@@ -19,7 +19,7 @@ from strategies import COMPRESSIONS, generate_stream
 
 SEPARATOR = b"\xff\xfe"
 # options: bits 0-1 are the compression, then
-WANT_ALL, STRICT, REPLAY, SMALL, FEW = 4, 8, 16, 32, 64
+WANT_ALL, STRICT, REPLAY, SMALL, FEW, OTHER_ZSTD = 4, 8, 16, 32, 64, 128
 # frames: bits 0-3 are the opcode, then
 FIN, COMPRESS, WHOLE_FRAME = 16, 32, 64
 
@@ -29,7 +29,7 @@ def write_seeds(directory: Path, count: int = 400) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         stream = generate_stream(seed)
-        options = bytes([COMPRESSIONS.index(stream.compression)])
+        options = bytes([COMPRESSIONS.index(stream.compression) | OTHER_ZSTD * (seed & 1)])
         kind = bytes([FIN | COMPRESS | (1 if stream.compression == "none" else 2)])
         plain = SEPARATOR.join(kind + message for message in stream.messages)
         (directory / f"plain-{seed}").write_bytes(options + plain)

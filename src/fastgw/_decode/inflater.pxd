@@ -1,4 +1,4 @@
-# Header of inflater.pyx. Takes Assembler from assembler, ZstdStream from zstd.
+# Header of inflater.pyx. Takes Assembler from assembler, _ZstdStream from zstd.
 
 
 cdef class Inflater(Assembler):
@@ -7,10 +7,11 @@ cdef class Inflater(Assembler):
     cdef Py_ssize_t _pending        # bytes in the buffer that belong to complete websocket messages
     cdef object _decompressor
     cdef object _decompress         # its bound method
-    cdef ZstdStream _zstd
+    cdef _ZstdStream _zstd
     cdef object _cap                # max_message_bytes + 1, as the packages take it
 
     cdef int _renew_context(self) except -1
     cdef object _message(self, const char* p, Py_ssize_t size, bytes owner)
     cdef bytes _inflate(self, const char* p, Py_ssize_t size)
     cdef bytes _inflate_one(self, const char* p, Py_ssize_t size)
+    cdef object _unzstd(self, const char* p, Py_ssize_t size)

@@ -1,5 +1,5 @@
 # Part of _decode: gateway messages from websocket messages, by the compression agreed on. Takes
-# Assembler from assembler, ZstdStream from zstd, _validate_utf8 and _borrowed from text.
+# Assembler from assembler, _new_zstd_stream from zstd, _validate_utf8 and _borrowed from text.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
@@ -59,7 +59,7 @@ cdef class Inflater(Assembler):
             self._decompressor = zlib_ng.decompressobj()
             self._decompress = self._decompressor.decompress
         elif self._mode == ZSTD_STREAM:
-            self._zstd = ZstdStream(self.max_message_bytes)
+            self._zstd = _new_zstd_stream(self.max_message_bytes)
         return 0
 
     cdef object _complete(self, const char* p, Py_ssize_t size, int opcode):
@@ -71,8 +71,8 @@ cdef class Inflater(Assembler):
         if opcode == 1:
             raise DecodeError(f"text message on a connection with {self.compression}")
         if self._mode == ZSTD_STREAM:
-            text = self._zstd._message(p, size)
-        elif self._mode == PAYLOAD:
+            return self._unzstd(p, size)
+        if self._mode == PAYLOAD:
             text = self._inflate_one(p, size)
         else:
             text = self._inflate(p, size)
@@ -137,6 +137,15 @@ cdef class Inflater(Assembler):
         if decompressor.unused_data:
             raise DecodeError("zlib message goes on behind its end")
         return text
+
+    cdef object _unzstd(self, const char* p, Py_ssize_t size):
+        try:
+            self._zstd._decompress(p, size)
+            if self._zstd._size == 0:
+                return None
+            return self._message(self._zstd._text, self._zstd._size, self._zstd._owner)
+        finally:
+            self._zstd._release()
 
 
 cdef bint _ends_with_flush(const char* p, Py_ssize_t size) noexcept:

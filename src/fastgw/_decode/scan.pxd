@@ -14,7 +14,7 @@ cdef extern from "_scan.h" nogil:
         int64_t sequence
         const char* data
         const char* data_end
-    void fgw_look_at_processor()
+    const char* fgw_look_at_processor()
     const char* fgw_skip_space(const char* p, const char* end)
     const char* fgw_skip_value(const char* p, const char* end)
     int fgw_next_member(const char** cursor, const char* end, int first, fgw_member* member)
