@@ -76,6 +76,7 @@ STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 SCALAR = re.compile(rb'[^,}\]{\[": \t\r\n]+')
 # Outside of strings a backslash is no JSON; it takes a quote its meaning even there.
 BRACKET = re.compile(rb'\\["\\]|["{}\[\]]')
+MAX_GAPS = 16
 INTEGER = re.compile(rb"-?(0|[1-9][0-9]{0,17})")
 DIGITS = re.compile(r"[0-9]{1,19}")
 CLOSING_GUILD = re.compile(rb',"guild_id":"([0-9]{1,19})"\}\Z')
@@ -91,6 +92,7 @@ class ReferenceSequence:
         self.floor = -1
         self.replaying = False
         self.duplicates = self.gaps = self.missing = self.replayed = 0
+        self.open: list[range] = []  # the newest gaps, oldest first
 
     def start_replay(self) -> None:
         self.replaying, self.floor = True, -1 if self.last is None else self.last
@@ -99,17 +101,38 @@ class ReferenceSequence:
         self.replaying, self.floor = False, -1
 
     def accept(self, sequence: int) -> bool:
-        if self.replaying and sequence <= self.floor:
+        came_late = self.fill(sequence)
+        if self.replaying and sequence <= self.floor and not came_late:
             self.duplicates += 1
             return False
         if self.last is None or sequence > self.last:
-            if self.last is not None and sequence != self.last + 1:
-                self.gaps += 1
-                self.missing += sequence - self.last - 1
+            if self.last is not None:
+                self.leave_out(range(self.last + 1, sequence))
             self.last = sequence
         if self.replaying:
             self.replayed += 1
         return True
+
+    def clear(self) -> None:
+        self.last, self.open = None, []
+        self.end_replay()
+
+    def leave_out(self, gap: range) -> None:
+        if gap:
+            self.gaps += 1
+            self.missing += gap.stop - gap.start
+            self.open = [*self.open, gap][-MAX_GAPS:]
+
+    def fill(self, sequence: int) -> bool:
+        for gap in self.open:
+            if sequence in gap:
+                self.open.remove(gap)
+                self.gaps -= 1
+                self.missing -= gap.stop - gap.start
+                self.leave_out(range(gap.start, sequence))
+                self.leave_out(range(sequence + 1, gap.stop))
+                return True
+        return False
 
 
 class ReferenceEvent:

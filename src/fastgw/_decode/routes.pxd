@@ -3,6 +3,16 @@
 from libc.stdint cimport int64_t, uint64_t
 
 
+cdef enum:
+    # What comes late comes soon: what is older than this many later gaps stays missing.
+    MAX_GAPS = 16
+
+
+cdef struct Gap:
+    int64_t first                   # the sequences from first to last have not come
+    int64_t last
+
+
 cdef class Sequence:
     cdef int64_t _last              # -1: no dispatch yet in this session
     cdef int64_t _floor             # while replaying: dispatches up to here were already received
@@ -12,7 +22,12 @@ cdef class Sequence:
     cdef readonly int64_t missing
     cdef readonly int64_t replayed
 
+    cdef Gap[MAX_GAPS] _open        # the newest gaps, oldest first
+    cdef int _open_count
+
     cdef bint _accept(self, int64_t sequence) noexcept
+    cdef void _leave_out(self, int64_t first, int64_t last) noexcept
+    cdef bint _came_late(self, int64_t sequence) noexcept
 
 
 cdef class Route:

@@ -4,8 +4,8 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint64_t
-from libc.string cimport memcmp, memset
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memmove, memset
 
 # Names beyond these are not entered in the table: nothing a peer sends may grow it for ever.
 cdef Py_ssize_t MAX_NAMES = 2048
@@ -33,7 +33,8 @@ cdef class Sequence:
         last: sequence of the newest dispatch of this session, None before the first.
         replaying: between RESUME and RESUMED.
         duplicates: dispatches dropped because they had been received before the drop.
-        gaps: how often a sequence did not follow its predecessor; `missing`: by how much in all.
+        gaps: runs of sequences that were left out and have not come late since, over all sessions.
+        missing: how many sequences these are in all.
         replayed: dispatches accepted during replays.
     """
 
@@ -51,11 +52,13 @@ cdef class Sequence:
     def clear(self):
         """Forget the sequence: a new session begins. The counters stay."""
         self._last = -1
+        self._open_count = 0  # what this session has not brought by now it never will
         self.end_replay()
 
     def restore(self, last):
         """Continue a stored session whose newest dispatch was `last` (None: it had none)."""
         self._last = -1 if last is None else last
+        self._open_count = 0
         self.end_replay()
 
     def start_replay(self):
@@ -75,17 +78,46 @@ cdef class Sequence:
         if sequence <= self._last:
             # Outside a replay an old or repeated sequence is passed on: some servers start at 0
             # or repeat it, and delivery is "never, once or several times" by contract.
-            if self.replaying and sequence <= self._floor:
+            if not self._came_late(sequence) and self.replaying and sequence <= self._floor:
                 self.duplicates += 1
                 return False
         else:
             if sequence != self._last + 1 and self._last >= 0:
-                self.gaps += 1
-                self.missing += sequence - self._last - 1
+                self._leave_out(self._last + 1, sequence - 1)
             self._last = sequence
         if self.replaying:
             self.replayed += 1
         return True
+
+    cdef void _leave_out(self, int64_t first, int64_t last) noexcept:
+        self.gaps += 1
+        self.missing += last - first + 1
+        if self._open_count == MAX_GAPS:
+            memmove(&self._open[0], &self._open[1], (MAX_GAPS - 1) * sizeof(Gap))
+            self._open_count -= 1
+        self._open[self._open_count].first = first
+        self._open[self._open_count].last = last
+        self._open_count += 1
+
+    cdef bint _came_late(self, int64_t sequence) noexcept:
+        """Fill one place of a gap; say whether there was one."""
+        cdef int i
+        cdef int64_t first, last
+        for i in range(self._open_count):
+            if not self._open[i].first <= sequence <= self._open[i].last:
+                continue
+            first, last = self._open[i].first, self._open[i].last
+            self.gaps -= 1
+            self.missing -= last - first + 1
+            # Out it goes, and what is left on either side comes in as gaps of their own.
+            self._open_count -= 1
+            memmove(&self._open[i], &self._open[i + 1], (self._open_count - i) * sizeof(Gap))
+            if first < sequence:
+                self._leave_out(first, sequence - 1)
+            if sequence < last:
+                self._leave_out(sequence + 1, last)
+            return True
+        return False
 
 
 @cython.final

@@ -41,7 +41,8 @@ class ShardHealth:
         close_codes: codes received from the service, and how often.
         events_replayed: dispatches replayed after a resume and new to us.
         duplicates: dispatches dropped in a replay because we had them.
-        gaps, missing: how often a sequence left some out, and how many in all.
+        gaps, missing: runs of sequences that were left out and did not come late either, and how
+            many these are in all.
         commands_waiting: commands of users that are not sent yet.
         messages, dispatches, delivered: whole messages, events among them, events handed out.
         bytes_received, bytes_decoded: before and after decompression.
