@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "fastgw"
 MAX_LINES = 500
 
 # Rooms that know no clock, socket, loop, task or random source: time and chance are passed in.
-PURE = ("_decode", "errors", "protocol", "testing.service", "words")
+PURE = ("_decode", "errors", "protocol", "quoting", "testing.service", "words")
 IMPURE = frozenset(
     {
         "aiofastnet", "asyncio", "concurrent", "datetime", "multiprocessing", "picows", "random",
@@ -25,7 +25,7 @@ MAY_KNOW_PICOWS = ("connection", "testing.server.listen")
 
 # From the ground up. A module may import those of its own floor and of the floors below it.
 FLOORS = (
-    ("errors", "words"),
+    ("errors", "quoting", "words"),
     ("_decode",),
     ("protocol",),
     ("health",),

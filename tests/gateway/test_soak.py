@@ -35,7 +35,6 @@ from deadline import scaled
 from fastgw import Gateway, Intents, LocalIdentifyQueue
 from fastgw.fleet.gateway_info import GatewayInfo
 from fastgw.health.figures import GatewayHealth, ShardHealth
-from fastgw.protocol.session import MAX_RESUME_FAILURES
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 
@@ -67,10 +66,8 @@ class Client:
     def __init__(self, url: str, context: ssl.SSLContext, compress: str) -> None:
         self.sessions: dict[str, Session] = {}
         self.current: str | None = None
-        self.given_up = 0  # sessions, after MAX_RESUME_FAILURES attempts
         self.unheard = 0  # IDENTIFYs that were not followed by READY
         self.refused: list[str] = []  # sessions that the service did not know any more
-        self._failed_resumes = 0
         self._identifying = False
         self.gateway = Gateway(
             "not.a.token",
@@ -100,24 +97,18 @@ class Client:
         session = self.sessions[self.current]
         session.sequences.append(event.sequence)
         session.sums.append(zlib.crc32(event.raw, zlib.crc32(event.name.encode())))
-        if event.name != "RESUMED":
-            self._failed_resumes = 0  # progress: the service took the session
 
     def _status(self, change) -> None:
         if change.new is State.READY:
-            self._failed_resumes, self._identifying = 0, False
-        elif change.old is State.RESUMING:
-            self._failed_resumes += 1
+            self._identifying = False
         elif change.new is State.IDENTIFYING:
-            # Why this one? READY of the last did not come, the session could not be resumed three
-            # times in a row, or the service has refused it.
+            # Why this one? READY of the last did not come, or the service has refused the session:
+            # no fault of the wire is a reason to give one up.
             if self._identifying:
                 self.unheard += 1
-            elif self._failed_resumes >= MAX_RESUME_FAILURES:
-                self.given_up += 1
             elif self.current is not None:
                 self.refused.append(self.current)
-            self._identifying, self._failed_resumes = True, 0
+            self._identifying = True
 
 
 class Service:
@@ -298,7 +289,6 @@ def figures_of(run: Run) -> dict[str, Any]:
         "first ones": len(clients),
         "after one unheard": sum(client.unheard for client in clients),
         "session refused": sum(len(client.refused) for client in clients),
-        "session given up": sum(client.given_up for client in clients),
         "MiB, peak by tenth": [round(peak / 2**20, 1) for peak in run.peaks],
         "MiB at the end": round(run.resident / 2**20, 1),
     }
@@ -325,7 +315,7 @@ async def test_chaos(capsys):
     for client, shard in zip(run.clients, run.shards, strict=True):
         assert len(set(client.refused)) == len(client.refused)
         assert set(client.refused) <= set(run.ledger["killed"])
-        assert shard.identifies == 1 + client.unheard + client.given_up + len(client.refused)
+        assert shard.identifies == 1 + client.unheard + len(client.refused)
     assert run.after == run.before
     room = figures["delivered"] * 16  # for what we wrote down: 12 bytes each, in arrays that grow
     assert run.resident <= max(run.peaks[:WARM_UP_PARTS]) + ALLOWED_BYTES + room

@@ -88,6 +88,7 @@ def test_op_7_may_come_instead_of_hello(had_session):
     assert client.closes[-1].close_code == 4000
     outcome = client.obey()
     assert outcome.action is (Action.RESUME if had_session else Action.IDENTIFY)
+    assert (outcome.cause, outcome.error) == (Cause.RECONNECT_ASKED, None)  # no rule was broken
     assert outcome.ready_for_s is None
     assert (client.proto.session is not None) == had_session
 
@@ -191,6 +192,17 @@ def test_op_9_in_answer_to_identify_waits_for_the_key(resumable):
     assert outcome.delay_s >= 5.0
 
 
+@pytest.mark.parametrize(("roll", "delay_s"), [(0.0, 5.25), (0.5, 5.875)])
+def test_the_key_is_waited_for_with_padding(roll, delay_s):
+    """case 8: the interval is counted at Discord, so some is drawn on top of it."""
+    client = Client()
+    client.roll = roll
+    client.connect()
+    client.hello()
+    client.serve(Opcode.INVALID_SESSION, False)
+    assert client.obey().delay_s == delay_s
+
+
 # --- closed by the service --------------------------------------------------------------
 
 
@@ -267,9 +279,12 @@ def test_an_end_without_code_resumes(close_code, initiator):
 def test_too_many_sends_wait_before_the_resume():
     """4008 keeps the session and asks for a wait."""
     client = Client().become_ready()
+    client.roll = 0.0
     outcome = client.end(4008)
-    assert outcome.action is Action.RESUME
-    assert outcome.delay_s >= 1.0
+    assert (outcome.action, outcome.delay_s) == (Action.RESUME, 1.0)
+    client.resume()
+    client.roll = 0.75  # drawn anew, so that the shards of a fleet do not come back together
+    assert client.end(4008).delay_s == 4.0
 
 
 # --- closed by us -----------------------------------------------------------------------
@@ -329,6 +344,42 @@ def test_nothing_is_written_once_we_close():
         client.proto.receive(message, client.now)
     client.pump()
     assert client.count(Opcode.HEARTBEAT) == 0
+
+
+def test_a_resume_that_was_not_pulled_yet_goes_when_we_close():
+    """case 37: HELLO and op 7 in one read: RESUME would be the first thing after our CLOSE."""
+    client = Client().become_ready()
+    client.end()
+    client.connect()
+    for raw in (b'{"op":10,"d":{"heartbeat_interval":40000}}', b'{"op":7,"d":null}'):
+        client.proto.receive(client.decoder.feed(raw, 1, True), client.now)
+    assert client.proto.commands_to_send() == []
+    client.pump()
+    client.obey()
+    assert client.proto.commands_to_send() == []
+
+
+def test_a_resume_that_was_not_pulled_yet_goes_with_its_connection():
+    """case 37: the next connection would begin with it, before HELLO."""
+    client = Client().become_ready()
+    client.end()
+    client.connect()
+    hello = client.decoder.feed(b'{"op":10,"d":{"heartbeat_interval":40000}}', 1, True)
+    client.proto.receive(hello, client.now)
+    client.proto.lost(client.now, close_code=None, initiator=Initiator.TRANSPORT)
+    client.connect()
+    assert client.sent[-1]["op"] != Opcode.RESUME
+
+
+def test_a_stop_while_we_close_for_an_error_is_a_clean_stop():
+    """case 48: what had begun to go wrong is no reason any more."""
+    client = Client()
+    client.connect()
+    client.serve(Opcode.HEARTBEAT_ACK)  # a broken rule: HELLO comes first
+    client.proto.close(client.now, keep_session=False)
+    outcome = client.obey()
+    assert (outcome.action, outcome.cause) == (Action.STOP, Cause.STOPPED)
+    assert outcome.error is None
 
 
 def test_a_lost_session_is_noticed_while_we_close():

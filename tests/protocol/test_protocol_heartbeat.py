@@ -140,6 +140,23 @@ def test_an_ack_behind_a_backlog_clears_the_miss():
     assert client.proto.state is State.READY
 
 
+def test_misses_hours_apart_do_not_add_up():
+    """case 24: an ACK that merely came late ends the count; the next miss is a first one again."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(INTERVAL_S, bytes_received=1)  # a beat, not answered
+    client.advance(INTERVAL_S, bytes_received=2)  # a miss, but bytes came; another beat
+    client.serve(Opcode.HEARTBEAT_ACK)
+    client.serve(Opcode.HEARTBEAT_ACK)
+    client.acks = True
+    for received in range(3, 100):
+        client.advance(INTERVAL_S, bytes_received=received)
+    client.acks = False
+    client.advance(INTERVAL_S, bytes_received=100)
+    client.advance(INTERVAL_S, bytes_received=101)
+    assert client.proto.state is State.READY
+
+
 def test_messages_are_life_when_bytes_are_not_counted():
     """case 24: without a byte count any message the protocol sees is a sign of life."""
     client = Client().become_ready()

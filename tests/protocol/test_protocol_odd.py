@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pairing import Client
+from pairing import MAIN_URL, QUERY, Client
 
 from fastgw.errors import DecodeError, ProtocolError
-from fastgw.protocol.signals import Cause
+from fastgw.protocol.signals import Cause, Ready, SessionDropped
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
 from fastgw.words import Action
@@ -27,7 +27,10 @@ def test_anything_else_before_hello_breaks_the_protocol(op):
 
 @pytest.mark.parametrize(
     "data", [None, [], 7, True, "x", {}, {"heartbeat_interval": None}, {"heartbeat_interval": 0},
-             {"heartbeat_interval": -1}, {"heartbeat_interval": True}, {"heartbeat_interval": "1"}]
+             {"heartbeat_interval": -1}, {"heartbeat_interval": True}, {"heartbeat_interval": "1"},
+             {"heartbeat_interval": 1e-305}, {"heartbeat_interval": 9.99},
+             {"heartbeat_interval": 3_600_001}, {"heartbeat_interval": 1e300},
+             {"heartbeat_interval": 2**63 - 1}]
 )  # fmt: skip
 def test_hello_without_an_interval_breaks_the_protocol(data):
     """case 44: whatever `d` is, it closes the connection and never raises."""
@@ -91,11 +94,66 @@ def test_a_ready_that_does_not_parse_is_a_broken_rule():
 
 
 def test_a_ready_nobody_asked_for_is_a_broken_rule():
-    """A second READY means the session is not what we think: new session."""
+    """READY of another session means that ours is not what we think: new session."""
     client = Client().become_ready()
     client.ready("other")
+    assert client.of(SessionDropped) == [SessionDropped("first", Cause.PROTOCOL_ERROR)]
     outcome = client.obey()
     assert (outcome.action, outcome.cause) == (Action.IDENTIFY, Cause.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize("resuming", [False, True])
+def test_a_ready_that_is_delivered_again_changes_nothing(resuming):
+    """Dispatches may come N times: the session is the one we have, and goes on."""
+    client = Client().become_ready()
+    if resuming:
+        client.end()
+        client.start_resume()
+    state, session = client.proto.state, client.proto.session
+    client.ready("first")
+    assert (client.proto.state, client.proto.session) == (state, session)
+    assert client.of(SessionDropped) == client.closes == []
+    assert len(client.of(Ready)) == 1
+
+
+def test_a_ready_that_is_damaged_keeps_the_session_we_have():
+    """What cannot be read says nothing about the session: RESUME asks the service."""
+    client = Client().become_ready()
+    client.dispatch("READY", {"session_id": None})
+    assert client.obey().action is Action.RESUME
+
+
+@pytest.mark.parametrize("session_id", ["x" * 4_000, "\x01" * 1_000, "\u00e9" * 3_000])
+def test_a_session_id_that_resume_cannot_hold_breaks_the_protocol(session_id):
+    """A RESUME over 4096 bytes could never be sent; it is told at READY, and briefly."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.ready(session_id)
+    outcome = client.obey()
+    assert (outcome.action, outcome.cause) == (Action.IDENTIFY, Cause.PROTOCOL_ERROR)
+    assert "session_id that RESUME cannot hold" in str(outcome.error)
+    assert len(str(outcome.error)) < 400
+
+
+@pytest.mark.parametrize("resume_url", ["wss://x.gg/" + "y" * 10_000, "wss://" + "a." * 5_000])
+def test_a_resume_url_longer_than_any_server_takes_is_not_used(resume_url):
+    """It gives way to the main URL, as any that cannot be connected to."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.ready(resume_url=resume_url)
+    client.end()
+    client.start_resume()
+    assert client.url == MAIN_URL + QUERY
+
+
+def test_a_huge_value_in_hello_is_quoted_briefly():
+    """What arrives in an error becomes a log line of its size."""
+    client = Client()
+    client.connect()
+    client.hello("x" * 500_000)
+    assert len(str(client.obey().error)) < 400
 
 
 def test_a_ready_before_identify_was_written_is_a_broken_rule():

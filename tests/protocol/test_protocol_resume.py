@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from pairing import INTERVAL_S, MAIN_URL, QUERY, RESUME_URL, Client
 
-from fastgw.errors import ConnectFailed, DecodeError, HandshakeRefused
+from fastgw.errors import ConnectFailed, DecodeError, HandshakeRefused, UsageError
 from fastgw.protocol.session import Session
 from fastgw.protocol.signals import Cause, Ready, Resumed, SessionDropped
 from fastgw.protocol.states import State
+from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
 from fastgw.words import Action, Initiator
 
@@ -44,6 +45,26 @@ def test_an_old_resumed_does_not_end_the_replay():
     assert client.of(Resumed)[-1] == Resumed(replayed=0, duplicates=2)
 
 
+@pytest.mark.parametrize("sequence", [None, 0])
+def test_a_resumed_without_a_sequence_of_its_own_is_ours(sequence):
+    """Not every service numbers RESUMED; it is no event, so it counts neither as new nor twice."""
+    client = Client().become_ready()
+    client.dispatch("MESSAGE_CREATE")
+    client.end()
+    client.start_resume()
+    client.dispatch("MESSAGE_CREATE")
+    client.serve(Opcode.DISPATCH, {}, s=sequence, t="RESUMED")
+    assert client.proto.state is State.READY
+    assert client.of(Resumed) == [Resumed(replayed=1, duplicates=0)]
+    assert (client.proto.replayed, client.proto.duplicates) == (1, 0)
+
+
+def test_a_stored_session_that_resume_cannot_hold_is_refused():
+    """It is told where it is passed, not at the first HELLO."""
+    with pytest.raises(UsageError, match="over the limit"):
+        Client(session=Session("x" * 4_000, 7, RESUME_URL))
+
+
 def test_a_refused_resume_drops_everything_together():
     """case 7: op 9 false drops id, sequence and URL at once, then a new session on the main URL."""
     client = Client().become_ready()
@@ -73,7 +94,7 @@ def test_a_resumable_op_9_waits_and_resumes():
 
 
 def test_op_9_true_for_ever_ends_in_a_new_session():
-    """case 9: after three resumes in a row without RESUMED the session is given up."""
+    """case 9: three resumes in a row that were answered, and not by RESUMED, are enough."""
     client = Client().become_ready()
     client.end()
     actions = []
@@ -86,30 +107,88 @@ def test_op_9_true_for_ever_ends_in_a_new_session():
     client.become_ready("second")
 
 
-@pytest.mark.parametrize("close_code", [None, 1000, 1006, 4000, 4002, 4999])
-def test_resume_answered_by_close_for_ever_ends_in_a_new_session(close_code):
-    """case 9: a RESUME answered by a close again and again is given up after three."""
-    client = Client().become_ready()
+def test_silence_to_resume_ends_in_a_new_session():
+    """case 9: no RESUMED in time, three times, on connections that live."""
+    client = Client(timeouts=Timeouts(resumed_s=30.0)).become_ready()
     client.end()
     actions = []
     for _ in range(3):
         client.start_resume()
-        actions.append(client.end(close_code).action)
+        assert client.advance_to(State.CLOSING) == 30.0
+        actions.append(client.obey().action)
     assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
-    client.connect()
-    client.hello()
-    assert client.proto.state is State.IDENTIFYING
 
 
-def test_failures_are_forgotten_at_resumed_not_at_open():
-    """case 10: neither upgrade nor HELLO clears the count of failed resumes; RESUMED does."""
+def test_a_replay_that_cannot_be_taken_ends_in_a_new_session():
+    """case 9: the same message of 65 MiB, or the same broken one, would come again for ever."""
+    client = Client().become_ready()
+    client.end()
+    error, actions = DecodeError("bad JSON"), []
+    for _ in range(3):
+        client.start_resume()
+        actions.append(client.end(4000, initiator=Initiator.CLIENT, error=error).action)
+    assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
+
+
+@pytest.mark.parametrize("close_code", [None, 1000, 1001, 1005, 1006, 4000, 4002, 4008, 4999])
+def test_a_resume_that_met_a_lost_connection_is_no_answer(close_code):
+    """case 9: cut, reset or closed with a code that keeps sessions: resume, until its age ends."""
+    client = Client().become_ready()
+    client.end()
+    attempts = 0
+    while client.proto.plan(client.now).resume:
+        client.start_resume()
+        client.end(close_code)
+        client.now += 10.0
+        attempts += 1
+    client.pump()
+    assert attempts == 30
+    assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
+
+
+@pytest.mark.parametrize("leave", ["op 7", "zombied", "reset"])
+def test_a_resume_that_ended_otherwise_is_no_answer(leave):
+    """case 9: nor is op 7, or a connection that is dead: only the host is at fault."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(6):
+        client.connect()
+        client.hello(1_000)
+        if leave == "op 7":
+            client.serve(Opcode.RECONNECT)
+            assert client.obey().action is Action.RESUME
+        elif leave == "zombied":
+            client.acks = False
+            client.advance_to(State.CLOSING)
+            assert client.obey().action is Action.RESUME
+        else:
+            assert client.end(None, error=ConnectionResetError()).action is Action.RESUME
+
+
+def test_answers_between_cuts_are_still_three_in_a_row():
+    """case 9: cuts neither count nor forgive; what an answer said stands until RESUMED."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(2):
+        client.start_resume()
+        client.serve(Opcode.INVALID_SESSION, True)
+        assert client.obey().action is Action.RESUME
+        client.start_resume()
+        assert client.end().action is Action.RESUME
+    client.start_resume()
+    client.serve(Opcode.INVALID_SESSION, True)
+    assert client.obey().action is Action.IDENTIFY
+
+
+def test_refusals_are_forgotten_at_resumed_not_at_open():
+    """case 10: neither upgrade nor HELLO clears the count of refused resumes; RESUMED does."""
     client = Client().become_ready()
     for _ in range(4):
         client.end()
-        client.start_resume()
-        client.end()
-        client.start_resume()
-        client.end()
+        for _ in range(2):
+            client.start_resume()
+            client.serve(Opcode.INVALID_SESSION, True)
+            client.obey()
         client.resume()
     assert client.of(SessionDropped) == []
 
@@ -161,6 +240,59 @@ def test_a_resume_host_without_hello_gives_way_too():
         outcome = client.obey()
         assert (outcome.action, outcome.cause) == (Action.RESUME, Cause.HELLO_TIMEOUT)
     assert urls == [RESUME_URL + QUERY] * 2 + [MAIN_URL + QUERY]
+
+
+def test_failures_of_the_main_url_are_not_the_resume_hosts():
+    """case 11: however often main failed meanwhile, the resume host has failed twice."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(5):
+        client.refuse()
+    client.resume()
+    assert client.url == MAIN_URL + QUERY
+    client.end()
+    client.connect()
+    assert client.url == RESUME_URL + QUERY
+
+
+def test_failures_of_the_main_url_are_counted():
+    """Whoever can ask for another URL sees how long the one we have has been of no use."""
+    client = Client()
+    counts = []
+    for end in (client.refuse, client.connect, client.refuse):
+        end()
+        if end == client.connect:
+            client.end(1001)
+        counts.append(client.proto.main_failures)
+    client.become_ready()
+    counts.append(client.proto.main_failures)
+    client.end()
+    for _ in range(3):  # twice at the resume host, once at main
+        client.refuse()
+    counts.append(client.proto.main_failures)
+    client.resume()
+    counts.append(client.proto.main_failures)
+    assert counts == [1, 2, 3, 0, 1, 0]
+
+
+def test_a_verdict_on_an_identify_is_no_failure_of_the_main_url():
+    """Op 9 comes from a host that works."""
+    client = Client()
+    client.connect()
+    client.hello()
+    client.serve(Opcode.INVALID_SESSION, False)
+    client.obey()
+    assert client.proto.main_failures == 0
+
+
+def test_a_new_main_url_begins_without_failures():
+    """It is used from the next attempt on."""
+    client = Client()
+    client.refuse()
+    client.proto.url = "wss://new.example"
+    assert client.proto.main_failures == 0
+    client.connect()
+    assert client.url == "wss://new.example" + QUERY
 
 
 def test_a_host_that_was_avoided_gets_one_more_chance():
@@ -249,6 +381,33 @@ def test_a_session_ages_from_its_drop():
     assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
 
 
+def test_a_session_ages_from_its_last_byte():
+    """A connection that fell silent and was noticed late has aged meanwhile."""
+    client = Client().become_ready()
+    client.acks = False
+    heard_at = client.now
+    client.advance_to(State.CLOSING)
+    client.obey()
+    assert client.now - heard_at == 1.5 * INTERVAL_S
+    client.now = heard_at + 299.0
+    assert client.proto.plan(client.now).resume
+    client.now = heard_at + 300.0
+    assert not client.proto.plan(client.now).resume
+
+
+def test_bytes_of_events_keep_a_session_young():
+    """Events do not pass through the protocol; their bytes are seen at the tick."""
+    client = Client().become_ready()
+    for received in range(1, 400):
+        client.now += 1.0
+        client.proto.handle_timer(client.now, bytes_received=received)
+        client.serve(Opcode.HEARTBEAT_ACK)
+    client.proto.handle_timer(client.now, bytes_received=400)
+    client.end()
+    client.now += 299.0
+    assert client.proto.plan(client.now).resume
+
+
 def test_a_session_ages_from_its_last_drop():
     """Each RESUMED makes the session young again."""
     client = Client().become_ready()
@@ -294,7 +453,7 @@ def test_old_sequences_never_lower_the_stored_one():
     client.end()
     client.start_resume()
     assert client.last(Opcode.RESUME)["seq"] == 10
-    client.dispatch("MESSAGE_CREATE", s=3)
+    client.dispatch("MESSAGE_CREATE", s=4)
     assert client.proto.sequence.last == 10
     assert client.proto.sequence.duplicates == 1
 

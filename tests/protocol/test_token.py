@@ -25,6 +25,18 @@ def test_an_impossible_token_is_refused_without_being_shown(bad):
     assert "tökén" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "quoted",
+    [f'"{TOKEN}"', f"'{TOKEN}'", f'Bot "{TOKEN}"', f'"Bot {TOKEN}"', f'{TOKEN}"', f"`{TOKEN}`",
+     f"\u201c{TOKEN}\u201d"],
+)  # fmt: skip
+def test_a_token_in_quotes_is_told(quoted):
+    """An env file's quotes, or a word processor's: Discord would only say 401."""
+    with pytest.raises(UsageError, match="stands in quotes") as caught:
+        normalise_token(quoted)
+    assert TOKEN not in str(caught.value)
+
+
 @pytest.mark.parametrize("hide", [redact, redact_value])
 def test_a_real_token_goes_everywhere(hide):
     """Every occurrence goes, inside a word too; an empty token changes nothing."""

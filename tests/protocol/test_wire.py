@@ -64,12 +64,20 @@ def test_gateway_url_names_the_compression(compress):
         "ws://[",
         "wss://a..b",
         f"wss://{'a' * 64}.gg",
+        "wss://x.gg/" + "y" * 2_000,
     ],
 )
 def test_gateway_url_refuses_what_is_no_websocket(base):
     """Anything that could not be connected to is a usage error before it is tried."""
     with pytest.raises(UsageError, match="not a websocket URL"):
         gateway_url(base, None)
+
+
+def test_a_huge_url_is_quoted_briefly():
+    """The service may send one of megabytes as the resume URL."""
+    with pytest.raises(UsageError) as caught:
+        gateway_url("wss://" + "x" * 1_000_000, None)
+    assert len(str(caught.value)) < 400
 
 
 # --- HELLO and READY -----------------------------------------------------------------------------
@@ -79,6 +87,19 @@ def test_gateway_url_refuses_what_is_no_websocket(base):
 def test_hello_gives_seconds(interval_ms, interval_s):
     """The interval is never assumed, and is milliseconds on the wire."""
     assert read_hello({"heartbeat_interval": interval_ms, "_trace": []}) == interval_s
+
+
+@pytest.mark.parametrize("interval_ms", [10, 30, 3_600_000])
+def test_an_interval_that_can_be_kept_is_taken(interval_ms):
+    """Test servers beat every few milliseconds; an hour is the other end."""
+    assert read_hello({"heartbeat_interval": interval_ms}) == interval_ms / 1000
+
+
+@pytest.mark.parametrize("interval_ms", [9, 1e-305, 3_600_001, 1e308, 10**400])
+def test_an_interval_that_no_timer_can_keep_is_told_with_its_bounds(interval_ms):
+    """Too short is a timer that never stops, too long a moment that never comes."""
+    with pytest.raises(ProtocolError, match="10 to 3600000 ms can be kept"):
+        read_hello({"heartbeat_interval": interval_ms})
 
 
 @given(
@@ -127,6 +148,13 @@ def test_the_command_limit_counts_encoded_bytes():
     with pytest.raises(CommandTooBig, match="4097 bytes is over the limit of 4096") as caught:
         encode_command(3, "é" * (room // 2) + "x" * (room % 2 + 1))
     assert (caught.value.size, caught.value.limit) == (4097, 4096)
+
+
+@pytest.mark.parametrize("op", ["2", 2.5, None, True, b"2"])
+def test_an_opcode_is_a_number(op):
+    """A text that looks like one would go round every check of an opcode."""
+    with pytest.raises(UsageError, match="op is a number such as Opcode"):
+        encode_command(op, {})
 
 
 @pytest.mark.parametrize("data", [{1: 2}, {"a": {1, 2}}, {"a": "\ud800"}, object()])

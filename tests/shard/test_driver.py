@@ -508,10 +508,26 @@ async def test_a_close_that_is_never_answered(quick):
         await resumed(gateway)
 
 
-async def test_resumes_that_fail_again_and_again_end(fake):
+@pytest.mark.parametrize("end", ["cut", "close 4000"])
+async def test_a_session_outlives_resumes_that_are_cut(fake, end):
+    """case 9: the service has it still, and everything that happened meanwhile."""
+    async with gateway_to(fake, backoff_s=(0.01, 0.05)) as gateway:
+        fake.instead_of(
+            Moment.RESUME, lambda peer: peer.cut() if end == "cut" else peer.close(4000), times=8
+        )
+        fake.cut()
+        await resumed(gateway)
+        assert len(fake.resumes) == 9
+        assert len(fake.identifies) == 1
+        assert gateway.shards[0].health().sessions_lost == 0
+
+
+async def test_resumes_that_are_refused_again_and_again_end(fake):
     """case 9: three, then a new session; never a loop."""
     async with gateway_to(fake) as gateway:
-        fake.instead_of(Moment.RESUME, lambda peer: peer.close(4000), times=None)
+        fake.instead_of(
+            Moment.RESUME, lambda peer: peer.invalid_session(resumable=True), times=None
+        )
         fake.cut()
         await until(lambda: len(fake.identifies) == 2, 10.0)
         await gateway.wait_ready()

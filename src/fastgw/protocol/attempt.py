@@ -49,13 +49,14 @@ class Attempt:
         ready_at: when it became READY; None while it is not.
         ending: how it will end, once we have begun to close.
         received: messages so far, a sign of life where bytes are not counted.
+        last_byte_at: when anything came last, as far as anybody has looked; None before.
         is_paused: whether we do not read from it for now.
         sleep: notices that the machine was suspended.
     """
 
     __slots__ = (
-        "deadline", "ending", "heartbeat", "identify_written", "is_paused",
-        "plan", "ready_at", "received", "replay", "sleep",
+        "_bytes_received", "deadline", "ending", "heartbeat", "identify_written", "is_paused",
+        "last_byte_at", "plan", "ready_at", "received", "replay", "sleep",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -67,12 +68,20 @@ class Attempt:
         self.ready_at: float | None = None
         self.ending: Outcome | None = None
         self.received = 0
+        self.last_byte_at: float | None = None
+        self._bytes_received = 0
         self.is_paused = False
         self.sleep = SleepWatch()
 
     def wait_for(self, kind: DeadlineKind, until: float) -> None:
         """Let this deadline run, instead of whichever ran."""
         self.deadline = Deadline(kind, until)
+
+    def note_bytes(self, bytes_received: int, now: float) -> None:
+        """Take the bytes received so far; dispatches are seen here alone."""
+        if bytes_received != self._bytes_received:
+            self._bytes_received = bytes_received
+            self.last_byte_at = now
 
     def ready_for_s(self, now: float) -> float | None:
         """Return for how long it has been READY; None while it is not."""

@@ -30,6 +30,7 @@ from dataclasses import replace
 
 from .._decode import Event, Message, Sequence
 from ..errors import HandshakeRefused, ProtocolError, UsageError
+from ..quoting import quote
 from ..words import Action, Initiator
 from .attempt import Attempt, DeadlineKind
 from .close_codes import FINAL_CLOSE_CODE, RESUMABLE_CLOSE_CODE, between, is_graver, judge
@@ -68,6 +69,11 @@ __all__ = ["GatewayProtocol"]
 # Op 9: "wait a random amount of time between 1 and 5 seconds" (Discord docs before 2022; staff in
 # discord-api-docs#244: it staggers fleets).
 INVALID_SESSION_WAIT_S = (1.0, 5.0)
+# The largest that the decoder takes (64 bits with sign).
+MAX_SEQUENCE = 2**63 - 1
+# What answers a RESUME with something else than RESUMED. A connection that is lost, or closed with
+# a code that keeps the session, says nothing about it.
+ANSWERS = frozenset({Cause.INVALID_SESSION, Cause.RESUMED_TIMEOUT, Cause.PROTOCOL_ERROR})
 
 
 class GatewayProtocol:
@@ -106,7 +112,7 @@ class GatewayProtocol:
             random: returns a float in [0, 1); jitter comes from it.
             session: a stored session to resume.
         Raises:
-            UsageError: a bad URL, or the session of another shard.
+            UsageError: a bad URL, a session of another shard, or one that RESUME cannot hold.
         """
         self.identity = identity
         self.timeouts = timeouts or Timeouts()
@@ -122,6 +128,7 @@ class GatewayProtocol:
                     f"the stored session is of shard {session.shard_id} of {session.shard_count}, "
                     f"not of {identity.shard_id} of {identity.shard_count}"
                 )
+            encode_resume(identity.token, session.session_id, MAX_SEQUENCE)  # or UsageError
             self._keeper.restore(session)
         self._replays = ReplayCounts(self.sequence)
         self._attempt: Attempt | None = None  # from connecting() to the end
@@ -149,6 +156,15 @@ class GatewayProtocol:
     @url.setter
     def url(self, value: str) -> None:
         self._keeper.replace_main_url(value)
+
+    @property
+    def main_failures(self) -> int:
+        """
+        Attempts in a row that failed at the main URL; 0 again after READY, RESUMED or a new `url`.
+
+        When they grow, `GET /gateway/bot` may know another URL.
+        """
+        return self._keeper.main_failures
 
     @property
     def heartbeat(self) -> Heartbeat | None:
@@ -321,6 +337,7 @@ class GatewayProtocol:
         if attempt is None:
             raise UsageError(f"a message of an old connection came while {self.state.value}")
         attempt.received += 1
+        attempt.last_byte_at = now
         op = Opcode.DISPATCH if isinstance(message, Event) else message.op
         if self.state is State.CLOSING:
             self._receive_late(attempt, op, message)
@@ -386,6 +403,8 @@ class GatewayProtocol:
         attempt = self._attempt
         if attempt is None:
             return
+        if bytes_received is not None:
+            attempt.note_bytes(bytes_received, now)
         slept = wall is not None and attempt.sleep.has_slept(now, wall)
         if slept and self.state in CONNECTED:
             # The socket looks alive and is not: the service gave up long ago. No good-byes.
@@ -493,16 +512,28 @@ class GatewayProtocol:
 
     def _ready(self, attempt: Attempt, event: Message | Event, now: float) -> None:
         try:
-            if self.state is not State.IDENTIFYING or not attempt.identify_written:
-                raise ProtocolError("READY came without IDENTIFY")
             data = event.data
             session_id, resume_url = read_ready(data)
+            if self.state is not State.IDENTIFYING or not attempt.identify_written:
+                if session_id == self._keeper.session_id:
+                    return  # delivered again, as any dispatch may be
+                self._drop_session(Cause.PROTOCOL_ERROR)  # the service says that it has another
+                raise ProtocolError("READY of another session came without IDENTIFY")
+            self._check_resumable(session_id)
         except ProtocolError as error:
-            self._violation(attempt, now, error, Action.IDENTIFY)
+            self._violation(attempt, now, error)
             return
         self._keeper.start(session_id, resume_url)
         self._up(attempt, Trigger.READY, now)
         self._signals.append(Ready(data))
+
+    def _check_resumable(self, session_id: str) -> None:
+        try:
+            encode_resume(self.identity.token, session_id, MAX_SEQUENCE)
+        except UsageError as error:  # CommandTooBig is one
+            raise ProtocolError(
+                f"READY has a session_id that RESUME cannot hold: {quote(session_id)}"
+            ) from error
 
     def _resumed(self, attempt: Attempt, sequence: int | None, now: float) -> None:
         if attempt.replay is None or not attempt.replay.is_over(sequence):
@@ -535,14 +566,9 @@ class GatewayProtocol:
             if attempt.ending is not None and attempt.ending.action is Action.RESUME:
                 attempt.ending = replace(attempt.ending, action=Action.IDENTIFY)
 
-    def _violation(
-        self,
-        attempt: Attempt,
-        now: float,
-        error: ProtocolError,
-        action: Action = Action.RESUME,
-    ) -> None:
-        self._leave(attempt, now, Cause.PROTOCOL_ERROR, action, str(error), error=error)
+    def _violation(self, attempt: Attempt, now: float, error: ProtocolError) -> None:
+        # The session, if there is one, is none the worse for it: RESUME asks the service.
+        self._leave(attempt, now, Cause.PROTOCOL_ERROR, Action.RESUME, str(error), error=error)
 
     # --- what time does --------------------------------------------------------------------------
 
@@ -628,7 +654,7 @@ class GatewayProtocol:
         if attempt is not None and outcome.ready_for_s is None:
             self._note_failure(attempt, outcome.cause)
         self.sequence.end_replay()
-        self._keeper.dropped(now)
+        self._keeper.dropped(now if attempt is None else attempt.last_byte_at or now)
         if outcome.action is Action.RESUME and self._keeper.is_expired(now):
             self._drop_session(Cause.EXPIRED)
         if outcome.action is Action.RESUME and not self._keeper.is_resumable():
@@ -647,7 +673,7 @@ class GatewayProtocol:
         blameless = cause in (Cause.SLEPT, Cause.STOPPED)
         self._keeper.attempt_failed(
             attempt.plan,
-            refused=attempt.replay is not None and not blameless,
+            refused=attempt.replay is not None and cause in ANSWERS,
             host_at_fault=not blameless and cause is not Cause.INVALID_SESSION,
         )
         if attempt.replay is not None and attempt.replay.has_news():

@@ -4,9 +4,13 @@ The session, and the way back to it: where to connect next, and when to give the
 The rule (numbers from observed outages of resume hosts and from clients that resumed for ever):
 - the first attempts go to the session's resume URL; after two that failed there (refused, 5xx, no
   HELLO, dropped before RESUMED) to the main URL, still as RESUME;
-- a session is given up after three RESUMEs that did not lead to RESUMED, or 300 s after the drop;
-- attempts that fail before RESUME is written (DNS, network down) count for the host, not for the
-  session: only its age does;
+- a session is kept as long as the service keeps it. Op 9 false and some close codes end it at once.
+  What answers RESUME without ever leading to RESUMED (silence on a connection that lives, op 9 true
+  again, a message that breaks the protocol) ends it after three in a row, and so do 300 s after its
+  last byte;
+- a connection that was merely lost says nothing about the session, also when RESUME was written: it
+  counts for the host alone. In ten minutes of a bad network, counting it against sessions ended 16
+  that the service still kept;
 - id, sequence and resume URL go together.
 """
 
@@ -21,7 +25,7 @@ from .wire import gateway_url
 __all__ = ["Plan", "Session", "SessionKeeper"]
 
 MAX_HOST_FAILURES = 2
-MAX_RESUME_FAILURES = 3
+MAX_RESUME_REFUSALS = 3
 # Sessions live "a few minutes" (Discord docs, "Resuming"); five is the most any client tries.
 MAX_AGE_S = 300.0
 
@@ -68,14 +72,16 @@ class SessionKeeper:
     Attributes:
         main_url: from `GET /gateway/bot`; may be replaced between attempts.
         sequence: shared with the decoder, which advances it.
-        failures: RESUMEs in a row that did not lead to RESUMED.
+        refusals: RESUMEs in a row that were answered, and not by RESUMED.
         host_failures: attempts in a row that failed on the resume host.
-        dropped_at: when the session lost its connection; None while it has one.
+        main_failures: attempts in a row that failed on the main URL, to resume or to identify.
+        last_byte_at: when the connection that the session lost heard from the service last; None
+            while it has one.
     """
 
     __slots__ = (
-        "_compress", "dropped_at", "failures", "host_failures",
-        "main_url", "resume_url", "sequence", "session_id",
+        "_compress", "host_failures", "last_byte_at", "main_failures", "main_url",
+        "refusals", "resume_url", "sequence", "session_id",
     )  # fmt: skip
 
     def __init__(self, main_url: str, compress: str | None, sequence: Sequence) -> None:
@@ -85,21 +91,23 @@ class SessionKeeper:
         self.sequence = sequence
         self.session_id: str | None = None
         self.resume_url: str | None = None
-        self.failures = 0
+        self.refusals = 0
         self.host_failures = 0
-        self.dropped_at: float | None = None
+        self.main_failures = 0
+        self.last_byte_at: float | None = None
 
     def replace_main_url(self, url: str) -> None:
         """Use another main URL from the next attempt on; raises UsageError for a bad one."""
         gateway_url(url, self._compress)
         self.main_url = url
+        self.main_failures = 0
 
     def start(self, session_id: str, resume_url: object) -> None:
         """Begin a new session with READY's fields; an unusable resume URL gives way to main."""
         self.session_id = session_id
         self.resume_url = self._check(resume_url)
-        self.failures = self.host_failures = 0
-        self.dropped_at = None
+        self.refusals = self.host_failures = self.main_failures = 0
+        self.last_byte_at = None
 
     def restore(self, session: Session) -> None:
         """Begin with a stored session; its age is unknown, so only the service can refuse it."""
@@ -122,17 +130,17 @@ class SessionKeeper:
         """Drop id, sequence and resume URL, together."""
         self.session_id = self.resume_url = None
         self.sequence.clear()
-        self.failures = self.host_failures = 0
-        self.dropped_at = None
+        self.refusals = self.host_failures = 0
+        self.last_byte_at = None
 
     def is_resumable(self) -> bool:
         """Return whether RESUME could be written; says nothing about whether it should."""
         return self.session_id is not None and self.sequence.last is not None
 
     def is_expired(self, now: float) -> bool:
-        """Return whether the session was refused too often or has been without connection long."""
-        too_old = self.dropped_at is not None and now - self.dropped_at >= MAX_AGE_S
-        return too_old or self.failures >= MAX_RESUME_FAILURES
+        """Return whether the session was refused too often or has been without a byte too long."""
+        too_old = self.last_byte_at is not None and now - self.last_byte_at >= MAX_AGE_S
+        return too_old or self.refusals >= MAX_RESUME_REFUSALS
 
     def plan(self) -> Plan:
         """Return the next attempt for what is kept now; expiry is the caller's to look at."""
@@ -142,23 +150,27 @@ class SessionKeeper:
             return Plan(gateway_url(self.resume_url, self._compress), True, True)
         return Plan(gateway_url(self.main_url, self._compress), True, False)
 
-    def dropped(self, now: float) -> None:
-        """Note that the session is without connection; its age counts from the first time."""
-        if self.session_id is not None and self.dropped_at is None:
-            self.dropped_at = now
+    def dropped(self, last_byte_at: float) -> None:
+        """
+        Note that the session is without connection, and when the one it had was heard from last.
+
+        The session's age counts from there; later attempts that come to nothing change nothing.
+        """
+        if self.session_id is not None and self.last_byte_at is None:
+            self.last_byte_at = last_byte_at
 
     def attempt_failed(self, plan: Plan, *, refused: bool, host_at_fault: bool) -> None:
         """
-        Note an attempt to resume that ended without RESUMED.
+        Note an attempt that ended without READY or RESUMED.
 
         Args:
-            refused: RESUME was written, so the session itself was turned away.
+            refused: RESUME was answered, so it is the session that was turned away.
             host_at_fault: a verdict on the session (op 9) is no fault of the host.
         """
-        if not plan.resume or self.session_id is None:
-            return
-        self.failures += refused
-        self.host_failures += plan.on_resume_host and host_at_fault
+        self.main_failures += host_at_fault and not plan.on_resume_host
+        if plan.resume and self.session_id is not None:
+            self.refusals += refused
+            self.host_failures += host_at_fault and plan.on_resume_host
 
     def progressed(self) -> None:
         """
@@ -167,13 +179,13 @@ class SessionKeeper:
         The service took the session and the sequence advanced, so neither its age nor earlier
         refusals count: a long replay over a bad line completes bit by bit.
         """
-        self.failures = 0
-        self.dropped_at = None
+        self.refusals = 0
+        self.last_byte_at = None
 
     def resumed(self, plan: Plan) -> None:
         """Note RESUMED. It carries no resume URL: the old one stays."""
-        self.failures = 0
-        self.dropped_at = None
+        self.refusals = self.main_failures = 0
+        self.last_byte_at = None
         # A host that had to be avoided gets one more chance at the next resume, not two.
         self.host_failures = 0 if plan.on_resume_host else max(0, self.host_failures - 1)
 

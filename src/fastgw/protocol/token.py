@@ -11,6 +11,7 @@ __all__ = ["normalise_token", "redact", "redact_value"]
 # Tokens of the service have 59 characters and more. One shorter than this is a test's, and may be a
 # word: the documentation's own example is "token".
 SHORT_TOKEN = 16
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019"
 
 
 def normalise_token(token: str) -> str:
@@ -27,6 +28,8 @@ def normalise_token(token: str) -> str:
         words = words[1:]
     if not words:
         raise UsageError("the token is empty; pass token= or set DISCORD_TOKEN")
+    if words[0][0] in _QUOTES or words[-1][-1] in _QUOTES:
+        raise UsageError("the token stands in quotes; leave them out, as an env file's value does")
     if len(words) > 1 or not all("!" <= character <= "~" for character in words[0]):
         raise UsageError(
             "the token holds white space or characters that no token has; copy it again"

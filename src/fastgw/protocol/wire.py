@@ -7,7 +7,6 @@ and their intents in `events`. Milliseconds of the wire become seconds here, now
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import orjson
 
 from ..errors import CommandTooBig, ProtocolError, UsageError
+from ..quoting import quote
 
 __all__ = [
     "API_VERSION",
@@ -56,6 +56,14 @@ PRESENCE_WINDOW_S = 20.0
 # (discord.js adds 0 to 1.5 s).
 IDENTIFY_INTERVAL_S = 5.0
 IDENTIFY_PAD_S = (0.25, 1.5)
+# Every capture since 2018 says 41.25 s. Servers of tests say some tens of milliseconds; with less
+# than ten the loop would do little but beat, and 1e-305 is a timer that never stops. A dead
+# connection is noticed within two intervals, so above an hour none ever would in time, and 1e300 is
+# a moment that no timer can be set to.
+HEARTBEAT_INTERVAL_S = (0.01, 3600.0)
+# A URL goes into the request line of the upgrade; Discord's have 60 characters. What is longer than
+# any server takes (RFC 9110 4.1 asks for 8,000 octets of a URI at least) cannot be connected to.
+MAX_URL_CHARACTERS = 2000
 
 
 class Opcode(IntEnum):
@@ -94,6 +102,8 @@ def gateway_url(base: str, compress: str | None) -> str:
     Source: Discord docs, "Connecting" and "Gateway URL query string params".
     """
     try:
+        if len(base) > MAX_URL_CHARACTERS:
+            raise ValueError
         parts = urlsplit(base)
         usable = parts.scheme in ("ws", "wss") and bool(parts.hostname)
         _ = parts.port  # ValueError when it is not a number
@@ -101,7 +111,7 @@ def gateway_url(base: str, compress: str | None) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"not a websocket URL: {base!r}")
+        raise UsageError(f"not a websocket URL: {quote(base)}")
     ours = {"v": str(API_VERSION), "encoding": "json"}
     if compress is not None:
         ours["compress"] = compress
@@ -118,15 +128,19 @@ def read_hello(data: object) -> float:
     Return the heartbeat interval in seconds from HELLO's `d`.
 
     Raises:
-        ProtocolError: it is not there, or not a positive number.
+        ProtocolError: it is not there, or not a number within `HEARTBEAT_INTERVAL_S`.
     """
     interval_ms = data.get("heartbeat_interval") if isinstance(data, Mapping) else None
+    least_s, most_s = HEARTBEAT_INTERVAL_S
     if (
         isinstance(interval_ms, bool)
         or not isinstance(interval_ms, (int, float))
-        or not 0 < interval_ms < math.inf
+        or not least_s * 1000 <= interval_ms <= most_s * 1000
     ):
-        raise ProtocolError(f"HELLO has no usable heartbeat_interval: {interval_ms!r}")
+        raise ProtocolError(
+            f"HELLO has no usable heartbeat_interval: {quote(interval_ms)}, where "
+            f"{least_s * 1000:.0f} to {most_s * 1000:.0f} ms can be kept"
+        )
     return interval_ms / 1000
 
 
@@ -151,9 +165,11 @@ def encode_command(op: int, data: Any) -> bytes:
     Return a command as JSON bytes, for one text frame. Sent commands are never compressed.
 
     Raises:
-        UsageError: data is not JSON.
+        UsageError: op is not a number, or data is not JSON.
         CommandTooBig: over MAX_COMMAND_BYTES; the service would close with 4002.
     """
+    if not isinstance(op, int) or isinstance(op, bool):
+        raise UsageError(f"op is a number such as Opcode.PRESENCE_UPDATE, not {quote(op)}")
     try:
         command = orjson.dumps({"op": int(op), "d": data})
     except TypeError as error:  # orjson's text names types and rules, never values

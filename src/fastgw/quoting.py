@@ -1,0 +1,30 @@
+"""
+Values of the other side in errors and log lines: quoted, and never longer than a line.
+
+A message may have 64 MiB, and whatever of it is quoted would become as long a log line.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+__all__ = ["MAX_QUOTED", "cut", "quote"]
+
+# Characters of a value that a reader still takes in; a log line with two of them stays one line.
+MAX_QUOTED = 200
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_QUOTED
+_REPR.maxlevel = 2
+
+
+def quote(value: object) -> str:
+    """Return the repr of a value in at most about `MAX_QUOTED` characters, its middle left out."""
+    return cut(_REPR.repr(value))
+
+
+def cut(text: str) -> str:
+    """Return a text in at most `MAX_QUOTED` characters, and say how many there were."""
+    if len(text) <= MAX_QUOTED:
+        return text
+    return f"{text[: MAX_QUOTED - 30]}... ({len(text)} characters)"

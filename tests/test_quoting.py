@@ -1,0 +1,31 @@
+"""Values of the other side in texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastgw.quoting import MAX_QUOTED, cut, quote
+
+
+def test_what_is_short_is_quoted_whole():
+    """As repr shows it, and a text as it is."""
+    assert quote("soon") == "'soon'"
+    assert quote({"a": [1, None]}) == "{'a': [1, None]}"
+    assert cut("as it is") == "as it is"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 20_000_000, b"x" * 1_000_000, ["y" * 1_000] * 1_000,
+     {str(n): "z" * 99 for n in range(99)}, 10**1_000, [[[[[["deep"] * 9] * 9] * 9] * 9] * 9]],
+)  # fmt: skip
+def test_what_is_long_is_cut(value):
+    """Whatever it is made of."""
+    assert len(quote(value)) <= MAX_QUOTED
+
+
+def test_a_text_that_was_cut_says_so():
+    """And how long it was."""
+    text = cut("x" * 5_000)
+    assert len(text) <= MAX_QUOTED
+    assert text.endswith("... (5000 characters)")
