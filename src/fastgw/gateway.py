@@ -82,7 +82,8 @@ class Gateway:
         identify_queue: who may identify when, shared by all processes of a token; None is for one
             process.
         backoff_s: the first delay of attempts that fail and its cap, in seconds, with full jitter;
-            repeated identifies wait ten times as long. Shorter ones are for tests.
+            attempts to resume wait 10 s at most, repeated identifies ten times as long. Shorter
+            ones are for tests.
         on_fatal: what a shard refused for good means for the others: "continue" lets those with a
             session run on, "stop" closes all of them. A refused token always stops all.
         drain_s: how many seconds running handlers may go on after the end has begun, whatever

@@ -11,13 +11,22 @@ from fastgw.errors import (
     NotAWebSocket,
     UsageError,
 )
-from fastgw.protocol.signals import Outcome
+from fastgw.protocol.signals import Cause, Closed, Outcome, Ready
 from fastgw.shard.reconnect import Backoff, ReconnectPolicy, check_backoff, is_permanent
 from fastgw.words import Action
 
 
-def ended(ready_for_s=None, *, delay_s=0.0):
-    return Outcome(Action.RESUME, ready_for_s=ready_for_s, delay_s=delay_s)
+def ended(ready_for_s=None, *, delay_s=0.0, cause=Cause.CONNECTION_LOST):
+    return Outcome(Action.RESUME, ready_for_s=ready_for_s, delay_s=delay_s, cause=cause)
+
+
+def waits_of(policy, *, resume, times=9):
+    """What so many attempts that fail one after another wait, each."""
+    waits = []
+    for _ in range(times):
+        policy.connection_ended(ended(), 0.0)
+        waits.append(policy.attempt_at(resume=resume))
+    return waits
 
 
 @pytest.fixture
@@ -38,11 +47,27 @@ def test_the_end_of_a_stable_connection_is_followed_at_once(policy):
 
 def test_failed_attempts_wait_longer_and_longer(policy):
     """case 28: connecting fails: 1, 2, 4 ... up to 60 seconds."""
-    waits = []
-    for _ in range(9):
-        policy.connection_ended(ended(), 0.0)
-        waits.append(policy.attempt_at(resume=True))
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits_of(policy, resume=False) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_attempts_to_resume_never_wait_long(policy):
+    """case 28: a session may be there still when the network is back; 10 seconds at most."""
+    assert waits_of(policy, resume=True) == [1, 2, 4, 8, 10, 10, 10, 10, 10]
+
+
+def test_waits_of_resumes_have_full_jitter():
+    """A fleet that lost its network does not come back in one moment."""
+    policy = ReconnectPolicy(lambda: 0.25)
+    assert waits_of(policy, resume=True)[-1] == 2.5
+    assert waits_of(policy, resume=False)[-1] == 15.0
+
+
+def test_a_policy_reads_the_ends_among_the_signals(policy):
+    """Whatever else is reported says nothing about waiting."""
+    policy.note(Ready({}), 3.0)
+    assert policy.attempt_at(resume=True) < 0
+    policy.note(Closed(ended()), 5.0)
+    assert policy.attempt_at(resume=True) == 6.0
 
 
 def test_ready_alone_does_not_end_the_backoff(policy):
@@ -58,23 +83,56 @@ def test_the_first_end_of_a_young_connection_is_followed_at_once(policy):
     assert policy.attempt_at(resume=True) == 5.0
 
 
-def test_a_connection_that_held_for_seconds_is_resumed_at_once(policy):
-    """Earlier failures are still remembered, but a session must not wait for them."""
-    for _ in range(5):
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_connection_that_held_for_seconds_begins_every_backoff_anew(policy, resume):
+    """case 10: 11 seconds of READY had left the next refused attempt a wait of 45."""
+    for _ in range(9):
+        policy.identify_written(0.0)
         policy.connection_ended(ended(), 0.0)
-    policy.connection_ended(ended(6.0), 10.0)
-    assert policy.attempt_at(resume=True) == 10.0
+    policy.connection_ended(ended(5.0), 10.0)
+    assert policy.attempt_at(resume=resume) == 10.0
     policy.connection_ended(ended(), 11.0)
-    assert policy.attempt_at(resume=True) == 11.0 + 32.0
+    assert policy.attempt_at(resume=resume) == 12.0
+    policy.identify_written(12.0)
+    assert policy.attempt_at(resume=False) == 22.0
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_connection_that_died_young_forgives_nothing(policy, resume):
+    """case 10: under five seconds it is one more that came up only to die."""
+    for _ in range(3):
+        policy.connection_ended(ended(), 0.0)
+    policy.connection_ended(ended(4.9), 10.0)
+    assert policy.attempt_at(resume=resume) == 10.0 + 8.0
 
 
 def test_what_the_service_asks_for_is_a_floor(policy):
-    """case 8: op 9: 1 to 5 seconds; the longer of it and the backoff counts, not their sum."""
+    """case 8: 4008 or a Retry-After: the longer of it and the backoff counts, not their sum."""
     policy.connection_ended(ended(600.0, delay_s=3.0), 100.0)
     assert policy.attempt_at(resume=True) == 103.0
     for _ in range(4):
         policy.connection_ended(ended(delay_s=3.0), 200.0)
     assert policy.attempt_at(resume=True) == 208.0
+
+
+@pytest.mark.parametrize("ready_for_s", [None, 1.0, 600.0])
+def test_op_9_waits_what_it_says_whatever_failed_before(policy, ready_for_s):
+    """case 8: refused attempts had left it a wait of 54 seconds instead of 1 to 5."""
+    for _ in range(9):
+        policy.connection_ended(ended(), 0.0)
+    verdict = ended(ready_for_s, delay_s=3.0, cause=Cause.INVALID_SESSION)
+    policy.connection_ended(verdict, 100.0)
+    assert policy.attempt_at(resume=True) == 103.0
+    assert policy.attempt_at(resume=False) == 103.0
+
+
+def test_op_9_forgives_nothing_either(policy):
+    """The host answered, but nothing has held."""
+    for _ in range(3):
+        policy.connection_ended(ended(), 0.0)
+    policy.connection_ended(ended(delay_s=3.0, cause=Cause.INVALID_SESSION), 100.0)
+    policy.connection_ended(ended(), 103.0)
+    assert policy.attempt_at(resume=False) == 103.0 + 8.0
 
 
 def test_repeated_identifies_wait_much_longer(policy):
@@ -119,22 +177,21 @@ def test_resumes_do_not_wait_for_identifies(policy):
 
 
 def test_a_session_that_held_may_be_followed_by_a_new_one_at_once(policy):
-    """After hours, however often it was resumed, identify without delay."""
+    """However often IDENTIFY was needed before it."""
     for _ in range(6):
         policy.identify_written(0.0)
-    policy.session_began(10.0)
     policy.connection_ended(ended(40.0), 50.0)
-    policy.session_dropped(4000.0)
-    assert policy.attempt_at(resume=False) <= 4000.0
+    assert policy.attempt_at(resume=False) == 50.0
 
 
 def test_a_session_that_died_young_keeps_the_delay(policy):
     """READY after READY burns the day's budget as well."""
     policy.identify_written(0.0)
-    policy.session_began(1.0)
-    policy.session_dropped(20.0)
-    policy.identify_written(20.0)
-    assert policy.attempt_at(resume=False) == 40.0
+    policy.connection_ended(ended(4.0), 5.0)
+    assert policy.attempt_at(resume=False) == 10.0
+    policy.identify_written(10.0)
+    policy.connection_ended(ended(4.0), 15.0)
+    assert policy.attempt_at(resume=False) == 30.0
 
 
 @pytest.mark.parametrize(
@@ -178,33 +235,13 @@ def test_backoff_has_full_jitter():
     assert Backoff(lambda: 0.25, first_s=8.0).next_delay_s() == 2.0
 
 
-def test_success_alone_does_not_reset_backoff():
-    """case 10: a connection that dies within the stable time goes on growing the delay."""
-    backoff = Backoff(lambda: 1.0, stable_s=30.0)
-    backoff.next_delay_s()
-    backoff.succeeded(100.0)
-    backoff.failed(129.0)
-    assert backoff.next_delay_s() == 2.0
-
-
-def test_a_stable_success_resets_backoff():
-    """After 30 seconds of life the next failure starts at the first delay again."""
-    backoff = Backoff(lambda: 1.0, stable_s=30.0)
+def test_a_backoff_that_is_reset_begins_anew():
+    """With its first delay."""
+    backoff = Backoff(lambda: 1.0)
     for _ in range(5):
         backoff.next_delay_s()
-    backoff.succeeded(100.0)
-    backoff.failed(130.0)
-    assert backoff.next_delay_s() == 1.0
-
-
-def test_an_old_success_counts_once():
-    """Failures after the first one are not measured against a success long gone."""
-    backoff = Backoff(lambda: 1.0, stable_s=30.0)
-    backoff.succeeded(0.0)
-    backoff.failed(100.0)
-    backoff.next_delay_s()
-    backoff.failed(200.0)
-    assert backoff.next_delay_s() == 2.0
+    backoff.reset()
+    assert [backoff.next_delay_s() for _ in range(2)] == [1.0, 2.0]
 
 
 def test_backoff_survives_years_of_failure():

@@ -5,9 +5,12 @@ Which way to go (resume host, main host, new session) is the protocol's, in `ses
 
 - the first attempt after a connection that was up goes at once (a session waits only "a few
   minutes" for its RESUME, Discord docs, "Resuming");
-- attempts that fail, and connections that come up only to die, wait longer and longer;
+- attempts that fail, and connections that come up only to die, wait longer and longer, those that
+  would resume never long;
 - repeated identifies wait much longer: each costs one of the day's budget, whose end resets the
-  token. One that follows a session that held goes at once.
+  token;
+- a READY or RESUMED that held begins all of that anew;
+- where the service says how long to wait (op 9), that is the wait, whatever failed before.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from ..errors import (
     NotAWebSocket,
     UsageError,
 )
-from ..protocol.signals import Closed, Ready, SessionDropped
+from ..protocol.signals import Cause, Closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,50 +36,34 @@ __all__ = ["BACKOFF_S", "Backoff", "ReconnectPolicy", "check_backoff", "is_perma
 
 # The first backoff of attempts that fail, and its cap; drawn with full jitter.
 BACKOFF_S = (1.0, 60.0)
-# A connection that was READY this long did not flap: its end deserves an attempt at once, even
-# when earlier attempts are still remembered.
-IMMEDIATE_AFTER_S = 5.0
+# A session that could be resumed lives for minutes and is missed every second: after an outage a
+# cap of 60 s meant 49 s of silence where discord.py had taken 12. A RESUME costs no budget.
+RESUME_CAP_S = 10.0
+# A connection that was READY this long did not flap: its end deserves an attempt at once, and a
+# backoff that begins anew.
+STABLE_S = 5.0
 # Each IDENTIFY is one of 1000 a day (Discord docs, "Session Start Limit object"): with full jitter
 # a cap under 600 s could spend them all on one shard that never comes up. So repeated identifies
 # wait this many times as long as other attempts: 10 to 600 s.
 IDENTIFY_FACTOR = 10.0
-IDENTIFY_STABLE_S = 300.0
 
 
 class Backoff:
-    """
-    Delays between attempts: exponential with full jitter, from `first_s` up to `cap_s`.
+    """Delays between attempts: exponential with full jitter, from `first_s` up to `cap_s`."""
 
-    It begins anew only after a success that lasted `stable_s`: a connection that comes up and dies
-    at once goes on growing the delay.
-    """
-
-    __slots__ = ("_random", "_succeeded_at", "attempts", "cap_s", "first_s", "stable_s")
+    __slots__ = ("_random", "attempts", "cap_s", "first_s")
 
     def __init__(
-        self,
-        random: Callable[[], float],
-        *,
-        first_s: float = 1.0,
-        cap_s: float = 60.0,
-        stable_s: float = 30.0,
+        self, random: Callable[[], float], *, first_s: float = 1.0, cap_s: float = 60.0
     ) -> None:
         self._random = random
         self.first_s = first_s
         self.cap_s = cap_s
-        self.stable_s = stable_s
         self.attempts = 0  # delays given out since the last reset
-        self._succeeded_at: float | None = None
 
-    def succeeded(self, now: float) -> None:
-        """READY or RESUMED came at `now`; nothing is reset before it has proved stable."""
-        self._succeeded_at = now
-
-    def failed(self, now: float) -> None:
-        """The attempt failed, or what it brought up was lost at `now`."""
-        if self._succeeded_at is not None and now - self._succeeded_at >= self.stable_s:
-            self.attempts = 0
-        self._succeeded_at = None
+    def reset(self) -> None:
+        """Begin anew."""
+        self.attempts = 0
 
     def next_delay_s(self) -> float:
         """Return how long to wait before the next attempt, in seconds, and count that attempt."""
@@ -95,66 +82,56 @@ class ReconnectPolicy:
         backoff_s: the ceiling of the first delay and of the longest, in seconds, checked already.
     """
 
-    __slots__ = ("_attempt_at", "_connects", "_identifies", "_identify_at")
+    __slots__ = (
+        "_connect_at",
+        "_connects",
+        "_identifies",
+        "_identify_at",
+        "_resume_at",
+        "_resumes",
+    )
 
     def __init__(
         self, random: Callable[[], float], backoff_s: tuple[float, float] = BACKOFF_S
     ) -> None:
         first_s, cap_s = backoff_s
         self._connects = Backoff(random, first_s=first_s, cap_s=cap_s)
+        self._resumes = Backoff(random, first_s=first_s, cap_s=min(cap_s, RESUME_CAP_S))
         self._identifies = Backoff(
-            random,
-            first_s=first_s * IDENTIFY_FACTOR,
-            cap_s=cap_s * IDENTIFY_FACTOR,
-            stable_s=IDENTIFY_STABLE_S,
+            random, first_s=first_s * IDENTIFY_FACTOR, cap_s=cap_s * IDENTIFY_FACTOR
         )
-        self._attempt_at = float("-inf")
-        self._identify_at = float("-inf")
+        self._connect_at = self._resume_at = self._identify_at = -math.inf
 
     def note(self, signal: Signal, now: float) -> None:
         """Take what the protocol reports."""
-        match signal:
-            case Ready():
-                self.session_began(now)
-            case SessionDropped():
-                self.session_dropped(now)
-            case Closed(outcome=outcome):
-                self.connection_ended(outcome, now)
+        if isinstance(signal, Closed):
+            self.connection_ended(signal.outcome, now)
 
     def attempt_at(self, *, resume: bool) -> float:
         """Return the earliest time of the next attempt, in monotonic seconds."""
-        return self._attempt_at if resume else max(self._attempt_at, self._identify_at)
+        return self._resume_at if resume else max(self._connect_at, self._identify_at)
 
     def connection_ended(self, outcome: Outcome, now: float) -> None:
         """A connection, or an attempt at one, came to its end at `now`."""
-        wait_s = 0.0
         ready_for_s = outcome.ready_for_s
-        if ready_for_s is not None:
-            self._connects.succeeded(now - ready_for_s)
-        self._connects.failed(now)
-        if ready_for_s is None:
-            wait_s = self._connects.next_delay_s()
-        elif ready_for_s < IMMEDIATE_AFTER_S:
-            # The first such end goes at once as well, but it is remembered.
-            first = self._connects.attempts == 0
-            drawn_s = self._connects.next_delay_s()
-            wait_s = 0.0 if first else drawn_s
+        connect_s = resume_s = 0.0
+        if ready_for_s is not None and ready_for_s >= STABLE_S:
+            for backoff in (self._connects, self._resumes, self._identifies):
+                backoff.reset()
+            self._identify_at = -math.inf
+        elif outcome.cause is not Cause.INVALID_SESSION:
+            # The first connection that dies young is followed at once as well, but remembered.
+            is_first_flap = ready_for_s is not None and self._connects.attempts == 0
+            connect_s, resume_s = self._connects.next_delay_s(), self._resumes.next_delay_s()
+            if is_first_flap:
+                connect_s = resume_s = 0.0
         # What the service asked for is a floor, not an addition.
-        self._attempt_at = now + max(wait_s, outcome.delay_s)
+        self._connect_at = now + max(connect_s, outcome.delay_s)
+        self._resume_at = now + max(resume_s, outcome.delay_s)
 
     def identify_written(self, now: float) -> None:
         """IDENTIFY is written: the next one waits, unless the session of this one holds."""
         self._identify_at = now + self._identifies.next_delay_s()
-
-    def session_began(self, now: float) -> None:
-        """READY came."""
-        self._identifies.succeeded(now)
-
-    def session_dropped(self, now: float) -> None:
-        """The session is lost: the next attempt identifies."""
-        self._identifies.failed(now)
-        if self._identifies.attempts == 0:
-            self._identify_at = float("-inf")
 
 
 def check_backoff(backoff_s: object) -> tuple[float, float]:
