@@ -28,9 +28,10 @@ from ..protocol.states import State
 from ..protocol.token import redact
 from ..shard.driver import ShardDriver
 from ..shard.link import ShardSetup
-from .gateway_info import USER_AGENT, ask_until_answered
+from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, LocalIdentifyQueue
 from .loopwatch import LoopWatch
+from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
     import ssl
@@ -119,6 +120,12 @@ class Fleet:
         self._setup: ShardSetup | None = None
         self._gate: IdentifyGate | None = None
         self._watch = LoopWatch(self._tick)
+        # Who knows the answer of the API and passes it does not want it asked for.
+        self._url_watch = (
+            None
+            if options.info
+            else UrlWatch(self._ask_again, self._take_info, random=options.random)
+        )
         self._asking: asyncio.Task[GatewayInfo] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, at every transition
@@ -303,6 +310,23 @@ class Fleet:
             raise UsageError("the gateway was closed while it was starting")
         return info
 
+    async def _ask_again(self) -> GatewayInfo:
+        """Ask the API once, for the shards that run."""
+        options = self._options
+        return await fetch_gateway_info(
+            options.api_url,
+            options.identity.token,
+            timeout_s=options.timeouts.open_s,
+            ssl_context=options.ssl_context,
+        )
+
+    def _take_info(self, info: GatewayInfo) -> None:
+        """Take what the API says by now: where to connect from the next attempt on."""
+        if self._setup is not None:
+            self._setup = replace(self._setup, url=info.url)  # of shards that start later
+        for driver in self._drivers.values():
+            driver.use_url(info.url)
+
     def _prepare(self, info: GatewayInfo) -> None:
         """Make what all shards share, then the shards."""
         options = self._options
@@ -358,6 +382,8 @@ class Fleet:
         self._announce()
         if self._asking is not None:
             self._asking.cancel()
+        if self._url_watch is not None:
+            self._url_watch.stop()
         await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
         await self._handlers.tasks.drain(self._options.drain_s)
         self._watch.stop()
@@ -379,3 +405,6 @@ class Fleet:
         now, wall = time.monotonic(), time.time()
         for driver in list(self._drivers.values()):
             driver.tick(now, wall)
+        if self._url_watch is not None:
+            failures = (driver.main_failures for driver in self._drivers.values())
+            self._url_watch.look(max(failures, default=0), now)

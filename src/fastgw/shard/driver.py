@@ -101,6 +101,15 @@ class ShardDriver:
         """The state of its connection, now."""
         return self._protocol.state
 
+    @property
+    def main_failures(self) -> int:
+        """Attempts in a row that failed at the main URL; 0 after READY, RESUMED or a new URL."""
+        return self._protocol.main_failures
+
+    def use_url(self, url: str) -> None:
+        """Connect to this main URL from the next attempt on."""
+        self._protocol.url = url
+
     def latency(self, now: float) -> float | None:
         """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
         heartbeat = self._protocol.heartbeat
