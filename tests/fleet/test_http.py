@@ -1,6 +1,7 @@
 """`GET /gateway/bot`: what its answers mean, and when it is asked again."""
 
 import asyncio
+import json
 import logging
 import socket
 import time
@@ -128,6 +129,17 @@ async def test_bad_answers(status, body, text):
         assert caught.value.retry_after_s is None
 
 
+async def test_what_the_api_says_is_quoted_without_the_token_and_briefly():
+    """A proxy may send the request back, and a page of 60 KB."""
+    said = f"Bot {TOKEN} may not; " + "x" * 50_000
+    async with FakeGateway() as fake:
+        fake.answer_api(403, json.dumps({"message": said}).encode())
+        with pytest.raises(GatewayInfoError, match="Bot <token> may not") as caught:
+            await ask(fake.api_url)
+    assert TOKEN not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "expected"),
     [
@@ -137,6 +149,8 @@ async def test_bad_answers(status, body, text):
         (HTML, {}, 60.0),
         (b'{"retry_after": "soon"}', {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
         (b'{"retry_after": -1}', {"Retry-After": "inf"}, 60.0),
+        (b'{"retry_after": 1e300}', {}, 172_800.0),
+        (b'{"retry_after": 1%s}' % (b"0" * 400), {}, 60.0),
     ],
 )
 async def test_a_rate_limit_says_how_long(body, headers, expected):

@@ -31,7 +31,9 @@ from ..errors import (
     GatewayInfoError,
     UsageError,
 )
-from ..protocol.wire import gateway_url
+from ..protocol.token import redact_value
+from ..protocol.wire import MAX_SHARDS, gateway_url
+from ..quoting import cut, quote
 from ..shard.reconnect import Backoff, is_permanent
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {_VERSION})"
 ROUTE = "/gateway/bot"
 # The answer has about 200 bytes; whatever is much longer is an error page.
 _MAX_BODY_BYTES = 64 * 1024
+# Identifies a day, and milliseconds until the day is over: far more than either can be, and few
+# enough for any timer.
+_MOST = 2**31 - 1
+# More than two days is no instruction any more (23 hours have been seen, discord-api-docs#8570).
+_MAX_RETRY_AFTER_S = 172_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +90,20 @@ class GatewayInfo:
         url: websocket URL, without our query.
         shards: recommended shard count.
         session_start_limit: None when unknown.
+    Raises:
+        UsageError: nothing can be connected to at `url`, or no bot has so many shards.
     """
 
     url: str
     shards: int = 1
     session_start_limit: SessionStartLimit | None = None
+
+    def __post_init__(self) -> None:
+        gateway_url(self.url, None)
+        try:
+            _whole(self.shards, 1, MAX_SHARDS)
+        except ValueError as error:
+            raise UsageError(f"shards: {error}") from None
 
     @classmethod
     def parse(cls, data: object) -> GatewayInfo:
@@ -100,28 +116,27 @@ class GatewayInfo:
         if not isinstance(data, Mapping):
             raise GatewayInfoError("gateway information is not a JSON object")
         try:
-            url = data["url"]
-            gateway_url(url, None)
             limit = data.get("session_start_limit")
             return cls(
-                url=url,
-                shards=_whole(data.get("shards", 1), 1),
+                url=data["url"],
+                shards=data.get("shards", 1),
                 session_start_limit=None
                 if limit is None
                 else SessionStartLimit(
-                    total=_whole(limit["total"], 0),
-                    remaining=_whole(limit["remaining"], 0),
-                    reset_after_s=_whole(limit["reset_after"], 0) / 1000,  # wire: milliseconds
-                    max_concurrency=_whole(limit.get("max_concurrency", 1), 1),
+                    total=_whole(limit["total"], 0, _MOST),
+                    remaining=_whole(limit["remaining"], 0, _MOST),
+                    # Milliseconds on the wire.
+                    reset_after_s=_whole(limit["reset_after"], 0, _MOST) / 1000,
+                    max_concurrency=_whole(limit.get("max_concurrency", 1), 1, MAX_SHARDS),
                 ),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             raise GatewayInfoError(f"gateway information is malformed: {error}") from error
 
 
-def _whole(value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"expected a whole number of at least {least}, got {value!r}")
+def _whole(value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}, got {quote(value)}")
     return value
 
 
@@ -229,6 +244,7 @@ class _Call:
             "Accept": "application/json",
         }
         self._timeout_s = timeout_s
+        self._token = token  # to keep it out of what the API says
         self._connection: http.client.HTTPConnection
         if parts.scheme == "https":
             self._connection = http.client.HTTPSConnection(
@@ -250,7 +266,7 @@ class _Call:
             raise self._failure(error) from error
         finally:
             self._connection.close()
-        return _read_answer(response.status, dict(response.getheaders()), body)
+        return _read_answer(response.status, dict(response.getheaders()), body, self._token)
 
     def abort(self) -> None:
         """Wake the thread if it waits for the network."""
@@ -285,7 +301,7 @@ class _Call:
         return ConnectFailed(f"the request to {where} failed: {error}")
 
 
-def _read_answer(status: int, headers: dict[str, str], body: bytes) -> GatewayInfo:
+def _read_answer(status: int, headers: dict[str, str], body: bytes, token: str) -> GatewayInfo:
     """Turn an HTTP answer into the information, or raise what it means."""
     try:
         answer: Any = json.loads(body)
@@ -308,7 +324,7 @@ def _read_answer(status: int, headers: dict[str, str], body: bytes) -> GatewayIn
     # 403 and 429 with HTML or "error code: 1015" come from Cloudflare (its docs, "Error 1015").
     detail = "" if answer is not None else ", without JSON: a proxy or Cloudflare answered"
     if said:
-        detail = f": {said}"
+        detail = f": {cut(redact_value(str(said), token))}"
     if status == 429:
         retry_after_s = _retry_after_s(answer, headers)
         raise GatewayInfoError(
@@ -326,11 +342,11 @@ def _retry_after_s(answer: Any, headers: dict[str, str]) -> float:
     asked = [answer.get("retry_after")] if isinstance(answer, dict) else []
     asked += [value for key, value in headers.items() if key.lower() == "retry-after"]
     usable = [s for s in map(_seconds, asked) if s is not None and 0 <= s < math.inf]
-    return max(usable, default=60.0)
+    return min(max(usable, default=60.0), _MAX_RETRY_AFTER_S)
 
 
 def _seconds(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None  # a header may also hold an HTTP date; Discord sends seconds
