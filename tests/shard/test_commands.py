@@ -90,6 +90,14 @@ async def test_a_cancelled_command_is_not_sent_and_costs_nothing(queue, wire):
 
 
 @in_loop
+async def test_a_cancelled_command_needs_no_timer(queue, wire):
+    """With nothing else to write there is nothing to wake up for."""
+    queue.is_open = True
+    queue.put(b"a").cancel()
+    assert queue.timer_at(0.0) is None
+
+
+@in_loop
 async def test_the_queue_is_bounded(queue, wire):
     """One too many is a typed error that names the limit; a cancelled one makes room."""
     waiting = [queue.put(b"x") for _ in range(10)]

@@ -508,6 +508,21 @@ async def test_a_close_that_is_never_answered(quick):
         await resumed(gateway)
 
 
+async def test_what_changed_in_a_backoff_counts_after_it():
+    """The plan is made after the wait: the session may be too old by then, or the URL another."""
+    async with FakeGateway() as old, FakeGateway(service=old.service) as new:
+        wait_s = scaled(0.5)
+        gateway = gateway_to(old, backoff_s=(wait_s, wait_s), random=lambda: 0.99)
+        old.refuse_upgrade(503, times=None)
+        await gateway.start()
+        shard = gateway.shards[0]
+        await until(lambda: shard.health().last_error)  # refused once; it waits now
+        inside(gateway).driver.use_url(new.url)
+        await gateway.wait_ready()
+        assert shard.health().connections == 2
+        await gateway.close()
+
+
 @pytest.mark.parametrize("end", ["cut", "close 4000"])
 async def test_a_session_outlives_resumes_that_are_cut(fake, end):
     """case 9: the service has it still, and everything that happened meanwhile."""

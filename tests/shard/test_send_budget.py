@@ -118,3 +118,12 @@ def test_free_at_is_the_moment_it_becomes_free(pauses, limit):
         if free_at > now:
             now = free_at
             assert budget.take(now)
+
+
+def test_a_new_connection_owes_nothing_for_identifies_of_the_last():
+    """What IDENTIFY and RESUME took of the old connection leaves answers to op 1 their room."""
+    budget = SendBudget(limit=3, window_s=60.0)
+    for _ in range(3):
+        assert budget.take_urgent(0.0, is_beat=False)
+    budget.reset()
+    assert budget.take_answer(1.0)
