@@ -18,3 +18,11 @@ def server_tls(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
+
+
+@pytest.fixture
+def client_tls(authority):
+    """Trust that authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

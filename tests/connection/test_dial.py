@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import socket
-import struct
+import ssl
 
 import pytest
 from deadline import until
@@ -14,6 +15,7 @@ from recorder import Recorder, opened
 from fastgw._decode import Decoder
 from fastgw.connection import dial as dialling
 from fastgw.connection.dial import Dial, DialState
+from fastgw.connection.lookup import Address
 from fastgw.errors import (
     CertificateRefused,
     ConnectFailed,
@@ -162,38 +164,19 @@ async def test_a_deadline_that_strikes_just_after_the_upgrade_takes_nothing_back
         await peer.upgrade(frame(1, HELLO))
         await peer.at_end()
 
-    async def late(opening, _timeout_s):
-        await opening
-        raise asyncio.TimeoutError
+    shake_hands = Dial._shake_hands
 
-    monkeypatch.setattr(dialling.asyncio, "wait_for", late)
+    async def shake_hands_and_linger(*details):
+        await shake_hands(*details)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Dial, "_shake_hands", shake_hands_and_linger)
     async with raw_server(script) as url:
-        connection, receiver = await opened(url)
+        connection, receiver = await opened(url, open_timeout_s=1.0)
         assert receiver.connection is connection
         assert connection.is_open
         connection.abort()
         await connection.wait_closed()
-
-
-async def test_a_reset_between_tcp_and_the_upgrade_leaves_no_socket(monkeypatch):
-    """picows would not close a socket that lost its peer before it was handed over."""
-    connect = dialling.connect_tcp
-
-    async def connect_and_lose(host, port):
-        sock = await connect(host, port)
-        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        return sock
-
-    async def script(peer):
-        linger = struct.pack("ii", 1, 0)  # closing sends RST
-        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-    monkeypatch.setattr(dialling, "connect_tcp", connect_and_lose)
-    async with raw_server(script) as url:
-        dial = Dial(Decoder(), Recorder())
-        with pytest.raises(ConnectFailed):
-            await dial.open(url)
-        assert dial._socket.fileno() == -1
 
 
 async def test_upgrade_that_comes_after_the_dial_was_abandoned_is_dropped():
@@ -221,18 +204,143 @@ async def test_upgrade_that_comes_after_the_dial_was_abandoned_is_dropped():
 
 async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch):
     """aiofastnet closes no socket that was given to it and that it could not use."""
+    given = []
 
-    async def ws_connect(*_, socket_factory, **__):
-        socket_factory(None)
+    async def create_connection(*_, sock, **__):
+        given.append(sock)
         raise ConnectionResetError(104, "Connection reset by peer")  # from SSLTransport.__init__
 
     async def script(peer):
         await peer.at_end()
 
     monkeypatch.setattr(dialling, "_ORPHANED_S", 0.0)
-    monkeypatch.setattr(dialling, "ws_connect", ws_connect)
+    monkeypatch.setattr(dialling.aiofastnet, "create_connection", create_connection)
     async with raw_server(script) as url:
-        dial = Dial(Decoder(), Recorder(), close_timeout_s=0.05)
         with pytest.raises(ConnectFailed, match="reset by peer"):
-            await dial.open(url)
-        await until(lambda: dial._socket.fileno() == -1)
+            await opened(url)
+        await until(lambda: given[-1].fileno() == -1)
+
+
+async def refuses_tls(peer):
+    """Read of the ClientHello, and say something else."""
+    await peer.reader.read(100)
+    peer.send(b"220 mail.example ESMTP\r\n")
+    await peer.at_end()
+
+
+async def hangs_up(peer):
+    """Read, and go."""
+    await peer.reader.read(100)
+
+
+async def stays_silent(peer):
+    """Take everything, and answer nothing."""
+    await peer.at_end()
+
+
+async def drops_an_answer(peer):
+    """Break off in the middle of the answer."""
+    await peer.read_request()
+    peer.send(b"HTTP/1.1 101 Swi")
+
+
+async def is_no_websocket(peer):
+    """Answer in another language."""
+    await peer.read_request()
+    peer.send(b"HTTP/1.1 101 OK\r\nUpgrade: tea\r\n\r\n")
+    await peer.at_end()
+
+
+async def has_no_room(peer):
+    """Answer as a service that is alive does."""
+    await peer.read_request()
+    peer.send(b"HTTP/1.1 503 Full\r\n\r\n")
+    await peer.at_end()
+
+
+async def works(peer):
+    """Be the websocket that was looked for."""
+    await peer.upgrade(frame(1, HELLO))
+    await peer.at_end()
+
+
+def addresses_of(monkeypatch, *urls):
+    """Let one name have the addresses of these servers, in this order."""
+    ports = [int(url.rstrip("/").rpartition(":")[2]) for url in urls]
+    found = [Address(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+
+    async def resolve(host, port):
+        return list(found)
+
+    monkeypatch.setattr(dialling, "resolve", resolve)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_secure"),
+    [
+        (refuses_tls, True), (hangs_up, True), (stays_silent, True), (works, "of another name"),
+        (hangs_up, False), (stays_silent, False), (drops_an_answer, False),
+        (is_no_websocket, False),
+    ],
+)  # fmt: skip
+async def test_no_error_of_one_address_ends_it(
+    first, is_secure, monkeypatch, authority, server_tls, client_tls
+):
+    """However far it got: the next address is tried, within the same deadline."""
+    other_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("elsewhere.test").configure_cert(other_tls)
+    first_tls = other_tls if is_secure == "of another name" else None
+    good_tls = server_tls if is_secure else None
+    async with raw_server(first, first_tls) as bad, raw_server(works, good_tls) as good:
+        addresses_of(monkeypatch, bad, good)
+        connection, receiver = await opened(good, ssl_context=client_tls, open_timeout_s=2.0)
+        await receiver.until(lambda: receiver.messages)
+        connection.abort()
+        await connection.wait_closed()
+
+
+async def test_a_refusal_of_the_service_itself_ends_it(monkeypatch):
+    """Its other addresses are the same service, which would be asked twice."""
+    async with raw_server(has_no_room) as first, raw_server(works) as second:
+        addresses_of(monkeypatch, first, second)
+        with pytest.raises(HandshakeRefused):
+            await opened(first)
+
+
+async def test_the_failure_that_got_further_is_told(monkeypatch):
+    """A second address that refuses TCP does not hide what is wrong with the first."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with raw_server(is_no_websocket) as first:
+            addresses_of(monkeypatch, first, f"ws://x:{unused.getsockname()[1]}")
+            with pytest.raises(NotAWebSocket, match="Upgrade: websocket"):
+                await opened(first)
+
+
+@pytest.mark.parametrize("code", [9, 11])
+async def test_a_certificate_whose_time_has_not_come_is_no_refusal(monkeypatch, code):
+    """The clock of this machine may still have to be set: it is tried again."""
+
+    async def create_connection(*_, sock, **__):
+        error = ssl.SSLCertVerificationError("certificate is not yet valid")
+        error.verify_code, error.verify_message = code, "certificate is not yet valid"
+        raise error
+
+    monkeypatch.setattr(dialling, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(dialling.aiofastnet, "create_connection", create_connection)
+    async with raw_server(stays_silent) as url:
+        with pytest.raises(ConnectFailed, match=r"not yet valid.*clock") as caught:
+            await opened(url)
+    assert not isinstance(caught.value, CertificateRefused)
+
+
+async def test_a_certificate_of_tomorrow_is_no_refusal(authority, client_tls):
+    """The same, from a real handshake."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    tomorrow, later = (now + datetime.timedelta(days=days) for days in (1, 9))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_before=tomorrow, not_after=later).configure_cert(context)
+    async with raw_server(works, context) as url:
+        with pytest.raises(ConnectFailed, match=r"not yet valid.*clock") as caught:
+            await opened(url, ssl_context=client_tls)
+    assert not isinstance(caught.value, CertificateRefused)

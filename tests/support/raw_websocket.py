@@ -12,6 +12,10 @@ from ssl import SSLContext
 from typing import Any
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ACCEPT\r\n\r\n"
+)
 
 
 def frame(
@@ -47,8 +51,12 @@ class RawPeer:
         """Read the HTTP upgrade request."""
         self.request = await self.reader.readuntil(b"\r\n\r\n")
 
-    async def upgrade(self, extra: bytes = b"") -> None:
-        """Read the request and answer 101; `extra` bytes go out in the same segment."""
+    async def upgrade(self, extra: bytes = b"", *, head: bytes = SWITCH) -> None:
+        """
+        Read the request and answer 101; `extra` bytes go out in the same segment.
+
+        Another `head` may have ACCEPT where the right answer to the key belongs.
+        """
         await self.read_request()
         key = next(
             line.split(b":", 1)[1].strip()
@@ -56,10 +64,7 @@ class RawPeer:
             if line.lower().startswith(b"sec-websocket-key")
         )
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
-        self.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + extra
-        )
+        self.send(head.replace(b"ACCEPT", accept) + extra)
 
     def send(self, data: bytes) -> None:
         """Write raw bytes."""

@@ -2,9 +2,9 @@
 Opening a connection: name, TCP, TLS and the websocket upgrade, within one deadline.
 
 States: connecting (the socket is ours), upgrading (the event loop's transport has it), upgraded (a
-`Connection` has it), abandoned. The socket is made here rather than by picows, because a cancelled
-`ws_connect` would leave it open, and because its kernel counters tell life from silence while a
-large frame still arrives.
+`Connection` has it), abandoned. A host may have several addresses; while others are left, one that
+fails leads back to connecting, however far it got. The socket is made here, because its kernel
+counters tell life from silence while a large frame still arrives.
 
 HELLO may come in the same read as the upgrade, so the `Connection` is made inside the listener's
 callback, before `open` returns.
@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 import ssl
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from picows import WSHandshakeError, WSInvalidURL, WSTransport, ws_connect
+import aiofastnet
+from picows import WSAutoPingStrategy, WSHandshakeError, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
 
 from .._decode import Assembler, Event
 from ..errors import (
@@ -36,23 +39,26 @@ from ..errors import (
     UsageError,
 )
 from . import gate
-from .tcp import connect_tcp
-from .tls import quiet_handshake
+from .lookup import resolve
+from .tcp import OwnSocket, connect_first, in_turns
+from .time_limit import time_limit
+from .tls import is_not_yet_valid, quiet_handshake
+from .upgrade import Upgrade
 from .websocket import Connection, Receiver
 
 gate.open_gate()
 from .listener import Listener  # noqa: E402  (the gate must come first)
 
-__all__ = ["Delivery", "Dial"]
+__all__ = ["Delivery", "Dial", "DialState"]
 
 # picows writes socket details at INFO for every connection and repeats errors that we raise.
 _picows_log = logging.getLogger("fastgw.connection.picows")
 _picows_log.setLevel(logging.CRITICAL)
 
-# When the loop and picows, whose own deadline is 1 s later, are done with a socket given up.
+# picows' own default; it doubles when a frame does not fit, and never shrinks.
+_READ_BUFFER_BYTES = 16 * 1024
+# When the loop is done with a socket given up.
 _ORPHANED_S = 2.0
-# A Retry-After beyond two days is no instruction (and "inf" would be one to wait for ever).
-_MAX_RETRY_AFTER_S = 172_800.0
 
 
 class DialState(Enum):
@@ -86,6 +92,36 @@ class _NoDelivery:
         asyncio.get_running_loop().call_exception_handler(context)
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A websocket URL, taken apart."""
+
+    host: str
+    port: int
+    is_secure: bool
+    authority: str  # for Host, and for errors
+    resource: str
+
+    @classmethod
+    def parse(cls, url: str) -> _Target:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            url.encode("ascii")
+        except ValueError as error:
+            raise UsageError(f"{url!r} is not a websocket URL: {error}") from error
+        if parts.scheme not in ("ws", "wss") or not parts.hostname or " " in url:
+            raise UsageError(f"{url!r} is not a websocket URL: it must begin with wss:// or ws://")
+        is_secure = parts.scheme == "wss"
+        return cls(
+            parts.hostname,
+            port or (443 if is_secure else 80),
+            is_secure,
+            parts.netloc.rpartition("@")[2],
+            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        )
+
+
 class Dial:
     """
     One attempt to open a websocket client connection.
@@ -117,7 +153,8 @@ class Dial:
         self._delivery: Delivery = delivery or _NoDelivery()
         self._close_timeout_s = close_timeout_s
         self._listener: Listener | None = None  # made for the upgrade
-        self._socket: socket.socket | None = None
+        self._socket: OwnSocket | None = None
+        self._upgrade: Upgrade | None = None  # under way over that socket
 
     async def open(
         self,
@@ -137,22 +174,17 @@ class Dial:
                 NotAWebSocket, ConnectTimeout.
             UsageError: the URL is not one of a websocket.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise UsageError(f"{url!r} is not a websocket URL: it must begin with wss:// or ws://")
-        where = parts.netloc.rpartition("@")[2]
+        target = _Target.parse(url)
         try:
-            return await asyncio.wait_for(
-                self._open(url, parts.hostname, parts.port, ssl_context, headers, open_timeout_s),
-                open_timeout_s,
-            )
+            with time_limit(open_timeout_s):
+                return await self._open(target, ssl_context, headers or {}, open_timeout_s)
         except BaseException as error:
             if self.connection is not None and not isinstance(error, asyncio.CancelledError):
                 return self.connection  # the deadline struck just after the upgrade
             self.abandon()
-            # Before 3.12 wait_for leaves a circle of task, error and frame, and all of this in it.
+            # The errors of single addresses and their frames hold each other, and all of this.
             traceback.clear_frames(error.__traceback__)
-            mapped = _failure(error, where, open_timeout_s)
+            mapped = _failure(error, target.authority, open_timeout_s)
             if mapped is None:
                 raise
             try:
@@ -162,49 +194,77 @@ class Dial:
 
     async def _open(
         self,
-        url: str,
-        host: str,
-        port: int | None,
+        target: _Target,
         ssl_context: ssl.SSLContext | None,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
         open_timeout_s: float,
     ) -> Connection:
-        secure = url.startswith("wss:")
-        self._socket = await connect_tcp(host, port or (443 if secure else 80))
+        """Try address after address; before the last, only the service's own no ends it."""
+        give_up_at = monotonic() + open_timeout_s
+        addresses = in_turns(await resolve(target.host, target.port))
+        failure: Exception | None = None
+        while True:
+            try:
+                self._socket = await connect_first(addresses)
+            except OSError as error:
+                raise failure or error from None  # what got further says more
+            # An address that answers TCP and then nothing leaves half of the time to the others.
+            share_s = (give_up_at - monotonic()) * (0.5 if addresses else 1.0)
+            try:
+                with time_limit(share_s):
+                    return await self._shake_hands(target, ssl_context, headers, share_s)
+            except HandshakeRefused:
+                raise
+            except Exception as error:
+                if self.connection is not None or not addresses or monotonic() >= give_up_at:
+                    raise
+                failure = error
+                self._let_go_of_socket()
+
+    async def _shake_hands(
+        self,
+        target: _Target,
+        ssl_context: ssl.SSLContext | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> Connection:
+        """Handshake TLS and upgrade, over the socket that is connected."""
+        protocol = WSProtocol(
+            target.authority,
+            target.resource,
+            True,  # is the client
+            self._make_listener,
+            _picows_log,
+            True,  # disconnects on exceptions
+            None,  # has no deadline: ours is enough
+            *(False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE),  # sends no PING
+            False,  # nor PONG: the listener does
+            # A frame larger than a message may be is refused by the assembler, with our error.
+            self._assembler.max_message_bytes + 1,
+            dict(headers),
+            _READ_BUFFER_BYTES,
+        )
+        offered = frozenset(name.lower() for name in headers)
+        upgrade = self._upgrade = Upgrade(protocol, offered=offered, where=target.authority)
+        self.state = DialState.UPGRADING
         tls: dict[str, Any] = {}
-        if secure:
-            # aiofastnet keeps a transport whose handshake failed until its own deadline: 60 s.
+        if target.is_secure:
             tls = {
-                "ssl_handshake_timeout": open_timeout_s + 1,
+                "ssl": ssl_context or True,
+                "server_hostname": target.host,
+                # aiofastnet keeps a transport whose handshake failed until its own deadline: 60 s.
+                "ssl_handshake_timeout": timeout_s + 1,
                 "ssl_shutdown_timeout": self._close_timeout_s,
             }
+        loop = asyncio.get_running_loop()
         with quiet_handshake():
-            await ws_connect(
-                self._make_listener,
-                url,
-                ssl_context=ssl_context,
-                socket_factory=self._hand_over_socket,
-                # Our own deadline is shorter: this one is for a connect that was cancelled.
-                websocket_handshake_timeout=open_timeout_s + 1,
-                logger_name=_picows_log,
-                enable_auto_pong=False,
-                # A frame larger than a message may be is refused by the assembler, with our error.
-                max_frame_size=self._assembler.max_message_bytes + 1,
-                extra_headers=dict(headers or {}),
-                max_redirects=0,
-                **tls,
-            )
-        if self.connection is None:  # picows returns a transport that is closed already
-            raise ConnectFailed(
-                f"{urlsplit(url).hostname} closed the connection before it answered the upgrade"
-            )
+            await aiofastnet.create_connection(loop, lambda: upgrade, sock=self._socket, **tls)
+        if (error := await upgrade.answered) is not None:
+            raise error
+        await protocol.wait_until_handshake_complete()
+        if self.connection is None:
+            raise ConnectFailed(f"the upgrade to {target.authority} was given up")
         return self.connection
-
-    def _hand_over_socket(self, _url: object) -> socket.socket | None:
-        if self._socket is not None:
-            self._socket.getpeername()  # or picows leaves a socket open that was reset meanwhile
-        self.state = DialState.UPGRADING
-        return self._socket
 
     def _make_listener(self, *_ignored: object) -> Listener:
         # picows calls a factory that raises TypeError twice, hence the catch-all signature.
@@ -233,24 +293,27 @@ class Dial:
         if self.connection is not None:
             self.connection.drop()
             return
-        before, self.state = self.state, DialState.ABANDONED
         if self._listener is not None:
             self._listener.let_go()
-        if self._socket is None:
-            return
-        if before is DialState.CONNECTING:
-            self._socket.close()
-        elif self._socket.fileno() >= 0:
-            # The event loop owns the descriptor: shut it down, and the loop sees the end.
+        self._let_go_of_socket()
+        self.state = DialState.ABANDONED
+
+    def _let_go_of_socket(self) -> None:
+        """Back to connecting, without a socket."""
+        sock, upgrade = self._socket, self._upgrade
+        self._socket = self._upgrade = None
+        if sock is not None and self.state is DialState.CONNECTING:
+            sock.close()
+        elif upgrade is not None and upgrade.transport is not None:
+            upgrade.transport.abort()
+        elif sock is not None and sock.fileno() >= 0:
+            # aiofastnet is in the TLS handshake: shut it down, and its transport sees the end.
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            # Except one that was reset while aiofastnet made its transport: nobody closes that.
-            asyncio.get_running_loop().call_later(
-                _ORPHANED_S + self._close_timeout_s, self._socket.close
-            )
-
-
-# What failures are called in our own tree.
+                sock.shutdown(socket.SHUT_RDWR)
+            # Where making the transport failed, nobody else closes it. Not at once: a transport on
+            # its way out still reads and writes the descriptor by its number.
+            asyncio.get_running_loop().call_later(_ORPHANED_S, sock.close)
+        self.state = DialState.CONNECTING
 
 
 def _failure(error: BaseException, where: str, timeout_s: float) -> Exception | None:
@@ -260,12 +323,16 @@ def _failure(error: BaseException, where: str, timeout_s: float) -> Exception | 
             f"no websocket to {where} within {timeout_s:g} s", timeout_s=timeout_s
         )
     if isinstance(error, WSHandshakeError):
-        return _handshake_failure(error, where)
-    if isinstance(error, WSInvalidURL):
-        return UsageError(f"{where} is not a websocket URL: {error}")
+        return NotAWebSocket(f"{where} does not speak websocket: {error}")
     if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message or str(error)
+        if is_not_yet_valid(error):
+            return ConnectFailed(
+                f"the TLS certificate of {where} was refused: {why}; is the clock of this machine "
+                f"right?"
+            )
         return CertificateRefused(
-            f"the TLS certificate of {where} was refused: {error.verify_message or error}; "
+            f"the TLS certificate of {where} was refused: {why}; "
             f"pass an ssl_context that trusts it if it is yours"
         )
     if isinstance(error, ssl.SSLError):
@@ -279,29 +346,3 @@ def _failure(error: BaseException, where: str, timeout_s: float) -> Exception | 
     if isinstance(error, OSError):
         return ConnectFailed(f"cannot connect to {where}: {error}")
     return None
-
-
-def _handshake_failure(error: WSHandshakeError, where: str) -> ConnectFailed:
-    status: int | None = None
-    retry_after_s: float | None = None
-    if error.response is not None:
-        status = int(error.response.status)
-        with suppress(TypeError, ValueError):
-            asked_s = float(error.response.headers.get("Retry-After", ""))
-            if asked_s >= 0:  # not for NaN either
-                retry_after_s = min(asked_s, _MAX_RETRY_AFTER_S)
-    elif error.raw_header:
-        # Statuses that http.HTTPStatus does not know, such as Cloudflare's 520, fail to parse.
-        head = bytes(error.raw_header)
-        match = re.match(rb"HTTP/1\.[01] (\d{3})", head)
-        if match:
-            status = int(match[1])
-            wait = re.search(rb"\r\nretry-after: *(\d+)", head, re.IGNORECASE)
-            retry_after_s = min(float(wait[1]), _MAX_RETRY_AFTER_S) if wait else None
-    if status is not None and status != 101:
-        return HandshakeRefused(
-            f"{where} answered the websocket upgrade with HTTP {status}",
-            status=status,
-            retry_after_s=retry_after_s,
-        )
-    return NotAWebSocket(f"{where} does not speak websocket: {error}")

@@ -1,5 +1,5 @@
 """
-A TLS handshake that fails quietly.
+TLS handshakes: failing quietly, and a clock that is wrong.
 
 TCP that ends in the middle of the TLS handshake is an ordinary failure, and `Dial.open` raises it.
 aiofastnet 1.2 also gives it to the loop's exception handler, and gives the class instead of an
@@ -10,13 +10,27 @@ keeps that one report out.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["quiet_handshake"]
+__all__ = ["is_not_yet_valid", "quiet_handshake"]
+
+# OpenSSL, x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CRL_NOT_YET_VALID.
+_NOT_YET_VALID = (9, 11)
 
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+def is_not_yet_valid(error: BaseException | None) -> bool:
+    """
+    Tell whether a certificate was refused because its time has not come.
+
+    A machine without a clock of its own begins in the past until the network has set it, so this
+    passes by itself. The other side of it, a certificate that has expired, does not.
+    """
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _NOT_YET_VALID
 
 
 class _Filter:
