@@ -50,12 +50,18 @@ class _OwnErrors(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def _no_errors_of_our_own() -> Iterator[None]:
+def _no_errors_of_our_own() -> Iterator[list[str]]:
     watch = _OwnErrors()
     logging.getLogger("fastgw").addHandler(watch)
-    yield
+    yield watch.seen
     logging.getLogger("fastgw").removeHandler(watch)
     assert not watch.seen
+
+
+@pytest.fixture
+def own_errors(_no_errors_of_our_own: list[str]) -> list[str]:
+    """What was logged as an error of our own, for a test that makes one; to be taken out of it."""
+    return _no_errors_of_our_own
 
 
 @pytest.fixture(autouse=True)

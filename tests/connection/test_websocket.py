@@ -9,14 +9,21 @@ import ssl
 import weakref
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 from raw_websocket import close_frame, frame, raw_server
 from recorder import Recorder, opened
 
 from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
+from fastgw.connection.listener import refused_close_in
 from fastgw.connection.websocket import ConnectionState
-from fastgw.errors import ConnectFailed, ConnectionClosed, MessageTooBig, ProtocolError
+from fastgw.errors import (
+    ConnectFailed,
+    ConnectionClosed,
+    FastgwError,
+    MessageTooBig,
+    ProtocolError,
+)
 from fastgw.words import Initiator
 
 HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
@@ -342,6 +349,165 @@ async def test_ping_is_answered_with_its_payload():
         connection.abort()
         await connection.wait_closed()
     assert seen == [(10, b"hi")]
+
+
+async def test_ping_is_not_answered_after_our_close():
+    """RFC 6455 5.5.1: nothing follows CLOSE."""
+    seen = []
+
+    async def script(peer):
+        await peer.upgrade()
+        seen.append(await peer.receive())
+        peer.send(frame(9, b"hi") + close_frame(4000))
+        seen.append(await peer.at_end())
+
+    async with raw_server(script) as url:
+        connection, _ = await opened(url)
+        connection.close(4000)
+        await connection.wait_closed()
+    assert seen == [(8, b"\x0f\xa0"), b""]
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+async def test_pings_of_a_peer_that_does_not_read_are_not_kept(is_secure, server_tls, client_tls):
+    """One PONG is owed, for the latest (RFC 6455 5.5.3); it goes out when the peer reads again."""
+    flooded, read_on = asyncio.Event(), asyncio.Event()
+    pongs = []
+
+    async def script(peer):
+        await peer.upgrade()
+        peer.writer.transport.pause_reading()
+        for number in range(0, 200_000, 1_000):
+            pings = [frame(9, b"%0125d" % (number + n)) for n in range(1_000)]
+            peer.send(b"".join(pings))
+            await peer.writer.drain()
+        peer.send(frame(1, HELLO))
+        flooded.set()
+        await read_on.wait()
+        peer.writer.transport.resume_reading()
+        while not pongs or pongs[-1] != (10, b"%0125d" % 199_999):
+            pongs.append(await peer.receive())
+
+    async with raw_server(script, server_tls if is_secure else None) as url:
+        connection, receiver = await opened(url, ssl_context=client_tls)
+        await asyncio.wait_for(flooded.wait(), scaled(30))
+        await receiver.until(lambda: receiver.messages)
+        kept = connection._transport.underlying_transport.get_write_buffer_size()
+        assert 0 < kept < 256 * 1024
+        read_on.set()
+        await asyncio.wait_for(connection.wait_closed(), scaled(30))
+    assert len(pongs) < 200_000
+    assert pongs == sorted(pongs)
+
+
+async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog):
+    """Whatever takes a message may fail: logged with its traceback, closed resumably, no more."""
+    seen = []
+
+    class Failing(Recorder):
+        def message_received(self, message):
+            super().message_received(message)
+            raise ZeroDivisionError("a bug")
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO) + frame(1, HELLO))
+        seen.append(await peer.receive())
+        peer.send(frame(1, HELLO) + close_frame())
+        await peer.at_end()
+
+    receiver = Failing()
+    async with raw_server(script) as url:
+        connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (4000, Initiator.CLIENT)
+    assert isinstance(info.error, FastgwError)
+    assert isinstance(info.error.__cause__, ZeroDivisionError)
+    assert "an error in fastgw itself" in str(info.error)
+    assert len(receiver.messages) == 1
+    assert seen == [(8, b"\x0f\xa0")]
+    assert len(own_errors) == 1
+    assert "ZeroDivisionError: a bug" in caplog.text
+    own_errors.clear()
+
+
+async def test_a_receiver_that_fails_at_the_beginning_hears_of_the_end(own_errors):
+    """connection_made is called by the listener, too."""
+
+    class Failing(Recorder):
+        def connection_made(self, connection):
+            raise ZeroDivisionError("a bug")
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.at_end()
+
+    receiver = Failing()
+    async with raw_server(script) as url:
+        connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
+        await connection.wait_closed()
+    assert [info.initiator for info in receiver.lost] == [Initiator.CLIENT]
+    assert receiver.messages == []
+    assert own_errors
+    own_errors.clear()
+
+
+@pytest.mark.parametrize("answer", [close_frame(), close_frame(1002), frame(1, HELLO)])
+async def test_what_picows_ended_is_not_ended_by_the_service(answer):
+    """A frame that picows refuses is reported at once; what the peer says then changes nothing."""
+
+    async def script(peer):
+        await peer.upgrade(close_frame(1005))
+        await peer.receive()
+        peer.send(answer)
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, close_timeout_s=0.2)
+        await receiver.until(lambda: receiver.lost)
+        assert connection.state is ConnectionState.ENDED
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.initiator) == (1002, Initiator.CLIENT)
+    assert isinstance(info.error, ProtocolError)
+    assert "1005" in str(info.error)
+    assert receiver.messages == []
+
+
+@pytest.mark.parametrize("behind", [b"", frame(1, HELLO), b"\x88\x05\xfe\xffabc"])
+@pytest.mark.parametrize("before", [b"", frame(1, HELLO), frame(10, b"\x88\x03\x0f\xa4\xc3")])
+@pytest.mark.parametrize("cut", [None, 1])
+async def test_a_close_with_a_reason_cut_inside_a_character_keeps_its_code(before, behind, cut):
+    """4004 is 4004, whatever else is wrong with it; alone, among other frames, in pieces."""
+    told = before + close_frame(4004, "nicht gültig".encode()[:8]) + behind
+
+    async def script(peer):
+        await peer.upgrade()
+        for at in range(0, len(told), cut or len(told)):
+            peer.send(told[at : at + (cut or len(told))])
+            await asyncio.sleep(0)
+        await peer.at_end()
+
+    decoder = Decoder(interests=[], compression="none")
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, decoder=decoder, close_timeout_s=0.2)
+        await connection.wait_closed()
+    (info,) = receiver.lost
+    assert (info.close_code, info.reason) == (4004, "nicht g\N{REPLACEMENT CHARACTER}")
+    assert info.initiator is Initiator.SERVICE
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"", b"\x88", b"\x88\x02\x0f\xa4", b"\x88\x05\x0f\xa4abc", b"\x88\x09\x0f\xa4\xc3",
+        b"\x88\x03\x03\xed\xc3", b"\x08\x03\x0f\xa4\xc3", b"\x88\x7e\x0f\xa4\xc3" + b"x" * 130,
+    ],
+)  # fmt: skip
+def test_only_a_whole_close_frame_is_found_again(tail):
+    """Neither half of one, nor one that picows would have taken, nor an invalid code."""
+    assert refused_close_in(tail) is None
+    assert refused_close_in(tail + b"\x88\x04\x0f\xa4\xc3!") == (4004, "\N{REPLACEMENT CHARACTER}!")
 
 
 async def test_lost_tcp_is_reported_without_a_code():

@@ -13,10 +13,11 @@ callback, before `open` returns.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
+import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiofastnet
-from picows import WSAutoPingStrategy, WSHandshakeError, WSTransport
+from picows import WSAutoPingStrategy, WSHandshakeError, WSProtocolError, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
 
 from .._decode import Assembler, Event
@@ -47,13 +48,9 @@ from .upgrade import Upgrade
 from .websocket import Connection, Receiver
 
 gate.open_gate()
-from .listener import Listener  # noqa: E402  (the gate must come first)
+from .listener import Listener, Tap  # noqa: E402  (the gate must come first)
 
 __all__ = ["Delivery", "Dial", "DialState"]
-
-# picows writes socket details at INFO for every connection and repeats errors that we raise.
-_picows_log = logging.getLogger("fastgw.connection.picows")
-_picows_log.setLevel(logging.CRITICAL)
 
 # picows' own default; it doubles when a frame does not fit, and never shrinks.
 _READ_BUFFER_BYTES = 16 * 1024
@@ -90,6 +87,39 @@ class _NoDelivery:
     def returned(self, event: Event, target: Callable[[Event], object], result: object) -> None:
         context = {"message": f"{target!r} returned {result!r} for {event!r}, which does not run"}
         asyncio.get_running_loop().call_exception_handler(context)
+
+
+class _PicowsLog:
+    """
+    What picows takes for its logger.
+
+    It writes socket details at INFO for every connection and repeats what we raise; neither is
+    wanted. But this is also where it says at once that it refuses a frame, 10 ms before anything
+    else tells.
+    """
+
+    def __init__(self) -> None:
+        self._refused: weakref.WeakMethod[Callable[[WSProtocolError], None]] | None = None
+
+    def attach(self, connection: Connection) -> None:
+        """Tell this connection; held weakly, as it holds what holds the log."""
+        self._refused = weakref.WeakMethod(connection.frame_refused)
+
+    def isEnabledFor(self, _level: int) -> bool:  # noqa: N802  (the name that loggers have)
+        """Nothing is formatted."""
+        return False
+
+    def error(self, *_details: object) -> None:
+        """A frame breaks a rule, and this runs where that is raised."""
+        error = sys.exc_info()[1]
+        refused = None if self._refused is None else self._refused()
+        if isinstance(error, WSProtocolError) and refused is not None:
+            refused(error)
+
+    def _ignore(self, *_details: object, **_more: object) -> None:
+        pass
+
+    debug = info = warning = exception = log = _ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +185,7 @@ class Dial:
         self._listener: Listener | None = None  # made for the upgrade
         self._socket: OwnSocket | None = None
         self._upgrade: Upgrade | None = None  # under way over that socket
+        self._log = _PicowsLog()  # of the protocol in that upgrade
 
     async def open(
         self,
@@ -229,12 +260,13 @@ class Dial:
         timeout_s: float,
     ) -> Connection:
         """Handshake TLS and upgrade, over the socket that is connected."""
+        log = self._log = _PicowsLog()
         protocol = WSProtocol(
             target.authority,
             target.resource,
             True,  # is the client
             self._make_listener,
-            _picows_log,
+            log,
             True,  # disconnects on exceptions
             None,  # has no deadline: ours is enough
             *(False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE),  # sends no PING
@@ -245,7 +277,9 @@ class Dial:
             _READ_BUFFER_BYTES,
         )
         offered = frozenset(name.lower() for name in headers)
-        upgrade = self._upgrade = Upgrade(protocol, offered=offered, where=target.authority)
+        upgrade = self._upgrade = Upgrade(
+            protocol, Tap(protocol), offered=offered, where=target.authority
+        )
         self.state = DialState.UPGRADING
         tls: dict[str, Any] = {}
         if target.is_secure:
@@ -286,6 +320,7 @@ class Dial:
             assembler=self._assembler,
             close_timeout_s=self._close_timeout_s,
         )
+        self._log.attach(self.connection)
         return self.connection
 
     def abandon(self) -> None:

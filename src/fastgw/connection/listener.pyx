@@ -6,12 +6,17 @@ picows parses frames and does no more; the duties of a receiver are here. RSV bi
 checked and answered once (5.5.1, 7.4), and after CLOSE, an error or `stop` nothing is taken: picows
 itself goes on delivering in all these cases.
 
+An exception never leaves `on_ws_frame`, where picows would close with 1011 and tell nobody: it is
+our own, and the connection hears of it.
+
 The payload pointer is valid inside `on_ws_frame` only. C fields of WSTransport are not touched:
 their order changed between releases of picows.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from libc.string cimport memcpy, memmove
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
 from .._decode cimport Assembler, Event, Message
@@ -55,6 +60,68 @@ cdef bint _may_be_received(int code) noexcept:
 
 
 @cython.final
+cdef class Tap:
+    """
+    Stand between a transport and picows' protocol, and keep the last bytes: a CLOSE frame whole.
+
+    picows refuses a CLOSE whose reason is no UTF-8 before anybody has seen its code, and a service
+    that cuts a long reason inside a character still means the code. Costs 0.1 us a read.
+    """
+
+    def __init__(self, protocol):
+        self._get_buffer = protocol.get_buffer
+        self._buffer_updated = protocol.buffer_updated
+        self.connection_lost = protocol.connection_lost
+        self.eof_received = protocol.eof_received
+        self.pause_writing = protocol.pause_writing
+        self.resume_writing = protocol.resume_writing
+
+    def is_buffered_protocol(self):
+        """Tell aiofastnet to call `get_buffer`."""
+        return True
+
+    def get_buffer(self, size_hint):
+        """Lend picows' buffer."""
+        self._view = self._get_buffer(size_hint)
+        return self._view
+
+    def buffer_updated(self, Py_ssize_t size):
+        """Keep the end of what came; it is copied because picows may move its buffer now."""
+        cdef const char* end = <const char*>PyMemoryView_GET_BUFFER(self._view).buf + size
+        cdef Py_ssize_t old, new = min(size, CLOSE_FRAME_BYTES)
+        old = min(self._size, CLOSE_FRAME_BYTES - new)  # the frame may have come in pieces
+        memmove(self._tail, self._tail + self._size - old, old)
+        memcpy(self._tail + old, end - new, new)
+        self._size = old + new
+        self._buffer_updated(size)
+
+    def refused_close(self):
+        """Return code and reason of the CLOSE frame that picows refused; None: it was none."""
+        return refused_close_in(PyBytes_FromStringAndSize(self._tail, self._size))
+
+
+cpdef refused_close_in(bytes tail):
+    """
+    Find a CLOSE frame with a valid code and a reason that is no UTF-8 in the last bytes received.
+
+    Its end need not be theirs: what a peer sends behind CLOSE means nothing.
+    """
+    cdef Py_ssize_t at, size
+    cdef const unsigned char* p = <const unsigned char*><char*>tail
+    for at in range(len(tail) - 4, -1, -1):
+        size = p[at + 1]
+        if p[at] == 0x88 and 2 < size <= 125 and at + 2 + size <= len(tail):
+            code = p[at + 2] << 8 | p[at + 3]
+            if _may_be_received(code):
+                reason = tail[at + 4:at + 2 + size]
+                try:
+                    reason.decode()
+                except UnicodeDecodeError:
+                    return code, reason.decode(errors="replace")
+    return None
+
+
+@cython.final
 cdef class Listener(WSListener):
     """
     Feed one connection's frames to its assembler and hand out what comes of them.
@@ -88,7 +155,7 @@ cdef class Listener(WSListener):
     def let_go(self):
         """Take nothing any more, and hold nothing."""
         self._closed = True
-        self._receiver = self._dial = self._connection = None
+        self._receiver = self._dial = self._connection = self._transport = None
 
     cpdef on_ws_connected(self, WSTransport transport):
         if not self._closed:
@@ -96,38 +163,54 @@ cdef class Listener(WSListener):
         if self._connection is None:  # given up meanwhile
             self.let_go()
             transport.disconnect(False)
-        else:
-            self._dial = None
+            return
+        self._dial, self._transport = None, transport
+        try:
             self._receiver.connection_made(self._connection)
+        except Exception as error:
+            self._broken(error)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         self._closed = True
 
     cpdef pause_writing(self):
-        # What we may send is bounded by the send budget, far below what is worth stalling for.
-        pass
+        # Commands are bounded by the send budget, far below what is worth stalling for. PONGs are
+        # not: a peer that floods with PING and does not read would have them all kept for it.
+        self._is_choked = True
 
     cpdef resume_writing(self):
-        pass
+        self._is_choked = False
+        if self._owed is not None and not self._closed:
+            self._transport.send_pong(self._owed)
+        self._owed = None
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        cdef int opcode
         if self._closed:
             return
+        try:
+            self._take(transport, frame)
+        except Exception as error:
+            self._broken(error)
+
+    cdef int _take(self, WSTransport transport, WSFrame frame) except -1:
+        cdef int opcode
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._refuse(ProtocolError("reserved bit set without an extension", close_code=1002))
-            return
+            return self._refuse(
+                ProtocolError("reserved bit set without an extension", close_code=1002))
         opcode = <int>frame.msg_type
         if opcode <= 2:
             if not self._closing:
                 self._data(frame)
         elif opcode == 8:
             self._close_frame(frame)
-        elif opcode == 9:
-            if not self._closing:
+        elif opcode == 9:  # picows drops what is sent after CLOSE
+            if self._is_choked:
+                self._owed = frame.get_payload_as_bytes()  # RFC 6455 5.5.3: the latest is enough
+            else:
                 transport.send_pong(frame.get_payload_as_bytes())
         if frame.last_in_buffer:
             self._stamped = False
+        return 0
 
     cdef int _data(self, WSFrame frame) except -1:
         cdef Event event
@@ -170,14 +253,17 @@ cdef class Listener(WSListener):
             if not _may_be_received(code):
                 return self._refuse(
                     ProtocolError(f"CLOSE with the invalid code {code}", close_code=1002))
-            try:
-                reason = PyBytes_FromStringAndSize(
-                    frame.payload_ptr + 2, frame.payload_size - 2).decode()
-            except UnicodeDecodeError:
-                return self._refuse(
-                    ProtocolError("CLOSE with a reason that is not UTF-8", close_code=1007))
+            # picows lets no other reason through; see FrameProtocol.
+            reason = PyBytes_FromStringAndSize(
+                frame.payload_ptr + 2, frame.payload_size - 2).decode(errors="replace")
         self._closed = True
         self._connection.peer_closed(code or None, reason)
+        return 0
+
+    cdef int _broken(self, error) except -1:
+        self._closed = True
+        if self._connection is not None:
+            self._connection.broken(error)
         return 0
 
     cdef int _refuse(self, error) except -1:

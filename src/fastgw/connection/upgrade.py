@@ -30,10 +30,11 @@ _MAX_RETRY_AFTER_S = 172_800.0
 
 class Upgrade(asyncio.BufferedProtocol):
     """
-    The first protocol of a transport; picows' own is the second.
+    The first protocol of a transport.
 
     Args:
-        protocol: picows', which writes the request and takes the frames.
+        protocol: picows', which writes the request.
+        successor: what takes the transport over then; it feeds picows'.
         offered: names of the headers in our request, in lower case.
         where: whom we talk to, for errors.
 
@@ -42,11 +43,14 @@ class Upgrade(asyncio.BufferedProtocol):
         answered: done when picows has taken over; its result is the error if it never will.
     """
 
-    def __init__(self, protocol: Any, *, offered: Collection[str], where: str) -> None:
+    def __init__(
+        self, protocol: Any, successor: Any, *, offered: Collection[str], where: str
+    ) -> None:
         self.transport: asyncio.Transport | None = None
         self.answered: asyncio.Future[Exception | None]
         self.answered = asyncio.get_running_loop().create_future()
         self._protocol = protocol
+        self._successor = successor
         self._offered = offered
         self._where = where
         self._buffer = bytearray(MAX_HEAD_BYTES)
@@ -76,13 +80,13 @@ class Upgrade(asyncio.BufferedProtocol):
             return
         if answer is None or self.transport is None:
             return
-        self.transport.set_protocol(self._protocol)
+        self.transport.set_protocol(self._successor)
         while answer:
-            room = self._protocol.get_buffer(-1)
+            room = self._successor.get_buffer(-1)
             taken = min(len(room), len(answer))
             room[:taken] = answer[:taken]
             answer = answer[taken:]
-            self._protocol.buffer_updated(taken)
+            self._successor.buffer_updated(taken)
         self.answered.set_result(None)
 
     def eof_received(self) -> bool:

@@ -9,17 +9,18 @@ report nothing is delivered, and the socket is gone `close_timeout_s` later at t
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from picows import WSMsgType, WSProtocolError, WSTransport
+from picows import WSCloseCode, WSMsgType, WSProtocolError, WSTransport
 
-from ..errors import ConnectionClosed, ProtocolError
+from ..errors import ConnectionClosed, FastgwError, ProtocolError
 from ..words import Action, Initiator
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseInfo", "Connection", "ConnectionState", "Receiver"]
 
+log = logging.getLogger("fastgw.connection")
+
 _TEXT = WSMsgType.TEXT
+# Closing with what is ours to answer for; a session outlives any code but 1000 and 1001.
+_OWN_FAULT = 4000
 # RFC 6455 5.5: a control frame holds at most 125 bytes, two of them the code.
 _MAX_REASON_BYTES = 123
 # How long a socket with an error may still be read.
@@ -148,17 +153,44 @@ class Connection:
         self._end(CloseInfo(error.close_code, str(error), Initiator.CLIENT, error))
         self._drop_later(self._close_timeout_s)
 
+    def broken(self, error: Exception) -> None:
+        """What takes the frames failed, by no fault of the peer: close, and report it as ours."""
+        log.error("a connection is closed because of an error in fastgw itself", exc_info=error)
+        if self.state is ConnectionState.OPEN:
+            self._transport.send_close(_OWN_FAULT)  # type: ignore[arg-type]
+        ours = FastgwError(f"an error in fastgw itself: {error!r}")
+        ours.__cause__ = error
+        self._end(CloseInfo(_OWN_FAULT, "", Initiator.CLIENT, ours))
+        self._drop_later(self._close_timeout_s)
+
+    def frame_refused(self, error: WSProtocolError) -> None:
+        """
+        The peer broke a rule of framing: picows sends CLOSE now, and drops TCP a moment later.
+
+        It would go on delivering until then, and the peer's answer to that CLOSE would look like
+        one of the peer's own. When what it refuses is the reason of a CLOSE, which is no UTF-8, the
+        code stands: a service that cuts a long reason inside a character still says 4004.
+        """
+        self._listener.stop()
+        protocol: Any = self._transport.underlying_transport.get_protocol()
+        refused = protocol.refused_close() if error.code == WSCloseCode.INVALID_TEXT else None
+        if refused is None:
+            self._end(_refusal(error))
+        else:
+            code, reason = refused
+            self._end(CloseInfo(code, reason, Initiator.SERVICE))
+
     async def _watch(self) -> None:
         """Wait for the end of TCP; report what picows says if nothing else has ended it."""
         info = CloseInfo(None, "", Initiator.TRANSPORT)
         try:
             await self._transport.wait_disconnected()
         except WSProtocolError as error:
-            code = int(error.code)
-            broken = ProtocolError(str(error), close_code=code)
-            info = CloseInfo(code, str(error), Initiator.CLIENT, broken)
+            info = _refusal(error)
         except Exception as error:
-            info = CloseInfo(1011, "", Initiator.CLIENT, error)
+            info = CloseInfo(_OWN_FAULT, "", Initiator.CLIENT, error)
+            if self._info is None:
+                log.error("picows closed a connection by an error of its own", exc_info=error)
         if self._deadline is not None:
             self._deadline.cancel()
         if self.state is ConnectionState.CLOSING and info.error is None:
@@ -289,6 +321,13 @@ class Connection:
                 )
                 self._kernel_bytes = struct.unpack_from("=Q", info, _TCP_INFO_RECEIVED)[0]
         return self._kernel_bytes or self._assembler.bytes_received
+
+
+def _refusal(error: WSProtocolError) -> CloseInfo:
+    """Return how a connection ended that picows closed with this error."""
+    code = int(error.code)
+    broken = ProtocolError(str(error), close_code=code)
+    return CloseInfo(code, str(error), Initiator.CLIENT, broken)
 
 
 def _reason(text: str) -> bytes:
