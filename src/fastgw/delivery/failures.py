@@ -10,14 +10,13 @@ their number is logged, until it has been well for a while.
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._decode import Event
+from ..log import careful_logger
 from .callables import name_of
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HandlerFailure", "HandlerFailures"]
 
-log = logging.getLogger("fastgw.handlers")
+log = careful_logger("fastgw.handlers")
 
 # How many failures of one kind are logged in full; the next only count.
 FULL = 5
@@ -114,13 +113,7 @@ class HandlerFailures:
         self.counts[name] += 1
         if self.tell is not None and not isinstance(argument, HandlerFailure):
             self.tell(HandlerFailure(error, handler, name, argument))
-        try:
-            self._log(name_of(handler), on, error)
-        except Exception:
-            # A filter of the user's raised. The connection must not hear of it, so this does what
-            # logging itself does when a log handler raises.
-            if logging.raiseExceptions:
-                traceback.print_exc()
+        self._log(name_of(handler), on, error)
         _shorten(error)
 
     def _log(self, handler: str, on: str, error: BaseException) -> None:

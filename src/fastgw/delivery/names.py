@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 import sys
 import warnings
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..log import careful_logger
 from ..protocol.events import EVENT_INTENTS, EVENT_NAMES
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVERYTHING", "MissingIntentWarning", "check_names", "warn_of"]
 
-log = logging.getLogger("fastgw.handlers")
+log = careful_logger("fastgw.handlers")
 
 EVERYTHING = "*"
 # Every name in Discord's docs, "Gateway Events", is spelt so; with other characters it is a typo.

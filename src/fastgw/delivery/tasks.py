@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UsageError
+from ..log import careful_logger
 from .callables import name_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HandlerTasks"]
 
-log = logging.getLogger("fastgw.handlers")
+log = careful_logger("fastgw.handlers")
 
 
 class HandlerTasks:

@@ -16,7 +16,6 @@ none. What both share is a bound on connections that are on their way up.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, UsageError
 from ..health.figures import GatewayHealth
+from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
 from ..shard.driver import ShardDriver
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleet", "FleetOptions", "Phase"]
 
-log = logging.getLogger("fastgw.gateway")
+log = careful_logger("fastgw.gateway")
 
 # Connections on their way up at once, of all shards: after an outage a thousand TLS handshakes at
 # the same moment would block the loop for seconds and fill the service's queue of half-open ones.

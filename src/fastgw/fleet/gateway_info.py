@@ -13,7 +13,6 @@ import contextlib
 import http.client
 import importlib.metadata
 import json
-import logging
 import math
 import socket
 import ssl
@@ -31,6 +30,7 @@ from ..errors import (
     GatewayInfoError,
     UsageError,
 )
+from ..log import careful_logger
 from ..protocol.token import redact_value
 from ..protocol.wire import MAX_SHARDS, gateway_url
 from ..quoting import cut, quote
@@ -47,7 +47,7 @@ __all__ = [
     "fetch_gateway_info",
 ]
 
-log = logging.getLogger("fastgw.api")
+log = careful_logger("fastgw.api")
 
 # Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
 # front of the gateway (discord-api-docs#2500).

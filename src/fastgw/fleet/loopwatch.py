@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -11,12 +10,14 @@ import traceback
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..log import careful_logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["LoopWatch"]
 
-log = logging.getLogger("fastgw.loop")
+log = careful_logger("fastgw.loop")
 
 
 class LoopWatch:

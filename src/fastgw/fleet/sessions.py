@@ -8,7 +8,6 @@ resumed. `MemorySessionStore` is the store of a gateway that was given none.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ..errors import UsageError
+from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
 from ..shard.ports import StoredSession
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemorySessionStore", "SessionWriter", "encode_terms", "usable_sessions"]
 
-log = logging.getLogger("fastgw.store")
+log = careful_logger("fastgw.store")
 
 # A session whose sequence stands still is seen alive this often: its age in the store is never more
 # than this above the truth, and a quiet shard costs a row a quarter of a minute.

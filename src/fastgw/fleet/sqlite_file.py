@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import queue
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
+from ..log import careful_logger
 from .file_locks import ByteLocks
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = [
     "open_database",
 ]
 
-log = logging.getLogger("fastgw.store")
+log = careful_logger("fastgw.store")
 
 # "fgwS" in the header of the file (SQLite docs, "Database File Format", 1.3.18): it is ours.
 APPLICATION_ID = 0x66677753

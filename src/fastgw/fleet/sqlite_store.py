@@ -10,7 +10,6 @@ process: two programs never resume one session against each other.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..log import careful_logger
 from ..protocol.session import Session
 from ..shard.ports import StoredSession
 from .boot_clock import BootClock, Stamp, age_s, system_boot_clock
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteSessionStore"]
 
-log = logging.getLogger("fastgw.store")
+log = careful_logger("fastgw.store")
 
 _SAVE = (
     "INSERT OR REPLACE INTO sessions (shard_id, shard_count, session_id, sequence, resume_url,"

@@ -15,11 +15,11 @@ What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
+from ..log import careful_logger
 from ..protocol.machine import GatewayProtocol
 from ..protocol.signals import (
     Cause,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardDriver"]
 
-log = logging.getLogger("fastgw.shard")
+log = careful_logger("fastgw.shard")
 
 
 class ShardDriver:

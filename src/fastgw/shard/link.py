@@ -8,7 +8,6 @@ still says is dropped (docs/reliability.md, case 19).
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +16,7 @@ from .._decode import Decoder
 from ..connection.dial import Dial
 from ..connection.websocket import Receiver
 from ..errors import FastgwError
+from ..log import careful_logger
 
 if TYPE_CHECKING:
     import ssl
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkOwner", "ShardSetup"]
 
-log = logging.getLogger("fastgw.shard")
+log = careful_logger("fastgw.shard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,32 @@
+"""
+Loggers that cannot hurt who uses them.
+
+Filters and handlers of a logger are the user's, and what they raise comes out of the logging call.
+In the middle of applying a signal that would leave a shard half changed. `logging` itself prints
+what goes wrong when a handler writes a record, and raises nothing; here the same holds for the rest
+of the way.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+__all__ = ["careful_logger"]
+
+
+@functools.cache
+def careful_logger(name: str) -> logging.Logger:
+    """Return the logger of that name; what its filters and handlers raise is printed instead."""
+    logger = logging.getLogger(name)
+    handle = logger.handle
+
+    def handle_carefully(record: logging.LogRecord) -> None:
+        try:
+            handle(record)
+        except Exception:
+            # As for errors of emit(): to stderr, if logging.raiseExceptions says so.
+            logging.Handler().handleError(record)
+
+    logger.handle = handle_carefully  # type: ignore[method-assign]
+    return logger
