@@ -3,10 +3,13 @@ What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
 
 Theory. One task, the owner, makes one attempt after another and is the only place that connects;
 so two causes at once can never make two connections. Everything else happens in callbacks: the
-connection's link, one timer, and the gateway's tick hand what happened to the protocol, then
-`_drain()` writes its commands and applies its signals. An attempt ends with the protocol's `Closed`
-signal, which wakes the owner. Identify turns are taken before the socket is opened: a socket that
-waits for its turn for minutes would be closed by the service.
+connection's link, one timer, and the gateway's tick hand what happened to the protocol, inside
+`_input()`, which then writes its commands and obeys its signals. An attempt ends with `Closed`,
+which wakes the owner. Identify turns are taken before the socket is opened: a socket that waits for
+its turn for minutes would be closed by the service.
+
+Whatever raises on the way, a bug of ours or something that others have hung in, costs the
+connection and not the shard: `_drop()` ends it as if it was lost, and `Closed` comes as always.
 
 What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `budget`
 (how much), `commands` (what is sent).
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
@@ -40,7 +44,7 @@ from .budget import SendBudget
 from .commands import CommandQueue
 from .counters import ShardCounters, shard_health
 from .face import Shard, StatusChange
-from .link import Link
+from .link import Link, give_back, spend
 from .reconnect import ReconnectPolicy, is_permanent
 
 if TYPE_CHECKING:
@@ -93,6 +97,7 @@ class ShardDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._draining = False
+        self._held_until = 0.0  # no attempt before, after an error of our own
 
     # --- what users look at ----------------------------------------------------------------------
 
@@ -124,8 +129,7 @@ class ShardDriver:
     async def send(self, command: bytes) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
         written = self._queue.put(command)
-        self._pump()
-        self._arm()
+        self._drain()
         await written
 
     def pause_reading(self) -> None:
@@ -156,16 +160,19 @@ class ShardDriver:
 
         Unless the session is kept it is ended with 1000, and the bot goes offline at once.
         """
-        self._protocol.close(time.monotonic(), keep_session=keep_session)
-        self._drain()
+        with self._input():
+            self._protocol.close(time.monotonic(), keep_session=keep_session)
         if self._owner is None:
             return
-        if self._link is None:
-            self._owner.cancel()  # it waits for a time or a turn, and holds no socket
-        # Otherwise the end of the link wakes it, and it sees that all is over.
+        timeouts = self._setup.timeouts
+        if self._link is not None and self.status in (State.CLOSING, State.STOPPED):
+            # The end of the link wakes the owner, and it sees that all is over.
+            patience_s = timeouts.close_s + timeouts.tls_shutdown_s + 1.0
+            await asyncio.wait((self._owner,), timeout=patience_s)
+        self._owner.cancel()  # it waits for a time or a turn, and holds no socket
         await asyncio.wait((self._owner,))
         if self._lingering:
-            await asyncio.wait(self._lingering, timeout=self._setup.timeouts.close_s + 1.0)
+            await asyncio.wait(self._lingering, timeout=timeouts.close_s + 1.0)
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""
@@ -174,13 +181,13 @@ class ShardDriver:
 
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
-        self._look(now)
-        connection = self._connection
-        if connection is not None and self.status in CONNECTED:
-            connection.notice_reset()
-            received = connection.bytes_received()
-            self._protocol.handle_timer(now, bytes_received=received, wall=wall)
-            self._drain()
+        with self._input():
+            self._look(now)
+            connection = self._connection
+            if connection is not None and self.status in CONNECTED:
+                connection.notice_reset()
+                received = connection.bytes_received()
+                self._protocol.handle_timer(now, bytes_received=received, wall=wall)
 
     # --- the owner: one attempt after another ----------------------------------------------------
 
@@ -192,34 +199,25 @@ class ShardDriver:
             error = refused
         except asyncio.CancelledError:
             pass  # close() cancels, and a loop that ends; nobody awaits this task for its result
-        except Exception as bug:
-            log.exception("shard %d stopped by an error in fastgw itself", self._id)
-            error = FastgwError(f"shard {self._id} stopped by an error in fastgw itself: {bug!r}")
-            error.__cause__ = bug
         finally:
             self._end(error)
 
     async def _keep_connected(self) -> FastgwError | None:
         """Attempt after attempt; return the error that ends it, None for a stop."""
         while self.status is not State.STOPPED:  # close() may have come in any await below
-            now = time.monotonic()
-            plan = self._protocol.plan(now)
-            self._drain()
-            attempt_at = self._policy.attempt_at(resume=plan.resume)
-            if attempt_at > now:
-                await asyncio.sleep(attempt_at - now)
-                continue  # the session may have grown too old meanwhile: plan again
+            if (wait_s := self._held_until - time.monotonic()) > 0:
+                await asyncio.sleep(wait_s)
+                continue
             try:
-                turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+                outcome = await self._attempt_when_due()
             except FatalError:
                 raise
-            except Exception as error:  # a queue of the user's, away for a while: ask again
-                log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
-                self._counters.last_error = error
-                failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
-                self._policy.connection_ended(failed, time.monotonic())
+            except Exception as bug:
+                self._drop(bug)
+                self._drain()
                 continue
-            outcome = await self._attempt(plan, turn)
+            if outcome is None:
+                continue  # the session may have grown too old meanwhile: plan again
             if outcome.action is Action.STOP:
                 return outcome.error if isinstance(outcome.error, FastgwError) else None
             # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
@@ -228,6 +226,31 @@ class ShardDriver:
                 assert isinstance(outcome.error, FastgwError)
                 return outcome.error
         return None
+
+    async def _attempt_when_due(self) -> Outcome | None:
+        """Make one attempt, if it is time and there is a turn; wait for the time otherwise."""
+        now = time.monotonic()
+        plan = self._protocol.plan(now)
+        self._drain()
+        attempt_at = self._policy.attempt_at(resume=plan.resume)
+        if attempt_at > now:
+            await asyncio.sleep(attempt_at - now)
+            return None
+        try:
+            turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+        except FatalError:
+            raise
+        except Exception as error:  # a queue of the user's, away for a while: ask again
+            log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
+            self._counters.last_error = error
+            failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
+            self._policy.connection_ended(failed, time.monotonic())
+            return None
+        try:
+            return await self._attempt(plan, turn)
+        finally:
+            if turn is not None:
+                give_back(turn)
 
     async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> Outcome:
         """Make one connection and see it through to its end."""
@@ -239,26 +262,27 @@ class ShardDriver:
         try:
             self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()
-            self._protocol.connecting(plan, time.monotonic())
-            self._drain()
+            with self._input():
+                self._protocol.connecting(plan, time.monotonic())
             return await link.run(setup)
         finally:
-            link.release_turn()
-            self._look(time.monotonic())
-            self._counters.connection_ended(link.decoder)
             self._link = None
             gone = asyncio.ensure_future(link.wait_closed())
             self._lingering.add(gone)
             gone.add_done_callback(self._lingering.discard)
+            self._counters.look(
+                time.monotonic(), link.decoder, link.bytes_received(), self._protocol.last_ack_at
+            )
+            self._counters.connection_ended(link.decoder)
 
     def _end(self, error: FastgwError | None) -> None:
         """The owner ends: whatever the state is, it is STOPPED now."""
-        now = time.monotonic()
-        self._protocol.close(now, keep_session=False)
-        if self.status is not State.STOPPED:  # the owner was cancelled and its socket dropped
-            self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT)
         self.error = error
-        self._drain()
+        with self._input():
+            now = time.monotonic()
+            self._protocol.close(now, keep_session=False)
+            if self.status is not State.STOPPED:  # it was cancelled, and its socket dropped
+                self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT)
         self._queue.fail(SessionLost(f"shard {self._id} is stopped; the command was not sent"))
         self._host.shard_stopped(self.shard, error)
 
@@ -270,57 +294,91 @@ class ShardDriver:
 
     def connection_made(self, connection: Connection) -> None:
         """The upgrade is done."""
-        self._protocol.opened(time.monotonic())
-        self._drain()
+        with self._input():
+            self._protocol.opened(time.monotonic())
 
     def message_received(self, message: Message | Event) -> None:
         """A message for the protocol came."""
-        self._protocol.receive(message, time.monotonic())
-        self._drain()
+        with self._input():
+            self._protocol.receive(message, time.monotonic())
 
     def connect_failed(self, error: BaseException) -> None:
         """The connection could not be opened."""
-        self._protocol.connect_failed(time.monotonic(), error)
-        self._drain()
+        with self._input():
+            self._protocol.connect_failed(time.monotonic(), error)
 
     def connection_lost(self, info: CloseInfo) -> None:
         """The connection has ended."""
-        if info.initiator is Initiator.SERVICE and info.close_code is not None:
-            self._counters.close_codes[info.close_code] += 1
-        self._protocol.lost(
-            time.monotonic(),
-            close_code=info.close_code,
-            reason=info.reason,
-            initiator=info.initiator,
-            error=info.error,
-        )
-        self._drain()
+        with self._input():
+            if info.initiator is Initiator.SERVICE and info.close_code is not None:
+                self._counters.close_codes[info.close_code] += 1
+            self._protocol.lost(
+                time.monotonic(),
+                close_code=info.close_code,
+                reason=info.reason,
+                initiator=info.initiator,
+                error=info.error,
+            )
 
     # --- running the protocol --------------------------------------------------------------------
 
+    @contextmanager
+    def _input(self) -> Iterator[None]:
+        """Stand around every input of the protocol: do afterwards what it wants."""
+        try:
+            yield
+        except Exception as error:
+            self._drop(error)
+        self._drain()
+
     def _drain(self) -> None:
-        """After every input of the protocol: write its commands, obey its signals, re-arm."""
+        """Write commands, obey signals, re-arm: until nothing is wanted any more."""
         if self._draining:
             return  # called from within a signal; the loop below goes on
         self._draining = True
         try:
-            for signal in self._signals():
-                now = time.monotonic()
-                self._counters.note(signal, now)
-                self._policy.note(signal, now)
-                self._obey(signal, now)
+            while self._step():
+                pass
         finally:
             self._draining = False
-        self._arm()
 
-    def _signals(self) -> Iterator[Signal]:
-        """Yield what the protocol reports; what it wants to send is written before each one."""
-        while True:
+    def _step(self) -> bool:
+        """Write what is to be written and obey one signal; tell whether there may be more."""
+        try:
             self._write_commands()
             signal = self._protocol.next_signal()
             if signal is None:
-                return
-            yield signal
+                self._arm()
+                return False
+        except Exception as error:
+            return self._drop(error)
+        try:
+            now = time.monotonic()
+            self._counters.note(signal, now)
+            self._policy.note(signal, now)
+            self._obey(signal, now)
+        except Exception as error:
+            self._drop(error)
+        finally:
+            if isinstance(signal, Closed) and self._link is not None:
+                self._link.end(signal.outcome)
+        return True
+
+    def _drop(self, error: Exception) -> bool:
+        """Let the connection go because of an error of our own; False when there is none."""
+        log.error("shard %d: an error in fastgw itself", self._id, exc_info=error)
+        now = time.monotonic()
+        self._held_until = now + self._setup.backoff_s[0]
+        if self.status in (State.DISCONNECTED, State.STOPPED):
+            self._counters.last_error = error
+            return False
+        try:
+            self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT, error=error)
+        except Exception as worse:
+            log.error("shard %d: and another in its wake", self._id, exc_info=worse)
+            if self._link is not None:
+                self._link.end(Outcome(Action.RESUME, error=error))
+        return True
 
     def _write_commands(self, *, is_counted: bool = False) -> None:
         """Queue what the protocol wants to send; write what may go now."""
@@ -339,8 +397,8 @@ class ShardDriver:
                     self._protocol.beat(now)
                     self._write_commands(is_counted=True)
             case Ready():
-                if self._link is not None:
-                    self._link.release_turn()
+                if self._link is not None and self._link.turn is not None:
+                    give_back(self._link.turn)
             case Resumed():
                 log.info(
                     "shard %d: resumed, %d events replayed, %d dropped as duplicates",
@@ -359,7 +417,9 @@ class ShardDriver:
                 elif self._connection is not None:
                     self._connection.close(signal.close_code, signal.reason)
             case Closed():
-                self._closed(signal.outcome)
+                if isinstance(signal.outcome.error, FatalError):
+                    # Before the turn goes back: no other shard may take it to be refused as well.
+                    self._setup.gate.shut(signal.outcome.error)
             case _:
                 _never(signal)
 
@@ -406,18 +466,9 @@ class ShardDriver:
             return
         self._protocol.identify(now)
         self._write_commands()
-        link.turn.written()
+        spend(link.turn)
         self._policy.identify_written(now)
         self._counters.identifies += 1
-
-    def _closed(self, outcome: Outcome) -> None:
-        link = self._link
-        if isinstance(outcome.error, FatalError):
-            # Before the turn goes back: no other shard may take it to be refused as well.
-            self._setup.gate.shut(outcome.error)
-        if link is not None:
-            link.release_turn()
-            link.end(outcome)
 
     def _pump(self) -> None:
         """Write what may go now."""
@@ -446,9 +497,9 @@ class ShardDriver:
 
     def _due(self) -> None:
         self._timer = self._timer_at = None
-        received = None if self._link is None else self._link.bytes_received()
-        self._protocol.handle_timer(time.monotonic(), bytes_received=received)
-        self._drain()
+        with self._input():
+            received = None if self._link is None else self._link.bytes_received()
+            self._protocol.handle_timer(time.monotonic(), bytes_received=received)
 
     def _look(self, now: float) -> None:
         if self._link is not None:

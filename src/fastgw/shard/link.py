@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.timeouts import Timeouts
     from .ports import IdentifyDoor, IdentifyTurn
 
-__all__ = ["Link", "LinkOwner", "ShardSetup"]
+__all__ = ["Link", "LinkOwner", "ShardSetup", "give_back", "spend"]
 
 log = careful_logger("fastgw.shard")
 
@@ -73,7 +73,7 @@ class Link:
 
     Attributes:
         plan: where to, and whether to resume.
-        turn: the identify turn held for it; None when it is a resume, or given up.
+        turn: the identify turn it began with; None when it is a resume.
         decoder: its decoder, fresh.
         ended: its outcome.
     """
@@ -140,12 +140,6 @@ class Link:
         if not self.ended.done():
             self.ended.set_result(outcome)
 
-    def release_turn(self) -> None:
-        """Give the identify turn up, if it is held still."""
-        turn, self.turn = self.turn, None
-        if turn is not None:
-            turn.release()
-
     async def wait_closed(self) -> None:
         """Wait until its socket is gone."""
         if self.connection is not None:
@@ -166,6 +160,22 @@ class Link:
         if not isinstance(error, FastgwError):
             log.error("connecting failed by an error in fastgw itself", exc_info=error)
         self._owner.connect_failed(error)
+
+
+def spend(turn: IdentifyTurn) -> None:
+    """Tell the queue that IDENTIFY is written. It may be the user's: what it raises is logged."""
+    try:
+        turn.written()
+    except Exception as error:
+        log.warning("the identify queue failed to note an IDENTIFY", exc_info=error)
+
+
+def give_back(turn: IdentifyTurn) -> None:
+    """Release a turn, as often as it may be; what the queue raises is logged."""
+    try:
+        turn.release()
+    except Exception as error:
+        log.warning("the identify queue failed to take a turn back", exc_info=error)
 
 
 def _forget_locals(error: BaseException | None) -> None:
