@@ -1,5 +1,5 @@
 """
-Build the two extensions of fastgw.
+Build the three extensions of fastgw.
 
 FASTGW_BUILD selects the kind of build: "release" (default, optimised, no bounds checks), "debug"
 (bounds checks, no optimisation) or "sanitize" (debug with AddressSanitizer and UBSan; load the
@@ -176,7 +176,7 @@ setup(
                     str(wishes),
                 ],
             )
-            for name in ("_decode", "connection.listener")
+            for name in ("_decode", "connection.listener", "delivery.ledger")
         ],
         compiler_directives={
             "language_level": 3,

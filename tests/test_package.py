@@ -20,7 +20,7 @@ PUBLIC = """
     HandlerFailure IdentifyBudgetSpent
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError
-    BuildInfo build_info __version__ shard_id_for
+    BuildInfo DeliveryLimits build_info __version__ shard_id_for
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService

@@ -3,6 +3,7 @@
 from ._decode import Event
 from .build import BuildInfo, build_info
 from .delivery.failures import HandlerFailure
+from .delivery.limits import DeliveryLimits
 from .delivery.names import MissingIntentWarning
 from .errors import (
     AuthenticationFailed,
@@ -51,6 +52,7 @@ __all__ = [
     "ConnectTimeout",
     "ConnectionClosed",
     "DecodeError",
+    "DeliveryLimits",
     "DisallowedIntents",
     "Event",
     "FastgwError",

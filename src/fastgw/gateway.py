@@ -25,6 +25,7 @@ from .options import (
     check_drain,
     check_info,
     check_intents,
+    check_limits,
     check_on_fatal,
     check_random,
     check_shards,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from ._decode import Event
     from .delivery.failures import HandlerFailure
+    from .delivery.limits import DeliveryLimits, PolicyName
     from .health.figures import GatewayHealth
     from .shard.ports import IdentifyQueue
 
@@ -89,6 +91,7 @@ class Gateway:
         drain_s: how many seconds running handlers may go on after the end has begun, whatever
             ended it; then they are cancelled.
         random: gives floats in [0, 1), for jitter; another one is for tests.
+        limits: how many handlers may run at once, and how much may wait for them.
     Raises:
         UsageError: anything that cannot work; the text says what to do.
     """
@@ -115,6 +118,7 @@ class Gateway:
         on_fatal: Literal["continue", "stop"] = "continue",
         drain_s: float = DRAIN_S,
         random: Callable[[], float] = _random.random,
+        limits: DeliveryLimits | None = None,
     ) -> None:
         compression = check_compress(compress)
         identity = Identity(
@@ -142,7 +146,9 @@ class Gateway:
             drain_s=check_drain(drain_s),
             random=check_random(random),
         )
-        self._handlers = Handlers(identity.intents, on_interrupt=self._interrupted)
+        self._handlers = Handlers(
+            identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted
+        )
         self._status_handlers: list[Callable[[StatusChange], object]] = []
         self._fleet = Fleet(options, self._handlers, self._tell_status)
 
@@ -151,7 +157,13 @@ class Gateway:
 
     # --- handlers --------------------------------------------------------------------------------
 
-    def on(self, *names: str, once: bool = False) -> Callable[[HandlerT], HandlerT]:
+    def on(
+        self,
+        *names: str,
+        once: bool = False,
+        bound: int | None = None,
+        policy: PolicyName = "block",
+    ) -> Callable[[HandlerT], HandlerT]:
         """
         Register a handler: `@gateway.on("MESSAGE_CREATE")`, several names, or "*" for every event.
 
@@ -161,13 +173,19 @@ class Gateway:
 
         Args:
             once: call it for the first event of any of the names, and for no other.
+            bound: of an async handler, how many of its coroutines may run at once; None is as many
+                as `limits` allows of all handlers together.
+            policy: of an async handler, what happens to an event that has to wait: with "block" it
+                waits; "drop_oldest" and "drop_newest" let as many wait as may run, and count in
+                health what they drop.
         Raises:
-            UsageError: no name, a function instead of a name, or what cannot be a handler.
+            UsageError: no name, a function instead of a name, what cannot be a handler, or a bound
+                or policy for a sync one.
         """
         check_names(names)
 
         def register(handler: HandlerT) -> HandlerT:
-            return self._handlers.on(names, handler, once=once)
+            return self._handlers.on(names, handler, once=once, bound=bound, policy=policy)
 
         return register
 

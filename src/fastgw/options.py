@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+from .delivery.limits import DeliveryLimits
 from .errors import UsageError
 from .fleet.gateway_info import GatewayInfo
 from .protocol.timeouts import Timeouts
@@ -24,6 +25,7 @@ __all__ = [
     "check_drain",
     "check_info",
     "check_intents",
+    "check_limits",
     "check_on_fatal",
     "check_random",
     "check_shards",
@@ -101,6 +103,15 @@ def check_timeouts(timeouts: object) -> Timeouts:
     if not isinstance(timeouts, (Timeouts, type(None))):
         raise UsageError(f"timeouts={timeouts!r} is not a Timeouts, such as Timeouts(hello_s=5)")
     return timeouts or Timeouts()
+
+
+def check_limits(limits: object) -> DeliveryLimits:
+    """Return limits of deliveries, or raise UsageError; None means the usual ones."""
+    if limits is None:
+        return DeliveryLimits()
+    if not isinstance(limits, DeliveryLimits):
+        raise UsageError(f"limits must be a DeliveryLimits, not {type(limits).__name__}")
+    return limits
 
 
 _NOT_SHARDS = 'shards={!r} is not "auto", a number of shards, or ids such as [0] or range(4)'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastgw import (
+    DeliveryLimits,
     Event,
     Gateway,
     GatewayInfo,
@@ -19,6 +20,7 @@ gateway = Gateway(
     intents=Intents.GUILDS | Intents.GUILD_MESSAGES,
     info=GatewayInfo(url="wss://gateway.example"),
     compress="zlib-stream",
+    limits=DeliveryLimits(running=500),
     timeouts=Timeouts(hello_s=5.0),
 )
 
@@ -41,6 +43,11 @@ async def on_everything(event: Event) -> None:
 async def on_first_interaction(event: Event) -> None:
     gone: bool = gateway.off(on_message, "MESSAGE_UPDATE")
     print(gone, gateway.off(on_everything))
+
+
+@gateway.on("GUILD_CREATE", bound=1, policy="drop_oldest")
+async def on_guild(event: Event) -> None:
+    print(event.message_bytes)
 
 
 @gateway.on_error

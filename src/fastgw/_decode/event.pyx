@@ -46,6 +46,12 @@ cdef class Event:
             PyBytes_AS_STRING(self._message) + self._start, self._end - self._start)
 
     @property
+    def message_bytes(self):
+        """How many bytes of memory the event's message takes: all of it, after decompression."""
+        self._check()
+        return PyBytes_GET_SIZE(self._message)
+
+    @property
     def data(self):
         """
         `d`, parsed by orjson at the first call and kept.

@@ -18,7 +18,10 @@ from .._decode import Event, Interests
 from ..errors import UsageError
 from ..protocol.events import LIBRARY_EVENTS
 from .callables import check_handler, is_async
+from .drops import Drops
 from .failures import HandlerFailures
+from .ledger import Ledgers
+from .limits import DeliveryLimits, Policy, check_bound, check_policy
 from .names import EVERYTHING, check_names, warn_of
 from .plan import call_each, make_target
 from .subscription import Rank, Subscription
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..words import Intents
+    from .limits import PolicyName
 
     Handler = Callable[[Event], object]
     HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -42,17 +46,27 @@ class Handlers:
     Attributes:
         interests: the table the decoders look names up in.
         failures: what handlers raised.
-        tasks: the async ones that run.
+        tasks: the async ones that run or wait for their turn.
+        ledgers: what is not finished, by shard.
+        drops: what policies dropped.
     """
 
     def __init__(
-        self, intents: Intents, *, on_interrupt: Callable[[BaseException], object] | None = None
+        self,
+        intents: Intents,
+        *,
+        limits: DeliveryLimits | None = None,
+        on_interrupt: Callable[[BaseException], object] | None = None,
     ) -> None:
         self.interests = Interests()
         for name in sorted(LIBRARY_EVENTS):
             self.interests.want(name, None, internal=True)
         self.failures = HandlerFailures(on_interrupt)
-        self.tasks = HandlerTasks(self.failures.failed)
+        self.ledgers = Ledgers()
+        self.drops = Drops()
+        self.tasks = HandlerTasks(
+            self.failures.failed, self.ledgers, limits or DeliveryLimits(), self.drops
+        )
         self._intents = intents
         # In the order in which they are called; also under EVERYTHING.
         self._subscriptions: dict[str, list[Subscription]] = {}
@@ -60,20 +74,46 @@ class Handlers:
 
     # --- what users register ---------------------------------------------------------------------
 
-    def on(self, names: tuple[str, ...], handler: HandlerT, *, once: bool = False) -> HandlerT:
+    def on(
+        self,
+        names: tuple[str, ...],
+        handler: HandlerT,
+        *,
+        once: bool = False,
+        bound: int | None = None,
+        policy: PolicyName = "block",
+    ) -> HandlerT:
         """
         Register a sync or async handler for events of these names; "*" means every event.
 
         Args:
             once: call it for the first event of any of the names, and for no other.
+            bound: of an async handler, how many of its coroutines may run at once; None is as many
+                as of all handlers together.
+            policy: of an async handler, what happens to an event when as many wait as may run.
         Returns:
             The handler itself.
         Raises:
-            UsageError: no name, not a name, or a handler that cannot be called with one event.
+            UsageError: no name, not a name, a handler that cannot be called with one event, or
+                a bound or policy for a sync one.
         """
         check_names(names)
         check_handler(handler)
-        self.add(Subscription(names, handler, self._target(handler), once=once))
+        check_bound(bound)
+        kind = check_policy(policy)
+        if is_async(handler):
+            lane = self.tasks.lane(
+                handler, bound=bound, policy=kind, is_urgent="INTERACTION_CREATE" in names
+            )
+            target = self.tasks.starter(lane)
+            self.add(Subscription(names, handler, target, once=once, lane=lane))
+        elif bound is not None or kind is not Policy.BLOCK:
+            raise UsageError(
+                f"bound and policy are for async handlers, and {handler!r} is sync: it is called "
+                "at once, so none of its events ever waits"
+            )
+        else:
+            self.add(Subscription(names, handler, once=once))
         for name in dict.fromkeys(names):
             warn_of(name, self._intents)
         return handler
@@ -82,7 +122,7 @@ class Handlers:
         """
         Unregister a handler, from these names or from all; False when it was not registered.
 
-        Events that came before may still be on their way to it: a task that runs goes on.
+        What has begun goes on; events that wait for their turn are dropped.
         """
         if names:
             check_names(names)
@@ -90,6 +130,8 @@ class Handlers:
         gone = False
         for subscription in found:
             gone |= self.remove(subscription, names or None)
+            if subscription.lane is not None:
+                self.tasks.forget(subscription.lane, names)
         return gone
 
     def route(self, name: str, target: Handler | None) -> None:
@@ -120,12 +162,12 @@ class Handlers:
             UsageError: what cannot be called with one argument.
         """
         check_handler(handler)
-        self._of_errors.append(Subscription((), handler, self._target(handler)))
+        self._of_errors.append(self._rare(handler, Policy.DROP_NEWEST))
         self.failures.tell = call_each(self._of_errors, self)
 
     def call(self, handler: Callable[..., object], argument: object) -> None:
         """Call a handler of something rare, such as a status change, as one of an event."""
-        call_each([Subscription((), handler, self._target(handler))], self)(argument)
+        call_each([self._rare(handler)], self)(argument)
 
     # --- the table -------------------------------------------------------------------------------
 
@@ -184,8 +226,12 @@ class Handlers:
     def _all(self) -> list[Subscription]:
         return list(dict.fromkeys(s for line in self._subscriptions.values() for s in line))
 
-    def _target(self, handler: Callable[..., object]) -> Callable[..., object]:
-        return self.tasks.starter(handler) if is_async(handler) else handler
+    def _rare(self, handler: Callable[..., object], policy: Policy = Policy.BLOCK) -> Subscription:
+        """Return a subscription to what is no event."""
+        if not is_async(handler):
+            return Subscription((), handler)
+        lane = self.tasks.lane(handler, policy=policy, is_ledgered=False)
+        return Subscription((), handler, self.tasks.starter(lane), lane=lane)
 
     # --- how those called for an event fared -----------------------------------------------------
 

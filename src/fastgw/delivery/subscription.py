@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .lanes import Lane
+
 __all__ = ["Rank", "Subscription"]
 
 
@@ -37,13 +39,14 @@ class Subscription:
             and never raises.
         rank: its place among the others of a name.
         once: it ends as the first event comes.
+        lane: where the coroutines of an async handler run and wait; None for all others.
         where: which events of these names, as a predicate over fields; None is all of them.
         form: what the target is called with; None is the Event.
 
     `where` and `form` are for the compiled plan, which evaluates them before anything is made.
     """
 
-    __slots__ = ("form", "handler", "names", "once", "rank", "target", "where")
+    __slots__ = ("form", "handler", "lane", "names", "once", "rank", "target", "where")
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Subscription:
         *,
         rank: Rank = Rank.HANDLER,
         once: bool = False,
+        lane: Lane | None = None,
         where: object = None,
         form: object = None,
     ) -> None:
@@ -61,5 +65,6 @@ class Subscription:
         self.target = handler if target is None else target
         self.rank = rank
         self.once = once
+        self.lane = lane
         self.where = where
         self.form = form

@@ -1,9 +1,12 @@
 """
-The tasks of async handlers: started, kept until they end, drained at the close.
+The tasks of async handlers: started, bounded, kept until they end, drained at the close.
 
 An async handler is a real task from its first line. On Python 3.12 and newer it starts inside the
 call, so the handlers of a shard keep the order of its events up to their first await; before 3.12
-the loop starts them in that order.
+the loop starts them in that order. Where too many run already, events wait in `lanes`.
+
+A handler that never waits is over before its call returns. All others stand in their shard's ledger
+from then on, as does what waits, until they end.
 """
 
 from __future__ import annotations
@@ -11,34 +14,72 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from .._decode import Event
 from ..errors import UsageError
 from ..log import careful_logger
 from .callables import name_of
+from .lanes import Lane, WaitingLanes
+from .ledger import Delivery
+from .limits import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
+    from .drops import Drops
+    from .ledger import Ledgers
+    from .limits import DeliveryLimits
+
+    Failed = Callable[[object, Callable[..., object], BaseException], None]
 
 __all__ = ["HandlerTasks"]
 
 log = careful_logger("fastgw.handlers")
 
+# How many waiting deliveries begin in one turn of the loop: the socket must be read as well.
+PER_TURN = 100
+# Seconds between two warnings that the bound is reached, or that one lane drops events.
+_WARNED_S = 60.0
+
+if sys.version_info >= (3, 12):
+
+    def _new_task(coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        # Not loop.create_task(): uvloop's and 3.12's cannot be eager.
+        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+
+else:
+
+    def _new_task(coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        return asyncio.get_running_loop().create_task(coroutine)
+
 
 class HandlerTasks:
     """
-    The async handlers of one gateway that have begun and not ended.
+    The async handlers of one gateway that have begun and not ended, and what waits for its turn.
 
     Args:
         failed: takes (argument, handler, error) of one that ends by an error.
+        ledgers: where deliveries stand while they are not finished.
+        limits: how many may run.
+        drops: where a dropped event is counted.
     """
 
     def __init__(
-        self, failed: Callable[[object, Callable[..., object], BaseException], None]
+        self, failed: Failed, ledgers: Ledgers, limits: DeliveryLimits, drops: Drops
     ) -> None:
         self._failed = failed
-        self._tasks: dict[asyncio.Task[object], tuple[Callable[..., object], object]] = {}
+        self._drops = drops
+        self._ledgers = ledgers
+        self._limit = limits.running
+        self._tasks: dict[asyncio.Task[object], Delivery] = {}
+        self._lanes = WaitingLanes()
+        self._advancing: asyncio.Handle | None = None
+        self._is_cutting = False  # the close has begun to cancel
+        self._full_warned_at = -_WARNED_S
         self._spared: set[asyncio.Task[Any]] = set()  # inside caller_spared(), handlers or not
         self._idle: asyncio.Event | None = None  # made by the first drain()
 
@@ -47,48 +88,88 @@ class HandlerTasks:
         """How many async handlers have begun and not ended."""
         return len(self._tasks)
 
-    def starter(
-        self, handler: Callable[..., object], call: Callable[..., object] | None = None
-    ) -> Callable[[Any], None]:
+    @property
+    def waiting(self) -> int:
+        """How many deliveries wait for their turn to begin."""
+        return len(self._lanes)
+
+    # --- starting --------------------------------------------------------------------------------
+
+    def lane(
+        self,
+        handler: Callable[..., object],
+        *,
+        call: Callable[..., object] | None = None,
+        bound: int | None = None,
+        policy: Policy = Policy.BLOCK,
+        is_urgent: bool = False,
+        is_ledgered: bool = True,
+    ) -> Lane:
         """
-        Return a target that starts an async handler as a task, and never raises.
+        Return a new lane for an async handler.
 
         Args:
             call: what makes the coroutine, when it is not the handler itself.
+            bound: how many may run at once; None is as many as of all handlers.
         """
-        tasks, finished, failed = self._tasks, self._finished, self._failed
-        make_coroutine = cast("Callable[..., Coroutine[Any, Any, object]]", call or handler)
-        running_loop = asyncio.get_running_loop
+        return Lane(
+            handler,
+            cast("Callable[..., Coroutine[Any, Any, object]]", call or handler),
+            bound=min(bound or self._limit, self._limit),
+            policy=policy,
+            is_urgent=is_urgent,
+            is_ledgered=is_ledgered,
+        )
 
-        def keep(task: asyncio.Task[object], argument: object) -> None:
-            tasks[task] = (handler, argument)  # the loop itself holds tasks only weakly
-            task.add_done_callback(finished)
+    def starter(self, lane: Lane) -> Callable[[Any], None]:
+        """Return a target that starts the lane's handler with an event, and never raises."""
+        take = self.take
+        if sys.version_info < (3, 12) or not lane.is_ledgered:
+            return lambda event: take(lane, event, (event,))
 
-        if sys.version_info >= (3, 12):
-            make = asyncio.Task  # not loop.create_task(): uvloop's and 3.12's cannot be eager
-            ended = self._ended
+        tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
+        make, running_loop = asyncio.Task, asyncio.get_running_loop
+        call, handler = lane.call, lane.handler
+        ended, failed, returned = self._ended, self._failed, self.returned
 
-            # 0.6 us for a handler that never waits; the task itself is nearly all of it.
-            def start(argument: Any) -> None:
-                try:
-                    task = make(make_coroutine(argument), loop=running_loop(), eager_start=True)
-                except BaseException as error:
-                    failed(argument, handler, error)
-                    return
-                if not task.done():
-                    keep(task, argument)
-                else:
-                    ended(task, argument, handler)
-
-        else:
-
-            def start(argument: Any) -> None:
-                try:
-                    keep(running_loop().create_task(make_coroutine(argument)), argument)
-                except BaseException as error:
-                    failed(argument, handler, error)
+        # 0.6 us for a handler that never waits; the task itself is nearly all of it.
+        def start(event: Any) -> None:
+            if lane.is_blocked or len(tasks) >= limit:
+                take(lane, event, (event,))
+                return
+            try:
+                task = make(call(event), loop=running_loop(), eager_start=True)
+            except BaseException as error:
+                failed(event, handler, error)
+                return
+            if not task.done():
+                delivery = Delivery(lane, event, (event,), ledgers[event.shard_id])
+                delivery.open()
+                keep(task, delivery)
+                return
+            try:
+                result = task.result()
+            except BaseException:
+                ended(task, event, handler)
+                return
+            if result is not None:
+                returned(event, handler, result)
 
         return start
+
+    def take(self, lane: Lane, origin: Any, arguments: tuple[Any, ...]) -> None:
+        """Start the lane's handler with these arguments, or let them wait; never raises."""
+        ledger = self._ledgers[origin.shard_id] if lane.is_ledgered else None
+        delivery = Delivery(lane, origin, arguments, ledger)
+        if not lane.is_blocked and len(self._tasks) < self._limit:
+            self._begin(delivery, is_open=False)
+        elif self._makes_room(lane):
+            delivery.open()
+            self._lanes.put(lane, delivery)
+            if len(self._tasks) >= self._limit:
+                self._warn_full(lane)
+        else:
+            self._drop(delivery)
 
     def returned(self, argument: object, handler: Callable[..., object], result: object) -> None:
         """
@@ -99,16 +180,137 @@ class HandlerTasks:
         if isinstance(result, asyncio.Future):
             return  # somebody's task runs already
         if inspect.isawaitable(result):
-            self.starter(handler, lambda _: _awaiting(result))(argument)
+            is_ledgered = isinstance(argument, Event)
+            lane = self.lane(handler, call=_awaiting, is_ledgered=is_ledgered)
+            self.take(lane, argument, (result,))
         elif inspect.isgenerator(result) or inspect.isasyncgen(result):
             error = UsageError(
                 f"handler {name_of(handler)} returned a generator, which never runs; do not yield"
             )
             self._failed(argument, handler, error)
 
+    def forget(self, lane: Lane, names: tuple[str, ...] = ()) -> None:
+        """Drop what waits in a lane that is not wanted any more: all, or events of these names."""
+        for delivery in self._lanes.take_all(
+            lane, lambda delivery: not names or delivery.origin.name in names
+        ):
+            delivery.done()
+        self._tell_idle()
+
+    def _begin(self, delivery: Delivery, *, is_open: bool) -> None:
+        """Start a delivery; it is open already when it has waited."""
+        lane, error, task = delivery.holder, None, None
+        try:
+            task = _new_task(lane.call(*delivery.arguments))
+        except BaseException as raised:
+            error = raised
+        if task is not None and not task.done():
+            if not is_open:
+                delivery.open()
+            self._keep(task, delivery)
+            return
+        if is_open:
+            delivery.done()
+        if task is not None:
+            self._ended(task, delivery.origin, lane.handler)
+        elif error is not None:
+            self._failed(delivery.origin, lane.handler, error)
+
+    def _keep(self, task: asyncio.Task[object], delivery: Delivery) -> None:
+        self._tasks[task] = delivery  # the loop itself holds tasks only weakly
+        lane = delivery.holder
+        lane.running += 1
+        if lane.running >= lane.bound:
+            lane.is_blocked = True
+        task.add_done_callback(self._finished)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        delivery = self._tasks.pop(task)
+        lane = delivery.holder
+        lane.running -= 1
+        if self._is_cutting and task.cancelled():
+            delivery.give_up()
+        else:
+            delivery.done()
+        try:
+            result = task.result()
+        except BaseException:
+            self._ended(task, delivery.origin, lane.handler)
+        else:
+            if result is not None:
+                self.returned(delivery.origin, lane.handler, result)
+        if lane.is_blocked:
+            lane.look()
+        if self._lanes.lanes:
+            self._advance_soon()
+        elif self._idle is not None:
+            self._tell_idle()
+
+    def _ended(
+        self, task: asyncio.Task[object], argument: object, handler: Callable[..., object]
+    ) -> None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self._failed(argument, handler, error)
+        elif (result := task.result()) is not None:
+            self.returned(argument, handler, result)
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    def _advance_soon(self) -> None:
+        if self._advancing is None:
+            self._advancing = asyncio.get_running_loop().call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Begin what waits while there is room, some of it a turn."""
+        self._advancing = None
+        for _ in range(PER_TURN):
+            if len(self._tasks) >= self._limit or (delivery := self._lanes.take()) is None:
+                self._tell_idle()
+                return
+            self._begin(delivery, is_open=True)
+        self._advance_soon()
+
+    def _makes_room(self, lane: Lane) -> bool:
+        """Let a lane's policy decide whether one more may wait, which may drop the oldest."""
+        if lane.policy is Policy.BLOCK or len(lane.waiting) < lane.bound:
+            return True
+        if lane.policy is Policy.DROP_NEWEST:
+            return False
+        self._drop(self._lanes.take_oldest(lane), is_open=True)
+        return True
+
+    def _drop(self, delivery: Delivery, *, is_open: bool = False) -> None:
+        self._drops.count(name_of(delivery.holder.handler))
+        if is_open:
+            delivery.done()
+        _dispose(delivery)
+
+    def _warn_full(self, lane: Lane) -> None:
+        now = time.monotonic()
+        if now - self._full_warned_at < _WARNED_S:
+            return
+        self._full_warned_at = now
+        ((busiest, count),) = Counter(
+            name_of(delivery.holder.handler) for delivery in self._tasks.values()
+        ).most_common(1)
+        log.warning(
+            "%d async handlers run at once, the bound, so events wait, now one of %s; most of "
+            "those running are %s (%d)",
+            len(self._tasks),
+            name_of(lane.handler),
+            busiest,
+            count,
+        )
+
+    # --- the close -------------------------------------------------------------------------------
+
     async def drain(self, timeout_s: float) -> int:
         """
-        Wait for running async handlers; cancel those left after `timeout_s` seconds.
+        Wait for async handlers, running and waiting; after `timeout_s` seconds cut them short.
 
         Those inside `caller_spared()` are not waited for, also when they go there meanwhile.
 
@@ -117,10 +319,20 @@ class HandlerTasks:
         """
         if await self._wait_idle(timeout_s):
             return 0
+        self._is_cutting = True
+        unbegun = [d for lane in list(self._lanes.lanes) for d in self._lanes.take_all(lane)]
+        for delivery in unbegun:
+            _dispose(delivery)
+            delivery.give_up()
         late = self._tasks.keys() - self._spared
         for task in late:
             task.cancel()
-        log.warning("%d handlers were cancelled after %.1f s of grace", len(late), timeout_s)
+        log.warning(
+            "%d handlers were cancelled after %.1f s of grace, %d events never reached theirs",
+            len(late),
+            timeout_s,
+            len(unbegun),
+        )
         # A handler may swallow its cancellation: it gets no second grace.
         await self._wait_idle(1.0)
         return len(late)
@@ -156,27 +368,19 @@ class HandlerTasks:
             await self._idle.wait()
 
     def _is_idle(self) -> bool:
-        return self._tasks.keys() <= self._spared
+        return not self._lanes.lanes and self._tasks.keys() <= self._spared
 
     def _tell_idle(self) -> None:
         if self._idle is not None and self._is_idle():
             self._idle.set()
 
-    def _finished(self, task: asyncio.Task[object]) -> None:
-        handler, argument = self._tasks.pop(task)
-        self._tell_idle()
-        self._ended(task, argument, handler)
-
-    def _ended(
-        self, task: asyncio.Task[object], argument: object, handler: Callable[..., object]
-    ) -> None:
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            self._failed(argument, handler, error)
-        elif (result := task.result()) is not None:
-            self.returned(argument, handler, result)
-
 
 async def _awaiting(awaitable: Awaitable[object]) -> object:
     return await awaitable
+
+
+def _dispose(delivery: Delivery) -> None:
+    """Close a coroutine that will never run, or Python warns of it."""
+    for argument in delivery.arguments:
+        if inspect.iscoroutine(argument):
+            argument.close()

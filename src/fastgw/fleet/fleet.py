@@ -211,6 +211,8 @@ class Fleet:
             loop_lag_worst_s=self._watch.lag_worst_s,
             loop_blocked=self._watch.blocked,
             handlers_running=self._handlers.tasks.running,
+            handlers_waiting=self._handlers.tasks.waiting,
+            events_dropped=dict(self._handlers.drops.counts),
             handler_failures=dict(self._handlers.failures.counts),
             events=self._handlers.interests.counters(),
             refusal=None if self._gate is None else self._gate.error,

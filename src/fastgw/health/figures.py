@@ -94,7 +94,9 @@ class GatewayHealth:
         loop_lag_worst_s: the worst of the last minute.
         loop_blocked: how often the loop stood still long enough to endanger a heartbeat.
         handlers_running: async handlers that have begun and not ended.
+        handlers_waiting: events that wait for an async handler, because too many run already.
         handler_failures: event name -> how often a handler of it raised.
+        events_dropped: handler -> how many events its policy dropped.
         events: event name -> (seen, delivered, bytes), dropped ones included.
         refusal: the fatal error that forbids new identifies, None while they are allowed.
     """
@@ -104,7 +106,9 @@ class GatewayHealth:
     loop_lag_worst_s: float
     loop_blocked: int
     handlers_running: int
+    handlers_waiting: int
     handler_failures: dict[str, int]
+    events_dropped: dict[str, int]
     events: dict[str, tuple[int, int, int]]
     refusal: FatalError | None
 

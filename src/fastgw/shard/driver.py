@@ -79,6 +79,7 @@ class ShardDriver:
         self._id = identity.shard_id
         self._token = identity.token  # to keep it out of the log
         self._setup = setup
+        self._ledger = setup.delivery.ledgers[identity.shard_id]
         self._host = host
         stream = setup.compression.endswith("-stream")
         self._protocol = GatewayProtocol(
@@ -397,6 +398,7 @@ class ShardDriver:
                     self._protocol.beat(now)
                     self._write_commands(is_counted=True)
             case Ready():
+                self._ledger.session_began()
                 if self._link is not None and self._link.turn is not None:
                     give_back(self._link.turn)
             case Resumed():

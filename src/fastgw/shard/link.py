@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._decode import Interests, Sequence
-    from ..connection.dial import Delivery
     from ..connection.websocket import Connection
+    from ..delivery.handlers import Handlers
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
     from ..protocol.timeouts import Timeouts
@@ -42,7 +42,7 @@ class ShardSetup:
 
     Attributes:
         delivery: hears straight from the listener how what it called for an event fared, also
-            from that of an old connection.
+            from that of an old connection; and has the ledger of each shard.
         opening: how many connections may be on their way up at once; a place is held from the
             first packet to the upgrade.
     """
@@ -50,7 +50,7 @@ class ShardSetup:
     url: str
     compression: str
     interests: Interests
-    delivery: Delivery
+    delivery: Handlers
     gate: IdentifyDoor
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None

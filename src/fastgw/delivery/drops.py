@@ -1,0 +1,40 @@
+"""Events that a policy dropped: counted by who lost them, and warned of now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Drops"]
+
+log = logging.getLogger("fastgw.handlers")
+
+# Seconds between two warnings about one party.
+WARNED_S = 60.0
+
+
+class Drops:
+    """
+    What policies dropped, of one gateway.
+
+    Attributes:
+        counts: handler or iterator, by its name in logs -> how many events it lost.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.counts: Counter[str] = Counter()
+        self._clock = clock
+        self._warned_at: dict[str, float] = {}
+
+    def count(self, name: str) -> None:
+        """Count one event that `name` lost; the first is told, then a number once a minute."""
+        self.counts[name] += 1
+        now = self._clock()
+        if now - self._warned_at.get(name, -WARNED_S) >= WARNED_S:
+            self._warned_at[name] = now
+            log.warning("%s cannot keep up: %d events were dropped", name, self.counts[name])

@@ -1,0 +1,28 @@
+# The ledger of a shard: its deliveries that are not finished.
+
+from libc.stdint cimport int64_t
+
+
+cdef class Delivery:
+    cdef readonly object holder
+    cdef readonly object origin
+    cdef readonly tuple arguments
+    cdef readonly Ledger ledger     # None: no event
+    cdef readonly int64_t sequence  # -1: none of the current session
+    cdef readonly Py_ssize_t size   # bytes it holds while it is open
+
+    cpdef int open(self) except -1
+    cpdef int done(self) except -1
+    cpdef int give_up(self) except -1
+
+
+cdef class Ledger:
+    cdef readonly Ledgers book
+    cdef readonly int shard_id
+    cdef readonly set deliveries
+    cdef readonly Py_ssize_t bytes
+
+
+cdef class Ledgers:
+    cdef readonly Py_ssize_t bytes
+    cdef dict _by_shard
