@@ -31,6 +31,7 @@ from .errors import (
 )
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
+from .fleet.ports import IdentifyQueue
 from .gateway import Gateway
 from .health.figures import GatewayHealth, ShardHealth
 from .protocol.signals import Cause
@@ -38,7 +39,7 @@ from .protocol.states import State
 from .protocol.timeouts import Timeouts
 from .protocol.wire import Opcode
 from .shard.face import Shard, StatusChange, shard_id_for
-from .shard.ports import IdentifyQueue, IdentifyTurn
+from .shard.ports import IdentifyTurn
 from .words import Intents
 
 __version__ = "0.1.0"

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from ._decode import Event
     from .delivery.failures import HandlerFailure
     from .delivery.limits import DeliveryLimits, PolicyName
+    from .fleet.ports import IdentifyQueue
     from .health.figures import GatewayHealth
-    from .shard.ports import IdentifyQueue
 
     HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
     ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[HandlerFailure], object])

@@ -3,14 +3,22 @@
 import asyncio
 import itertools
 import random
+import threading
 
 import pytest
+from deadline import scaled
 from hypothesis import given
 from hypothesis import strategies as st
 from invented_time import run_in_invented_time
 
 from fastgw.errors import InvalidShard, UsageError
-from fastgw.fleet.identify import IdentifyGate, LocalIdentifyQueue
+from fastgw.fleet.gateway_info import SessionStartLimit
+from fastgw.fleet.identify import (
+    LOOK_AGAIN_S,
+    IdentifyGate,
+    LocalIdentifyQueue,
+    queue_of_bot,
+)
 
 # ---------------------------------------------------------------------------- identify turns
 
@@ -242,3 +250,123 @@ def test_cancelling_a_wait_at_the_gate_gives_the_turn_back():
         await asyncio.wait_for(queue.acquire(2), 100.0)
 
     run_in_invented_time(main())
+
+
+# ---------------------------------------------------------------------------- the budget is spent
+
+
+async def taught(remaining):
+    """Return a gate and its queue, on the loop's invented clock, with so many identifies left."""
+    clock = asyncio.get_running_loop().time
+    queue = LocalIdentifyQueue(reserve=50, clock=clock, padding_s=(0.0, 0.0))
+    limit = SessionStartLimit(1_000, remaining, 3_600.0, 16)
+    await queue.learn(limit, asked_at=clock(), is_fresh=True)
+    return IdentifyGate(queue, clock=clock), queue
+
+
+def test_a_spent_budget_is_waited_for_and_told_once(caplog):
+    """case 41: one ERROR with the time for all shards; at the reset they go on, in order."""
+
+    async def main():
+        gate, _ = await taught(50)
+        given = []
+
+        async def identify(shard_id):
+            turn = await gate.acquire(shard_id)
+            given.append((shard_id, asyncio.get_running_loop().time()))
+            turn.written()
+            turn.release()
+
+        shards = [asyncio.create_task(identify(shard_id)) for shard_id in range(16)]
+        await asyncio.sleep(1_800.0)
+        assert gate.spent.free_at == 3_600.0
+        assert gate.budget.remaining == 50
+        await asyncio.gather(*shards)
+        assert gate.spent is None
+        return given
+
+    given = run_in_invented_time(main())
+    assert given == [(shard_id, 3_600.0) for shard_id in range(16)]
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "50 of 1000 identifies are left" in told[0].getMessage()
+    assert "in 1 h 0 min" in told[0].getMessage()
+
+
+def test_a_better_answer_ends_the_wait_early():
+    """Somebody asked the API again, and it has more."""
+
+    async def main():
+        gate, queue = await taught(0)
+        waiting = asyncio.create_task(gate.acquire(0))
+        await asyncio.sleep(100.0)
+        limit = SessionStartLimit(1_000, 500, 3_000.0, 16)
+        await queue.learn(limit, asked_at=asyncio.get_running_loop().time(), is_fresh=True)
+        (await waiting).release()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) <= 100.0 + LOOK_AGAIN_S
+
+
+def test_a_refusal_ends_the_wait_for_the_budget():
+    """case 29: nobody is left waiting for a day that will not help."""
+
+    async def main():
+        gate, _ = await taught(0)
+        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
+        asyncio.get_running_loop().call_later(10.0, gate.shut, refusal())
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in done] == [InvalidShard] * 3
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 10.0
+
+
+def test_who_gives_up_waiting_for_the_budget_holds_up_nobody():
+    """A shard that is closed meanwhile."""
+
+    async def main():
+        gate, _ = await taught(0)
+        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
+        await asyncio.sleep(100.0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+        (await waiting[2]).release()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 3_600.0
+
+
+def test_gateways_of_a_bot_share_a_queue():
+    """One token and one service, one queue, as long as the process lives."""
+    queue = queue_of_bot("a", "wss://x")
+    assert queue_of_bot("a", "wss://x") is queue
+    assert queue_of_bot("b", "wss://x") is not queue
+    assert queue_of_bot("a", "wss://y") is not queue
+
+
+def test_threads_share_a_queue():
+    """Each with a loop of its own: one holder at a time, and nobody is forgotten."""
+    queue = LocalIdentifyQueue(interval_s=0.001, padding_s=(0.0, 0.0), reserve=0)
+    holders, worst = [], []
+
+    async def shards():
+        async def shard(shard_id):
+            for _ in range(20):
+                turn = await queue.acquire(shard_id)
+                holders.append(shard_id)
+                worst.append(len(holders))
+                await asyncio.sleep(0)
+                turn.written()
+                holders.pop()
+                turn.release()
+
+        await asyncio.gather(*map(shard, range(3)))
+
+    threads = [threading.Thread(target=asyncio.run, args=(shards(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(scaled(60.0))
+        assert not thread.is_alive()
+    assert worst == [1] * 180

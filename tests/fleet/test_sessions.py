@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from fastgw import Intents, UsageError
+from fastgw.fleet.ports import StoredSession
 from fastgw.fleet.sessions import (
     TOUCH_S,
     MemorySessionStore,
@@ -16,7 +17,6 @@ from fastgw.fleet.sessions import (
 )
 from fastgw.protocol.identity import Identity
 from fastgw.protocol.session import MAX_AGE_S, Session
-from fastgw.shard.ports import StoredSession
 
 OLD = {"intents": Intents(513), "large_threshold": 250, "identify_extra": {"a": [1]}}
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from fastgw.fleet.ports import StoredSession
 from fastgw.fleet.sqlite_store import SQLiteSessionStore
 from fastgw.protocol.session import Session
-from fastgw.shard.ports import StoredSession
 
 STEPS = 5  # sequences a session
 

@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BootClock", "Stamp", "age_s", "system_boot_clock"]
+__all__ = ["BootClock", "Stamp", "age_s", "system_boot_clock", "wall_seconds"]
+
+# Seconds since 1970, for texts and for dates that outlive a boot; it times nothing.
+wall_seconds = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class BootClock:
 
     boot_id: str
     boot: Callable[[], float]
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_seconds
     monotonic: Callable[[], float] = time.monotonic
 
     def stamp(self) -> Stamp:

@@ -22,13 +22,13 @@ from time import gmtime, strftime
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import IdentifyBudgetSpent, UsageError
+from ..health.figures import IdentifyBudget
 
 if TYPE_CHECKING:
     from .gateway_info import SessionStartLimit
 
 __all__ = [
     "DAY_S",
-    "IdentifyBudget",
     "IdentifyLedger",
     "IdentifyLog",
     "Window",
@@ -45,24 +45,6 @@ DAY_S = 86_400.0
 USUAL_TOTAL = 1_000
 # What is kept for the hand that mends things: 50 identifies, or 5 % where that is more.
 LEAST_RESERVE = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentifyBudget:
-    """
-    What is left of the day's identifies at one moment.
-
-    Attributes:
-        total: identifies a day.
-        remaining: of these, still free, by the last answer of the API and our own count since.
-        reserve: nothing identifies when this many are left.
-        free_at: when identifies go on, in seconds of the clock asked; None while they are allowed.
-    """
-
-    total: int
-    remaining: int
-    reserve: int
-    free_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

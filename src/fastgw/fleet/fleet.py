@@ -29,7 +29,7 @@ from ..protocol.token import redact
 from ..shard.driver import ShardDriver
 from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
-from .identify import IdentifyGate, LocalIdentifyQueue
+from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
 from .url_watch import UrlWatch
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from ..protocol.identity import Identity
     from ..protocol.timeouts import Timeouts
     from ..shard.face import Shard, StatusChange
-    from ..shard.ports import IdentifyQueue
     from .gateway_info import GatewayInfo
+    from .ports import IdentifyQueue
 
 __all__ = ["Fleet", "FleetOptions", "Phase"]
 
@@ -141,8 +141,10 @@ class Fleet:
             )
         self.phase = Phase.STARTING
         try:
+            asked_at = time.monotonic()
             info = self._options.info or await self._ask()
-            self._prepare(info)
+            self._gate = await self._make_gate(info, asked_at)
+            self._prepare(info, self._gate)
         except BaseException as error:
             if self._closing is None:  # else close() ends it, and nothing has failed
                 self._end(error if isinstance(error, Exception) else None)
@@ -157,6 +159,8 @@ class Fleet:
         try:
             await asyncio.wait_for(self._all_ready(), timeout_s)
         except asyncio.TimeoutError:
+            if self._gate is not None and self._gate.spent is not None:
+                raise self._gate.spent from None
             for shard in self.shards:
                 if isinstance(error := shard.health().last_error, FastgwError):
                     raise error from None
@@ -216,6 +220,7 @@ class Fleet:
             handler_failures=dict(self._handlers.failures.counts),
             events=self._handlers.interests.counters(),
             refusal=None if self._gate is None else self._gate.error,
+            identify_budget=None if self._gate is None else self._gate.budget,
         )
 
     # --- what shards and handlers report ---------------------------------------------------------
@@ -329,24 +334,29 @@ class Fleet:
         for driver in self._drivers.values():
             driver.use_url(info.url)
 
-    def _prepare(self, info: GatewayInfo) -> None:
+    async def _make_gate(self, info: GatewayInfo, asked_at: float) -> IdentifyGate:
+        """Find the identify queue, and tell it what the API said."""
+        options = self._options
+        queue = options.identify_queue or queue_of_bot(options.identity.token, info.url)
+        if info.session_start_limit is not None:
+            await queue.learn(
+                info.session_start_limit, asked_at=asked_at, is_fresh=options.info is None
+            )
+        return IdentifyGate(queue)
+
+    def _prepare(self, info: GatewayInfo, gate: IdentifyGate) -> None:
         """Make what all shards share, then the shards."""
         options = self._options
         ids, count = options.shard_ids, options.shard_count
         if ids is None:
             ids, count = tuple(range(info.shards)), info.shards
         self._shard_count = count or len(ids)
-        limit = info.session_start_limit
-        queue = options.identify_queue or LocalIdentifyQueue(
-            limit.max_concurrency if limit else 1, random=options.random
-        )
-        self._gate = IdentifyGate(queue)
         self._setup = setup = ShardSetup(
             url=info.url,
             compression=options.compression,
             interests=self._handlers.interests,
             delivery=self._handlers,
-            gate=self._gate,
+            gate=gate,
             timeouts=options.timeouts,
             ssl_context=options.ssl_context,
             headers={"User-Agent": USER_AGENT},

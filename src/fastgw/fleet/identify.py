@@ -1,68 +1,109 @@
 """
-Identify turns, shared by all shards of a token.
+Identify turns, shared by all shards of a bot.
 
-`LocalIdentifyQueue` gives them out in one process; several processes put a queue of their own in
-its place (`shard.ports.IdentifyQueue` says what it must do). `IdentifyGate` stands in front of it
-and can be shut when the service has refused the bot for good.
+`LocalIdentifyQueue` gives them out in one process, with the day's budget; several processes put a
+queue of their own in its place (`ports.IdentifyQueue` says what it must do). `IdentifyGate`
+stands in front of it: it is shut when the service has refused the bot for good, and it waits, and
+says so, while the budget is spent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import math
 import random as _random
+import threading
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import FatalError, UsageError
+from ..errors import FatalError, IdentifyBudgetSpent, UsageError
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
+from .boot_clock import wall_seconds
+from .budget import IdentifyLedger, budget_spent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
-    from ..shard.ports import IdentifyQueue, IdentifyTurn
+    from ..health.figures import IdentifyBudget
+    from ..shard.ports import IdentifyTurn
+    from .gateway_info import SessionStartLimit
+    from .ports import IdentifyQueue
 
-__all__ = ["IdentifyGate", "LocalIdentifyQueue"]
+    T = TypeVar("T")
+
+__all__ = ["IdentifyGate", "LocalIdentifyQueue", "queue_of_bot"]
+
+log = logging.getLogger("fastgw.identify")
+
+# While the budget is spent we look again this often: the API may have said more meanwhile.
+LOOK_AGAIN_S = 60.0
 
 
 class _Key:
-    """One rate limit key: who holds it and when it is free again."""
+    """One rate limit key: who holds it, who waits, and when it is free again."""
 
-    __slots__ = ("free_at", "idle", "waiting")
+    __slots__ = ("free_at", "is_held", "line")
+
+    def __init__(self, free_at: float) -> None:
+        self.free_at = free_at
+        self.is_held = False
+        self.line: deque[_Waiter] = deque()  # first come, first served
+
+
+class _Waiter:
+    """Who waits, on whichever loop."""
+
+    __slots__ = ("_loop", "_woken")
 
     def __init__(self) -> None:
-        self.free_at = -math.inf
-        self.idle = asyncio.Event()  # set while nobody holds the turn
-        self.idle.set()
-        self.waiting = asyncio.Lock()  # first come, first served; only its holder looks at idle
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let it look again; from any thread."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def wait(self) -> None:
+        """Wait to be woken."""
+        await self._woken.wait()
+        self._woken.clear()
 
 
 class _LocalTurn:
-    __slots__ = ("_key", "_queue", "_released")
+    __slots__ = ("_is_released", "_is_written", "_key", "_queue", "_spent_at")
 
-    def __init__(self, queue: LocalIdentifyQueue, key: _Key) -> None:
+    def __init__(self, queue: LocalIdentifyQueue, key: _Key, spent_at: float) -> None:
         self._queue = queue
         self._key = key
-        self._released = False
+        self._spent_at = spent_at
+        self._is_released = self._is_written = False
 
     def written(self) -> None:
-        if not self._released:
-            self._key.free_at = self._queue._next_free_at()
+        if not self._is_released:
+            self._is_written = True
+            self._spent_at = self._queue._written(self._key, self._spent_at)
 
     def release(self) -> None:
-        if not self._released:
-            self._released = True
-            self._key.idle.set()
+        if not self._is_released:
+            self._is_released = True
+            self._queue._released(self._key, None if self._is_written else self._spent_at)
 
 
 class LocalIdentifyQueue:
     """
-    The identify queue of one process.
+    The identify queue of one process, for any number of gateways, loops and threads.
 
     Args:
-        max_concurrency: from `session_start_limit`; how many keys there are.
+        max_concurrency: how many keys there are; None for what the API says.
         interval_s: seconds between two identifies of one key, counted from the write.
         padding_s: (least, most) seconds drawn on top of it each time.
+        reserve: nothing identifies when this many are left of the day's; None for 50, or 5 % where
+            that is more.
         clock: monotonic seconds.
         random: gives [0, 1).
         sleep: waits so many seconds of that clock.
@@ -70,54 +111,158 @@ class LocalIdentifyQueue:
 
     def __init__(
         self,
-        max_concurrency: int = 1,
+        max_concurrency: int | None = None,
         *,
         interval_s: float = IDENTIFY_INTERVAL_S,
         padding_s: tuple[float, float] = IDENTIFY_PAD_S,
+        reserve: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if max_concurrency < 1:
+        if max_concurrency is not None and max_concurrency < 1:
             raise UsageError(f"max_concurrency is {max_concurrency}; it must be at least 1")
-        self.max_concurrency = max_concurrency
+        self._is_told = max_concurrency is not None
+        self.max_concurrency = max_concurrency or 1
         self._interval_s = interval_s
         self._padding_s = padding_s
         self._clock = clock
         self._random = random
         self._sleep = sleep
+        self._guard = threading.Lock()
         self._keys: dict[int, _Key] = {}
+        self._first_free_at = -math.inf  # of keys that nobody has used yet
+        self._ledger = IdentifyLedger(reserve=reserve)
+
+    async def learn(
+        self,
+        limit: SessionStartLimit,
+        *,
+        asked_at: float,
+        is_fresh: bool,
+        bot_id: int | None = None,
+    ) -> None:
+        """Take the API's answer about the limit; see `IdentifyQueue.learn`."""
+        with self._guard:
+            self._ledger.learn(limit, asked_at=asked_at, is_fresh=is_fresh)
+            if not self._is_told and limit.max_concurrency != self.max_concurrency:
+                # The new keys know nothing of their shards' last identifies: the latest counts.
+                used = [key.free_at for key in self._keys.values()]
+                self._first_free_at = max([self._first_free_at, *used])
+                self._keys = {}
+                self.max_concurrency = max(1, limit.max_concurrency)
+
+    def budget(self) -> IdentifyBudget:
+        """Return what is left of the day's identifies now."""
+        with self._guard:
+            return self._ledger.budget(self._clock())
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
-        """Wait for the turn of `shard_id`; the caller must `release()` it."""
-        key = self._keys.setdefault(shard_id % self.max_concurrency, _Key())
-        async with key.waiting:
-            await key.idle.wait()
-            while (wait_s := key.free_at - self._clock()) > 0:
-                await self._sleep(wait_s)
-            key.idle.clear()  # no await between here and return: nothing to undo when cancelled
-            return _LocalTurn(self, key)
+        """
+        Wait for the turn of `shard_id`; the caller must `release()` it.
 
-    def _next_free_at(self) -> float:
+        Raises:
+            IdentifyBudgetSpent: the day's identifies are used up but for the reserve.
+        """
+        waiter = _Waiter()
+        with self._guard:
+            key = self._keys.setdefault(shard_id % self.max_concurrency, _Key(self._first_free_at))
+            key.line.append(waiter)
+        try:
+            while True:
+                with self._guard:
+                    wait_s = self._wait_s(key, waiter)
+                    if wait_s == 0:  # no await between here and return: nothing to undo
+                        return self._take(key)
+                if wait_s is None:
+                    await waiter.wait()
+                else:
+                    await self._sleep(wait_s)
+        finally:
+            with self._guard:
+                key.line.remove(waiter)
+                self._wake(key)
+
+    # --- inside, under the guard -----------------------------------------------------------------
+
+    def _wait_s(self, key: _Key, waiter: _Waiter) -> float | None:
+        """Return how long to wait for the key, 0 when it is free; None: until woken."""
+        if key.is_held or key.line[0] is not waiter:
+            return None
+        return max(0.0, key.free_at - self._clock())
+
+    def _take(self, key: _Key) -> _LocalTurn:
+        now = self._clock()
+        budget = self._ledger.budget(now)
+        if budget.free_at is not None:
+            raise budget_spent(budget, now=now, free_at=budget.free_at, wall=wall_seconds())
+        self._ledger.spend(now)
+        key.is_held = True
+        return _LocalTurn(self, key, now)
+
+    def _wake(self, key: _Key) -> None:
+        if key.line and not key.is_held:
+            key.line[0].wake()
+
+    # --- what turns report -----------------------------------------------------------------------
+
+    def _written(self, key: _Key, spent_at: float) -> float:
         least, most = self._padding_s
-        return self._clock() + self._interval_s + least + (most - least) * self._random()
+        with self._guard:
+            now = self._clock()
+            self._ledger.take_back(spent_at)
+            self._ledger.spend(now)
+            key.free_at = now + self._interval_s + least + (most - least) * self._random()
+        return now
+
+    def _released(self, key: _Key, unwritten: float | None) -> None:
+        with self._guard:
+            if unwritten is not None:
+                self._ledger.take_back(unwritten)
+            key.is_held = False
+            self._wake(key)
+
+
+_of_bots: dict[tuple[str, str], LocalIdentifyQueue] = {}
+
+
+def queue_of_bot(token: str, url: str) -> LocalIdentifyQueue:
+    """
+    Return the queue that all gateways of a bot in this process share.
+
+    It lives as long as the process: a bot that is started again and again in one process must not
+    forget when it identified last. Kept apart by the service's URL as well, for tests.
+    """
+    return _of_bots.setdefault((token, url), LocalIdentifyQueue())
 
 
 class IdentifyGate:
     """
-    The door to the identify queue, which a fatal refusal shuts for the whole fleet.
+    The door to the identify queue, for the shards of one fleet.
 
-    docs/reliability.md, case 29: after 4010 to 4014 no shard may identify again, while sessions
-    that run go on; a queue shared with other processes knows nothing of that.
+    A fatal refusal shuts it. docs/reliability.md, case 29: after 4010 to 4014 no shard may identify
+    again, while sessions that run go on; a queue shared with other processes knows nothing of that.
+    While the day's budget is spent, shards wait here (case 41).
 
     Attributes:
         error: the refusal that shut it, None while it is open.
+        spent: why nobody identifies now, None while they do.
     """
 
-    def __init__(self, queue: IdentifyQueue) -> None:
-        self._queue = queue
-        self._waiting: set[asyncio.Future[None]] = set()
+    def __init__(
+        self, queue: IdentifyQueue, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.error: FatalError | None = None
+        self.spent: IdentifyBudgetSpent | None = None
+        self._queue = queue
+        self._clock = clock
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._line = asyncio.Lock()  # of those who wait for the budget; the first looks again
+
+    @property
+    def budget(self) -> IdentifyBudget | None:
+        """What is left of the day's identifies, as far as the queue knows."""
+        return self._queue.budget()
 
     def shut(self, error: FatalError) -> None:
         """Let nobody through from now on; those who wait get `error`. The first error stays."""
@@ -134,23 +279,57 @@ class IdentifyGate:
         Raises:
             FatalError: the gate is shut, before or while waiting; the error that shut it.
         """
+        while True:
+            if self.spent is not None:
+                async with self._line:
+                    await self._wait_for_budget()
+            try:
+                turn = await self._unless_shut(self._queue.acquire(shard_id), _give_back)
+            except IdentifyBudgetSpent as error:
+                self._tell(error)
+                continue
+            if self.spent is not None:
+                log.warning("identifies go on")
+                self.spent = None
+            return turn
+
+    async def _wait_for_budget(self) -> None:
+        """Wait until the queue is worth asking; the first in line looks, the others keep theirs."""
+        while self.spent is not None:
+            budget = self._queue.budget()
+            free_at = self.spent.free_at if budget is None else budget.free_at
+            if free_at is None or (wait_s := free_at - self._clock()) <= 0:
+                return
+            await self._unless_shut(asyncio.sleep(min(wait_s, LOOK_AGAIN_S)))
+
+    def _tell(self, error: IdentifyBudgetSpent) -> None:
+        if self.spent is None:
+            log.error("%s", error)
+        # Without its traceback: it is kept, and raised again by whoever waits for READY.
+        self.spent = error.with_traceback(None)
+
+    async def _unless_shut(
+        self, work: Coroutine[Any, Any, T], undo: Callable[[asyncio.Future[T]], None] | None = None
+    ) -> T:
+        """Return what `work` returns, unless the gate is shut first; `undo` gets what came late."""
         if self.error is not None:
+            work.close()
             raise self.error
         shut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        turn = asyncio.ensure_future(self._queue.acquire(shard_id))
+        done = asyncio.ensure_future(work)
         self._waiting.add(shut)
         try:
-            await asyncio.wait((shut, turn), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((shut, done), return_when=asyncio.FIRST_COMPLETED)
             if self.error is not None:
                 raise self.error
-            granted = turn.result()
+            return done.result()
         except BaseException:
-            turn.add_done_callback(_give_back)
-            turn.cancel()
+            if undo is not None:
+                done.add_done_callback(undo)
+            done.cancel()
             raise
         finally:
             self._waiting.discard(shut)
-        return granted
 
 
 def _give_back(turn: asyncio.Future[IdentifyTurn]) -> None:

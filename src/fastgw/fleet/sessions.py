@@ -18,14 +18,14 @@ import orjson
 from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
-from ..shard.ports import StoredSession
+from .ports import StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..protocol.identity import Identity
     from ..protocol.session import Session
-    from ..shard.ports import OpenStore
+    from .ports import OpenStore
 
 __all__ = ["MemorySessionStore", "SessionWriter", "encode_terms", "usable_sessions"]
 

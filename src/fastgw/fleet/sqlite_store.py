@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import Session
-from ..shard.ports import StoredSession
 from .boot_clock import BootClock, Stamp, age_s, system_boot_clock
 from .file_locks import ByteLocks
+from .ports import StoredSession
 from .sqlite_file import (
     SQLiteThread,
     check_path,

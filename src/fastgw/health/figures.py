@@ -15,7 +15,7 @@ from ..protocol.states import State
 if TYPE_CHECKING:
     from ..errors import FatalError
 
-__all__ = ["GatewayHealth", "ShardHealth"]
+__all__ = ["GatewayHealth", "IdentifyBudget", "ShardHealth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,24 @@ class ShardHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifyBudget:
+    """
+    What is left of the day's identifies at one moment.
+
+    Attributes:
+        total: identifies a day.
+        remaining: of these, still free, by the last answer of the API and our own count since.
+        reserve: nothing identifies when this many are left.
+        free_at: when identifies go on, in seconds of the clock asked; None while they are allowed.
+    """
+
+    total: int
+    remaining: int
+    reserve: int
+    free_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayHealth:
     """
     A whole gateway at one moment.
@@ -99,6 +117,8 @@ class GatewayHealth:
         events_dropped: handler -> how many events its policy dropped.
         events: event name -> (seen, delivered, bytes), dropped ones included.
         refusal: the fatal error that forbids new identifies, None while they are allowed.
+        identify_budget: what is left of the day's identifies, in monotonic seconds; None before it
+            is known.
     """
 
     shards: tuple[ShardHealth, ...]
@@ -111,6 +131,7 @@ class GatewayHealth:
     events_dropped: dict[str, int]
     events: dict[str, tuple[int, int, int]]
     refusal: FatalError | None
+    identify_budget: IdentifyBudget | None
 
     @property
     def ready(self) -> int:

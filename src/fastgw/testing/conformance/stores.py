@@ -1,4 +1,4 @@
-"""What every session store must do; see `fastgw.shard.ports`."""
+"""What every session store must do; see `fastgw.fleet.ports`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import UsageError
+from ...fleet.ports import StoredSession
 from ...protocol.session import Session
-from ...shard.ports import StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from ...shard.ports import OpenStore, SessionStore
+    from ...fleet.ports import OpenStore, SessionStore
 
     T = TypeVar("T")
 
