@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from deadline import scaled
@@ -28,6 +29,10 @@ try:
     import uvloop
 except ImportError:  # not on Windows
     uvloop = None
+
+# A busy machine is no finding: hypothesis would fail an example that took 200 ms once.
+hypothesis.settings.register_profile("fastgw", deadline=None)
+hypothesis.settings.load_profile("fastgw")
 
 LOOPS = {"asyncio": asyncio.new_event_loop}
 if uvloop is not None:
