@@ -1,5 +1,6 @@
 """Warnings about names: they point at the user's line, however a handler is registered."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from fastgw import Gateway, Intents, MissingIntentWarning
 
 LINES = Path(__file__).read_text(encoding="utf-8").splitlines()
+
+# Python 3.10 calls a decorator on the line of the def below it.
+DECORATORS_HAVE_LINES = sys.version_info >= (3, 11)
 
 
 @pytest.fixture
@@ -30,7 +34,8 @@ def test_the_warning_points_at_the_decorator_and_names_the_intent(gateway):
         @gateway.on("MESSAGE_CREATE")
         def handler(event): ...
 
-    assert places(caught) == ['@gateway.on("MESSAGE_CREATE")']
+    line = '@gateway.on("MESSAGE_CREATE")' if DECORATORS_HAVE_LINES else "def handler(event): ..."
+    assert places(caught) == [line]
 
 
 def test_each_of_stacked_decorators_is_pointed_at(gateway):
@@ -41,7 +46,10 @@ def test_each_of_stacked_decorators_is_pointed_at(gateway):
         @gateway.on("MESSAGE_UPDATE")
         async def handler(event): ...
 
-    assert places(caught) == ['@gateway.on("MESSAGE_UPDATE")', '@gateway.on("MESSAGE_CREATE")']
+    lines = ['@gateway.on("MESSAGE_UPDATE")', '@gateway.on("MESSAGE_CREATE")']
+    if not DECORATORS_HAVE_LINES:
+        lines = ["async def handler(event): ..."] * 2
+    assert places(caught) == lines
 
 
 def test_a_class_that_registers_its_methods_is_pointed_at(gateway):
