@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def test_a_decision_has_its_date_and_its_end(decision):
     words = " ".join(decision.split())
     assert re.search(r"\b20\d\d-\d\d-\d\d\b", words)
     assert re.search(r"\*Look again when\* \S", words)
+
+
+def test_the_diagram_of_states_is_up_to_date():
+    """docs/states.md is what docs/make_states.py writes for today's table."""
+    drawn = runpy.run_path(str(ROOT / "docs" / "make_states.py"))["page"]()
+    assert (ROOT / "docs" / "states.md").read_text(encoding="utf-8") == drawn
 
 
 def test_the_reader_of_decisions_reads():
