@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from reference_decoder import (
     TEMPLATE,
     ReferenceDecoder,
@@ -185,7 +185,7 @@ def test_seeded_messages_against_orjson():
     assert checked > BOUNDED_STREAMS // 2
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(streams())
 def test_faithful_streams(stream):
     """Streams made by hypothesis agree, and deliver what orjson finds in the plain messages."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pairing import RESUME_URL, Pair
@@ -252,7 +252,5 @@ class ShardAndService(RuleBasedStateMachine):
 ShardAndService.TestCase.settings = settings(
     max_examples=int(os.environ.get("FASTGW_MACHINE_EXAMPLES", "100")),
     stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
 )
 TestShardAndService = ShardAndService.TestCase

@@ -17,6 +17,7 @@ from fastgw.errors import UsageError
 from fastgw.fleet.gateway_info import GatewayInfo, SessionStartLimit
 from fastgw.testing import (
     Cut,
+    Dispatch,
     FakeGateway,
     FakeService,
     Framing,
@@ -372,12 +373,13 @@ async def test_frozen_connection_is_silent_and_thaws():
 
 
 async def test_backlog_waits_while_the_client_does_not_read():
-    """The server stops at the client's window; `drain()` says so, and later all arrives."""
+    """The server stops at the client's window; `wait_sent()` says so, and later all arrives."""
     async with FakeGateway() as fake:
         client = await (await PlainClient.open(fake.url, limit=4_096)).upgraded()
         client.identify()
         await client.until("READY")
-        dispatches = Traffic(5).startup()[:400]
+        # 16 MB: more than the sockets of both ends hold.
+        dispatches = [Dispatch("INTERACTION_CREATE", b'"%b"' % (b"x" * 256_000), None)] * 64
         fake.dispatch_many(dispatches)
         with pytest.raises(TimeoutError, match="clients to read"):
             await fake.wait_sent(timeout_s=0.05)
