@@ -14,6 +14,7 @@ commands is `FakePeer`; what outlives connections is `FakeService`, reachable as
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -110,7 +111,9 @@ class FakeGateway:
         self._server = await serve(
             self._accept, self._host, self._port, self._server_context, self.connections
         )
-        self._port = self._server.sockets[0].getsockname()[1]
+        # Port 0 gives each address family a port of its own.
+        sockets = sorted(self._server.sockets, key=lambda sock: sock.family != socket.AF_INET)
+        self._port = sockets[0].getsockname()[1]
         if self.service.resume_url is None:
             self.service.resume_url = self.url
 
