@@ -10,7 +10,7 @@ Numbers are attributes as well as text. No text ever holds a token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .words import Action, Initiator, Intents
@@ -43,7 +43,22 @@ __all__ = [
 
 
 class FastgwError(Exception):
-    """Base of every error that fastgw raises on purpose."""
+    """
+    Base of every error that fastgw raises on purpose.
+
+    Can be pickled and copied, with its attributes; as with any exception the traceback and the
+    cause stay behind.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not by calling the class with args, as Exception does: numbers are keywords here.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[FastgwError], args: tuple[Any, ...], state: dict[str, Any]) -> FastgwError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(FastgwError):
