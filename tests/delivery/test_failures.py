@@ -204,6 +204,21 @@ def test_the_kinds_told_apart_are_bounded(failures):
     assert len(failures._kinds) <= 256
 
 
+def test_names_that_the_service_makes_up_cost_little(handlers, feed, caplog):
+    """Neither a table nor a log line grows by them."""
+
+    def broken(event):
+        raise RuntimeError
+
+    handlers.on(("*",), broken)
+    for number in range(1_500):
+        feed(f"{'X' * 5_000}{number}" if number < 5 else f"NAME_{number}")
+    assert sum(handlers.failures.counts.values()) == 1_500
+    assert len(handlers.failures.counts) <= 1_025
+    assert max(map(len, handlers.failures.counts)) <= 200
+    assert all(len(record.message) < 500 for record in caplog.records)
+
+
 def test_a_long_text_is_cut_where_failures_are_counted(failures, clock, caplog):
     """An error may quote a whole event."""
     fail(failures, FULL, error=lambda text: RuntimeError("x" * 1_000_000))

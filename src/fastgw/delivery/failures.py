@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .._decode import Event
 from ..log import careful_logger
+from ..quoting import cut
 from .callables import name_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ SUMMARY_S = 10.0
 QUIET_S = 60.0
 # Kinds told apart; beyond it the oldest is news again.
 _MAX_KINDS = 256
+# Event names counted one by one; Discord has 79 and sends about 120 more. A service that makes them
+# up may not grow a table for ever.
+_MAX_NAMES = 1024
+_OTHERS = "(other names)"
 # How much of an error's own text a counting line repeats.
 _MAX_TEXT = 200
 # An error object that is raised again and again collects a traceback entry each time.
@@ -77,7 +82,8 @@ class HandlerFailures:
         clock: monotonic seconds.
 
     Attributes:
-        counts: event name -> how often a handler of it raised.
+        counts: event name -> how often a handler of it raised; one name stands for all beyond a
+            thousand.
         tell: takes each HandlerFailure, and never raises; None when nobody wants them.
     """
 
@@ -106,11 +112,12 @@ class HandlerFailures:
             self._on_interrupt(error)
             return
         if isinstance(argument, Event):
-            name = argument.name
+            name = cut(argument.name)  # the service's word: it may be long, and each time another
             on = f"{name} {argument.sequence} of shard {argument.shard_id}"
         else:
             name = on = type(argument).__name__
-        self.counts[name] += 1
+        known = name in self.counts or len(self.counts) < _MAX_NAMES
+        self.counts[name if known else _OTHERS] += 1
         if self.tell is not None and not isinstance(argument, HandlerFailure):
             self.tell(HandlerFailure(error, handler, name, argument))
         self._log(name_of(handler), on, error)
