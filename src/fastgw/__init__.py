@@ -40,9 +40,8 @@ from .protocol.timeouts import Timeouts
 from .protocol.wire import Opcode
 from .shard.face import Shard, StatusChange, shard_id_for
 from .shard.ports import IdentifyTurn
+from .version import __version__
 from .words import Intents
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationFailed",

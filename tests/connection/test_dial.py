@@ -13,7 +13,7 @@ from raw_websocket import close_frame, frame, raw_server
 from recorder import Recorder, opened
 
 from fastgw._decode import Decoder
-from fastgw.connection import dial as dialling
+from fastgw.connection import reach as reaching
 from fastgw.connection.dial import Dial, DialState
 from fastgw.connection.lookup import Address
 from fastgw.errors import (
@@ -213,8 +213,8 @@ async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch)
     async def script(peer):
         await peer.at_end()
 
-    monkeypatch.setattr(dialling, "_ORPHANED_S", 0.0)
-    monkeypatch.setattr(dialling.aiofastnet, "create_connection", create_connection)
+    monkeypatch.setattr(reaching, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(reaching.aiofastnet, "create_connection", create_connection)
     async with raw_server(script) as url:
         with pytest.raises(ConnectFailed, match="reset by peer"):
             await opened(url)
@@ -272,7 +272,7 @@ def addresses_of(monkeypatch, *urls):
     async def resolve(host, port):
         return list(found)
 
-    monkeypatch.setattr(dialling, "resolve", resolve)
+    monkeypatch.setattr(reaching, "resolve", resolve)
 
 
 @pytest.mark.parametrize(
@@ -326,8 +326,8 @@ async def test_a_certificate_whose_time_has_not_come_is_no_refusal(monkeypatch, 
         error.verify_code, error.verify_message = code, "certificate is not yet valid"
         raise error
 
-    monkeypatch.setattr(dialling, "_ORPHANED_S", 0.0)
-    monkeypatch.setattr(dialling.aiofastnet, "create_connection", create_connection)
+    monkeypatch.setattr(reaching, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(reaching.aiofastnet, "create_connection", create_connection)
     async with raw_server(stays_silent) as url:
         with pytest.raises(ConnectFailed, match=r"not yet valid.*clock") as caught:
             await opened(url)

@@ -1,15 +1,20 @@
 """`GET /gateway/bot`: what its answers mean, and when it is asked again."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
+import ssl
 import time
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from deadline import scaled, until
 
+from fastgw.connection import reach
+from fastgw.connection.lookup import Address
 from fastgw.errors import (
     AuthenticationFailed,
     CertificateRefused,
@@ -18,6 +23,7 @@ from fastgw.errors import (
     GatewayInfoError,
     UsageError,
 )
+from fastgw.fleet import gateway_info
 from fastgw.fleet.gateway_info import (
     USER_AGENT,
     SessionStartLimit,
@@ -208,6 +214,97 @@ async def test_what_is_no_http(data):
             await ask(api_url)
 
 
+BODY = b'{"url":"wss://gateway.discord.gg","shards":1}'
+WITH_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"7;x=y\r\n%s\r\n%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (BODY[:7], len(BODY) - 7, BODY[7:])
+)
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n" + BODY
+
+
+@pytest.mark.parametrize("answer", [WITH_LENGTH, CHUNKED, UNTIL_CLOSE])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 0.5, 0.8])
+async def test_an_answer_that_breaks_off_is_no_answer(answer, share):
+    """Wherever it does, it is worth another try: neither garbage nor a verdict."""
+    async with server(answering(answer[: int(len(answer) * share)])) as api_url:
+        with pytest.raises(ConnectFailed, match="broke off"):
+            await ask(api_url)
+
+
+async def test_an_answer_that_broke_off_is_asked_for_again():
+    """A hang-up at any place is a bad moment, like a reset at the same place."""
+    cuts = [b"", b"HTT", WITH_LENGTH[:20], WITH_LENGTH[:-1], CHUNKED[:-30], UNTIL_CLOSE[:-1]]
+    left = [*cuts, WITH_LENGTH]
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(left.pop(0))
+        await writer.drain()
+
+    async with server(answer) as api_url:
+        info = await ask_until_answered(
+            api_url, TOKEN, timeout_s=scaled(5.0), ssl_context=None, random=lambda: 0.0
+        )
+    assert info.url == "wss://gateway.discord.gg"
+    assert left == []
+
+
+async def test_one_deadline_covers_the_whole_call():
+    """A server that drips keeps nobody longer than one that is silent."""
+
+    async def drip(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            for byte in WITH_LENGTH:
+                if writer.is_closing():
+                    return  # who asked has gone
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with server(drip) as api_url:
+        began = time.monotonic()
+        with pytest.raises(ConnectTimeout):
+            await fetch_gateway_info(api_url, TOKEN, timeout_s=0.2)
+        assert time.monotonic() - began < len(WITH_LENGTH) * 0.02
+
+
+async def test_every_address_of_the_api_is_tried(monkeypatch):
+    """One that is silent and one that hangs up do not end it."""
+
+    async def silent(reader, writer):
+        await reader.read()
+
+    servers = [server(silent), server(answering(b"")), server(answering(WITH_LENGTH))]
+    async with contextlib.AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(each) for each in servers]
+        ports = [urlsplit(url).port for url in urls]
+
+        async def resolve(host, port):
+            return [Address(socket.AF_INET, ("127.0.0.1", each)) for each in ports]
+
+        monkeypatch.setattr(reach, "resolve", resolve)
+        info = await ask(urls[0], timeout_s=1.0)
+    assert info.url == "wss://gateway.discord.gg"
+
+
+async def test_a_certificate_that_is_not_valid_yet_is_retried():
+    """The clock may still have to be set."""
+    error = ssl.SSLCertVerificationError("certificate is not yet valid")
+    error.verify_code = 9
+    raised = gateway_info._failure(error, "https://x", 1.0)
+    assert type(raised) is ConnectFailed
+    assert "clock" in str(raised)
+
+
+@pytest.mark.parametrize("token", ["a\r\nX: y", "a\0", "tökén"])
+async def test_a_token_that_would_break_the_request_is_refused(token):
+    """It would write a header of its own; the text does not show it."""
+    with pytest.raises(UsageError) as caught:
+        await fetch_gateway_info("http://127.0.0.1:1/api", token, timeout_s=1.0)
+    assert token not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "api_url", ["discord.com/api", "ftp://x/api", "http://", "http://x:y/", "https://a..b/api"]
 )
@@ -218,7 +315,7 @@ async def test_a_bad_api_url(api_url):
 
 
 async def test_cancelling_returns_at_once():
-    """Nobody waits for the thread, and the thread does not wait for the network."""
+    """And leaves no socket: conftest counts them."""
 
     async def silent(reader, writer):
         await reader.read()
@@ -231,7 +328,6 @@ async def test_cancelling_returns_at_once():
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert time.monotonic() - began < scaled(1.0)
-    # conftest sees to it that the thread is gone
 
 
 async def patiently(fake, **options):

@@ -19,14 +19,11 @@ import sys
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiofastnet
 from picows import WSAutoPingStrategy, WSHandshakeError, WSProtocolError, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
 
@@ -40,10 +37,9 @@ from ..errors import (
     UsageError,
 )
 from . import gate
-from .lookup import resolve
-from .tcp import OwnSocket, connect_first, in_turns
-from .time_limit import time_limit
-from .tls import is_not_yet_valid, quiet_handshake
+from .reach import give_up, reach, transport_over
+from .tcp import OwnSocket
+from .tls import default_context, is_not_yet_valid
 from .upgrade import Upgrade
 from .websocket import Connection, Receiver
 
@@ -54,8 +50,6 @@ __all__ = ["Delivery", "Dial", "DialState"]
 
 # picows' own default; it doubles when a frame does not fit, and never shrinks.
 _READ_BUFFER_BYTES = 16 * 1024
-# When the loop is done with a socket given up.
-_ORPHANED_S = 2.0
 
 
 class DialState(Enum):
@@ -206,9 +200,18 @@ class Dial:
             UsageError: the URL is not one of a websocket.
         """
         target = _Target.parse(url)
+        tls = (ssl_context or default_context()) if target.is_secure else None
         try:
-            with time_limit(open_timeout_s):
-                return await self._open(target, ssl_context, headers or {}, open_timeout_s)
+            return await reach(
+                target.host,
+                target.port,
+                open_timeout_s,
+                lambda sock, share_s: self._shake_hands(sock, share_s, target, tls, headers or {}),
+                # Only the service itself can say no for all of its addresses.
+                is_final=lambda error: (
+                    self.connection is not None or isinstance(error, HandshakeRefused)
+                ),
+            )
         except BaseException as error:
             if self.connection is not None and not isinstance(error, asyncio.CancelledError):
                 return self.connection  # the deadline struck just after the upgrade
@@ -223,43 +226,19 @@ class Dial:
             finally:
                 del mapped  # its traceback holds this frame
 
-    async def _open(
-        self,
-        target: _Target,
-        ssl_context: ssl.SSLContext | None,
-        headers: Mapping[str, str],
-        open_timeout_s: float,
-    ) -> Connection:
-        """Try address after address; before the last, only the service's own no ends it."""
-        give_up_at = monotonic() + open_timeout_s
-        addresses = in_turns(await resolve(target.host, target.port))
-        failure: Exception | None = None
-        while True:
-            try:
-                self._socket = await connect_first(addresses)
-            except OSError as error:
-                raise failure or error from None  # what got further says more
-            # An address that answers TCP and then nothing leaves half of the time to the others.
-            share_s = (give_up_at - monotonic()) * (0.5 if addresses else 1.0)
-            try:
-                with time_limit(share_s):
-                    return await self._shake_hands(target, ssl_context, headers, share_s)
-            except HandshakeRefused:
-                raise
-            except Exception as error:
-                if self.connection is not None or not addresses or monotonic() >= give_up_at:
-                    raise
-                failure = error
-                self._let_go_of_socket()
-
     async def _shake_hands(
         self,
+        sock: OwnSocket,
+        share_s: float,
         target: _Target,
         ssl_context: ssl.SSLContext | None,
         headers: Mapping[str, str],
-        timeout_s: float,
     ) -> Connection:
-        """Handshake TLS and upgrade, over the socket that is connected."""
+        """Handshake TLS and upgrade, over a socket that is connected."""
+        self._socket = sock
+        if self.state is DialState.ABANDONED:
+            sock.close()
+            raise ConnectFailed(f"connecting to {target.authority} was given up")
         log = self._log = _PicowsLog()
         protocol = WSProtocol(
             target.authority,
@@ -281,21 +260,21 @@ class Dial:
             protocol, Tap(protocol), offered=offered, where=target.authority
         )
         self.state = DialState.UPGRADING
-        tls: dict[str, Any] = {}
-        if target.is_secure:
-            tls = {
-                "ssl": ssl_context or True,
-                "server_hostname": target.host,
-                # aiofastnet keeps a transport whose handshake failed until its own deadline: 60 s.
-                "ssl_handshake_timeout": timeout_s + 1,
-                "ssl_shutdown_timeout": self._close_timeout_s,
-            }
-        loop = asyncio.get_running_loop()
-        with quiet_handshake():
-            await aiofastnet.create_connection(loop, lambda: upgrade, sock=self._socket, **tls)
-        if (error := await upgrade.answered) is not None:
-            raise error
-        await protocol.wait_until_handshake_complete()
+        try:
+            await transport_over(
+                sock,
+                upgrade,
+                ssl_context=ssl_context,
+                server_hostname=target.host,
+                limit_s=share_s,
+                shutdown_s=self._close_timeout_s,
+            )
+            if (error := await upgrade.answered) is not None:
+                raise error
+            await protocol.wait_until_handshake_complete()
+        except Exception:
+            self._let_go_of_socket()
+            raise
         if self.connection is None:
             raise ConnectFailed(f"the upgrade to {target.authority} was given up")
         return self.connection
@@ -337,18 +316,9 @@ class Dial:
         """Back to connecting, without a socket."""
         sock, upgrade = self._socket, self._upgrade
         self._socket = self._upgrade = None
-        if sock is not None and self.state is DialState.CONNECTING:
-            sock.close()
-        elif upgrade is not None and upgrade.transport is not None:
-            upgrade.transport.abort()
-        elif sock is not None and sock.fileno() >= 0:
-            # aiofastnet is in the TLS handshake: shut it down, and its transport sees the end.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            # Where making the transport failed, nobody else closes it. Not at once: a transport on
-            # its way out still reads and writes the descriptor by its number.
-            asyncio.get_running_loop().call_later(_ORPHANED_S, sock.close)
-        self.state = DialState.CONNECTING
+        if sock is not None and self.state is DialState.UPGRADING:
+            give_up(sock, None if upgrade is None else upgrade.transport)
+            self.state = DialState.CONNECTING
 
 
 def _failure(error: BaseException, where: str, timeout_s: float) -> Exception | None:

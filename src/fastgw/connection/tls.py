@@ -1,5 +1,5 @@
 """
-TLS handshakes: failing quietly, and a clock that is wrong.
+TLS: one context for all, handshakes that fail quietly, a clock that is wrong.
 
 TCP that ends in the middle of the TLS handshake is an ordinary failure, and `Dial.open` raises it.
 aiofastnet 1.2 also gives it to the loop's exception handler, and gives the class instead of an
@@ -10,17 +10,24 @@ keeps that one report out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["is_not_yet_valid", "quiet_handshake"]
+__all__ = ["default_context", "is_not_yet_valid", "quiet_handshake"]
 
 # OpenSSL, x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CRL_NOT_YET_VALID.
 _NOT_YET_VALID = (9, 11)
 
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+
+@functools.cache
+def default_context() -> ssl.SSLContext:
+    """Return the one context of all who bring none; the system's certificates are slow to read."""
+    return ssl.create_default_context()
 
 
 def is_not_yet_valid(error: BaseException | None) -> bool:

@@ -1,6 +1,6 @@
 """
-The one HTTP call of the library: `GET /gateway/bot`, with the standard library, in a thread; and
-its answer as a value, `GatewayInfo`, which users may pass instead.
+The one HTTP call of the library: `GET /gateway/bot`, and its answer as a value, `GatewayInfo`,
+which users may pass instead.
 
 Every answer other than gateway information becomes one typed error. `ask_until_answered` asks again
 when that can help, and gives the rest to the caller.
@@ -9,19 +9,16 @@ when that can help, and gives the rest to the caller.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
-import importlib.metadata
 import json
 import math
 import socket
 import ssl
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..connection.tls import is_not_yet_valid
 from ..errors import (
     AuthenticationFailed,
     CertificateRefused,
@@ -35,6 +32,8 @@ from ..protocol.token import redact_value
 from ..protocol.wire import MAX_SHARDS, gateway_url
 from ..quoting import cut, quote
 from ..shard.reconnect import Backoff, is_permanent
+from ..version import __version__
+from .http_get import Answer, NotHttp, http_get
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,11 +50,8 @@ log = careful_logger("fastgw.api")
 
 # Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
 # front of the gateway (discord-api-docs#2500).
-_VERSION = importlib.metadata.version("fastgw")
-USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {_VERSION})"
+USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {__version__})"
 ROUTE = "/gateway/bot"
-# The answer has about 200 bytes; whatever is much longer is an error page.
-_MAX_BODY_BYTES = 64 * 1024
 # Identifies a day, and milliseconds until the day is over: far more than either can be, and few
 # enough for any timer.
 _MOST = 2**31 - 1
@@ -149,42 +145,29 @@ async def fetch_gateway_info(
     Args:
         api_url: base URL with version, such as "https://discord.com/api/v10".
         token: without its "Bot " prefix.
-        timeout_s: for each step: connecting, TLS, every read.
+        timeout_s: for everything, from the name lookup to the last byte.
         ssl_context: for https; None means the system's certificates.
     Raises:
         AuthenticationFailed: HTTP 401.
         GatewayInfoError: any other status, or a body that is not what it must be.
         CertificateRefused, ConnectTimeout, ConnectFailed: there was no answer.
         UsageError: api_url is not an http or https URL.
-    Cancelling returns at once; the thread ends with its socket, or with the name lookup.
+    Cancelling returns at once.
     """
-    call = _Call(api_url, token, timeout_s, ssl_context)
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[GatewayInfo] = loop.create_future()
-
-    def settle(info: GatewayInfo | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        elif info is not None:
-            done.set_result(info)
-
-    def run() -> None:
-        info, error = None, None
-        try:
-            info = call.run()
-        except BaseException as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop closed: nobody asks any more
-            loop.call_soon_threadsafe(settle, info, error)
-
-    # Not the loop's executor: closing the loop would wait for a name lookup that cannot be stopped.
-    threading.Thread(target=run, name="fastgw GET /gateway/bot", daemon=True).start()
+    call = _Call.to(api_url, token)
     try:
-        return await done
-    finally:
-        call.abort()
+        answer = await http_get(
+            call.host,
+            call.port,
+            call.resource,
+            call.headers,
+            is_secure=call.is_secure,
+            ssl_context=ssl_context,
+            limit_s=timeout_s,
+        )
+    except (NotHttp, OSError, asyncio.TimeoutError) as error:
+        raise _failure(error, call.where, timeout_s) from error
+    return _read_answer(answer, call.where, token)
 
 
 async def ask_until_answered(
@@ -221,93 +204,84 @@ async def ask_until_answered(
         await sleep(wait_s)
 
 
+@dataclass(frozen=True, slots=True)
 class _Call:
-    """One request; `run` blocks in its thread, `abort` may come from another."""
+    """What to ask whom."""
 
-    def __init__(
-        self, api_url: str, token: str, timeout_s: float, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    host: str
+    port: int
+    is_secure: bool
+    where: str
+    resource: str
+    headers: dict[str, str] = field(repr=False)  # the token is one of them
+
+    @classmethod
+    def to(cls, api_url: str, token: str) -> _Call:
         parts = urlsplit(api_url)
         try:
             port = parts.port
             _ = (parts.hostname or "").encode("idna")  # a name that nobody could be asked for
+            api_url.encode("ascii")
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise UsageError(f"api_url {api_url!r} must look like https://discord.com/api/v10")
-        self._host = parts.hostname
-        self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self._path = parts.path.rstrip("/") + ROUTE
-        self._headers = {
-            "Authorization": f"Bot {token}",
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json",
-        }
-        self._timeout_s = timeout_s
-        self._token = token  # to keep it out of what the API says
-        self._connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            self._connection = http.client.HTTPSConnection(
-                self._host,
-                port,
-                timeout=timeout_s,
-                context=ssl_context or ssl.create_default_context(),
-            )
-        else:
-            self._connection = http.client.HTTPConnection(self._host, port, timeout=timeout_s)
-
-    def run(self) -> GatewayInfo:
-        """Make the request; return its answer or raise the typed error."""
-        try:
-            self._connection.request("GET", self._path, headers=self._headers)
-            response = self._connection.getresponse()
-            body = response.read(_MAX_BODY_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._failure(error) from error
-        finally:
-            self._connection.close()
-        return _read_answer(response.status, dict(response.getheaders()), body, self._token)
-
-    def abort(self) -> None:
-        """Wake the thread if it waits for the network."""
-        sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):  # not connected, or just closed by its thread
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def _failure(self, error: Exception) -> ConnectFailed | GatewayInfoError:
-        where = self._where
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return CertificateRefused(
-                f"the certificate of {where} was refused ({error.verify_message}); if it is your "
-                f"own, pass ssl_context=, else look for a proxy or a missing CA bundle"
-            )
-        if isinstance(error, TimeoutError):
-            return ConnectTimeout(
-                f"{where} gave no answer within {self._timeout_s:g} s; check network and api_url",
-                timeout_s=self._timeout_s,
-            )
-        if isinstance(error, socket.gaierror):
-            return ConnectFailed(
-                f"the name of {where} could not be resolved ({error.strerror}); check network, "
-                f"DNS and api_url"
-            )
-        if isinstance(error, ConnectionRefusedError):
-            return ConnectFailed(f"{where} refused the connection; check api_url and firewall")
-        if isinstance(error, http.client.HTTPException):
-            return GatewayInfoError(
-                f"{where} does not answer in HTTP ({type(error).__name__}); check api_url"
-            )
-        return ConnectFailed(f"the request to {where} failed: {error}")
+        if not (token.isascii() and token.isprintable()):
+            raise UsageError("the token has characters that no token has; copy it again")
+        is_secure = parts.scheme == "https"
+        authority = parts.netloc.rpartition("@")[2]
+        return cls(
+            parts.hostname,
+            port or (443 if is_secure else 80),
+            is_secure,
+            f"{parts.scheme}://{authority}",
+            parts.path.rstrip("/") + ROUTE,
+            {
+                "Host": authority,
+                "Authorization": f"Bot {token}",
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+            },
+        )
 
 
-def _read_answer(status: int, headers: dict[str, str], body: bytes, token: str) -> GatewayInfo:
+def _failure(error: Exception, where: str, timeout_s: float) -> ConnectFailed | GatewayInfoError:
+    if isinstance(error, NotHttp):
+        return GatewayInfoError(f"{where} does not answer in HTTP ({error}); check api_url")
+    if is_not_yet_valid(error):
+        return ConnectFailed(
+            f"the certificate of {where} is not valid yet; is the clock of this machine right?"
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CertificateRefused(
+            f"the certificate of {where} was refused ({error.verify_message}); if it is your "
+            f"own, pass ssl_context=, else look for a proxy or a missing CA bundle"
+        )
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return ConnectTimeout(
+            f"{where} gave no answer within {timeout_s:g} s; check network and api_url",
+            timeout_s=timeout_s,
+        )
+    if isinstance(error, socket.gaierror):
+        return ConnectFailed(
+            f"the name of {where} could not be resolved ({error.strerror}); check network, "
+            f"DNS and api_url"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectFailed(f"{where} refused the connection; check api_url and firewall")
+    return ConnectFailed(f"the request to {where} failed: {error}")
+
+
+def _read_answer(response: Answer, where: str, token: str) -> GatewayInfo:
     """Turn an HTTP answer into the information, or raise what it means."""
+    status, headers, body = response.status, response.headers, response.body
     try:
         answer: Any = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
     if status == 200:
+        if answer is None and body.lstrip().startswith(b"{") and not response.has_length:
+            raise ConnectFailed(f"the request to {where} failed: its answer broke off")
         if answer is None:
             raise GatewayInfoError(
                 f"GET {ROUTE} answered 200 with a body that is not JSON: something between us and "
@@ -340,7 +314,7 @@ def _read_answer(status: int, headers: dict[str, str], body: bytes, token: str) 
 def _retry_after_s(answer: Any, headers: dict[str, str]) -> float:
     """Return the longer of what body and header ask for, in seconds; a minute when neither does."""
     asked = [answer.get("retry_after")] if isinstance(answer, dict) else []
-    asked += [value for key, value in headers.items() if key.lower() == "retry-after"]
+    asked += [headers.get("retry-after")]
     usable = [s for s in map(_seconds, asked) if s is not None and 0 <= s < math.inf]
     return min(max(usable, default=60.0), _MAX_RETRY_AFTER_S)
 
