@@ -35,7 +35,7 @@ FLOORS = (
     ("fleet",),
     ("build", "options", "runner"),
     ("gateway",),
-    ("__init__",),
+    ("__init__", "_pyinstaller"),
     ("testing", "ext"),
     ("cli",),
 )

@@ -9,7 +9,6 @@ taken at build time, besides version range and object sizes.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,8 +66,7 @@ def open_gate() -> None:
         ImportError: it does not; the text says what to install.
     """
     import picows.picows as core
-
-    installed = importlib.metadata.version("picows")
+    from picows.version import __version__ as installed  # metadata may be missing: frozen programs
 
     try:
         with warnings.catch_warnings():
@@ -81,10 +79,19 @@ def open_gate() -> None:
             f'another of its supported range: pip install "picows>=2.3.1,<2.4"'
         ) from error
     built_version, built_layout, built_sizes = listener.BUILT_WITH
+    layout_file = Path(core.__file__).with_name("picows.pxd")
+    try:
+        layout = layout_file.read_bytes()
+    except OSError as error:
+        raise ImportError(
+            f"{layout_file} is missing ({error.strerror}), and without it nobody can tell whether "
+            f"this picows fits; a frozen application or a slimmed image must take the file along "
+            f'(PyInstaller: fastgw brings a hook, or --add-data "{layout_file}:picows")'
+        ) from error
     problem = picows_problem(
         installed,
         {name: getattr(core, name).__basicsize__ for name in built_sizes},
-        hashlib.sha256(Path(core.__file__).with_name("picows.pxd").read_bytes()).hexdigest(),
+        hashlib.sha256(layout).hexdigest(),
         built_version=built_version,
         built_sizes=built_sizes,
         built_layout=built_layout,
