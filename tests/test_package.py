@@ -18,7 +18,7 @@ PUBLIC = """
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
     HandlerFailure IdentifyBudgetSpent
-    InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
+    InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError
     BuildInfo DeliveryLimits build_info __version__ shard_id_for
 """

@@ -34,6 +34,7 @@ __all__ = [
     "InvalidShard",
     "MessageTooBig",
     "NotAWebSocket",
+    "NotCompressed",
     "ProtocolError",
     "SendQueueFull",
     "SessionLost",
@@ -116,6 +117,16 @@ class DecodeError(ProtocolError):
         self.offset = offset
         self.name = name
         self.sequence = sequence
+
+
+class NotCompressed(DecodeError):
+    """A message came as text on a connection that was asked to be compressed as a whole."""
+
+    def __init__(self, compression: str) -> None:
+        super().__init__(
+            f"the service answers in text, not in {compression}: it, or a proxy before it, does "
+            f'not compress; pass compress="none"'
+        )
 
 
 class MessageTooBig(DecodeError):

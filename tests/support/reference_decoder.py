@@ -50,7 +50,7 @@ from typing import Any
 
 import orjson
 
-from fastgw.errors import DecodeError, MessageTooBig, ProtocolError
+from fastgw.errors import DecodeError, MessageTooBig, NotCompressed, ProtocolError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -256,7 +256,7 @@ class ReferenceDecoder:
                 check_utf8(message)
             return self._route(message)
         if is_text:
-            raise DecodeError("text message on a compressed connection")
+            raise NotCompressed(self.compression)
         inflate = {
             "payload": self._inflate_blob,
             "zlib-stream": self._inflate_stream,

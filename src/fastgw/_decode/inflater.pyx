@@ -6,7 +6,7 @@ from libc.string cimport memcmp
 
 from zlib_ng import zlib_ng
 
-from .errors import DecodeError, MessageTooBig
+from .errors import DecodeError, MessageTooBig, NotCompressed
 
 cdef enum:
     NONE = 0
@@ -69,7 +69,7 @@ cdef class Inflater(Assembler):
                 _validate_utf8(p, size)
             return self._message(p, size, None)
         if opcode == 1:
-            raise DecodeError(f"text message on a connection with {self.compression}")
+            raise NotCompressed(self.compression)
         if self._mode == ZSTD_STREAM:
             return self._unzstd(p, size)
         if self._mode == PAYLOAD:

@@ -26,6 +26,7 @@ from ..health.figures import GatewayHealth
 from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
+from ..shard.compression import Compression
 from ..shard.driver import ShardDriver
 from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
@@ -72,12 +73,14 @@ class FleetOptions:
         identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
         shard_ids, shard_count: None for what the API recommends.
         compression: the Decoder's word for it.
+        is_compression_chosen: the user named it, and did not leave it to us.
     """
 
     identity: Identity
     shard_ids: tuple[int, ...] | None
     shard_count: int | None
     compression: str
+    is_compression_chosen: bool
     info: GatewayInfo | None
     api_url: str
     timeouts: Timeouts
@@ -353,7 +356,7 @@ class Fleet:
         self._shard_count = count or len(ids)
         self._setup = setup = ShardSetup(
             url=info.url,
-            compression=options.compression,
+            compression=Compression(options.compression, is_chosen=options.is_compression_chosen),
             interests=self._handlers.interests,
             delivery=self._handlers,
             gate=gate,

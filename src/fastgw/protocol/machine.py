@@ -167,6 +167,15 @@ class GatewayProtocol:
         return self._keeper.main_failures
 
     @property
+    def compress(self) -> str | None:
+        """The transport compression asked for; set it before an attempt that asks for another."""
+        return self._keeper.compress
+
+    @compress.setter
+    def compress(self, value: str | None) -> None:
+        self._keeper.compress = value
+
+    @property
     def heartbeat(self) -> Heartbeat | None:
         """The beat of this connection (latency, ACKs, interval), None before HELLO."""
         return None if self._attempt is None else self._attempt.heartbeat

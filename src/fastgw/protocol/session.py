@@ -96,6 +96,16 @@ class SessionKeeper:
         self.main_failures = 0
         self.last_byte_at: float | None = None
 
+    @property
+    def compress(self) -> str | None:
+        """The transport compression of the query; None for none."""
+        return self._compress
+
+    @compress.setter
+    def compress(self, value: str | None) -> None:
+        gateway_url(self.main_url, value)
+        self._compress = value
+
     def replace_main_url(self, url: str) -> None:
         """Use another main URL from the next attempt on; raises UsageError for a bad one."""
         gateway_url(url, self._compress)

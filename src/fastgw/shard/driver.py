@@ -81,11 +81,10 @@ class ShardDriver:
         self._setup = setup
         self._ledger = setup.delivery.ledgers[identity.shard_id]
         self._host = host
-        stream = setup.compression.endswith("-stream")
         self._protocol = GatewayProtocol(
             identity,
             url=setup.url,
-            compress=setup.compression if stream else None,
+            compress=setup.compression.in_url,
             timeouts=setup.timeouts,
             random=setup.random,
         )
@@ -210,17 +209,20 @@ class ShardDriver:
                 await asyncio.sleep(wait_s)
                 continue
             try:
-                outcome = await self._attempt_when_due()
+                ended = await self._attempt_when_due()
             except FatalError:
                 raise
             except Exception as bug:
                 self._drop(bug)
                 self._drain()
                 continue
-            if outcome is None:
+            if ended is None:
                 continue  # the session may have grown too old meanwhile: plan again
+            outcome, messages = ended
             if outcome.action is Action.STOP:
                 return outcome.error if isinstance(outcome.error, FastgwError) else None
+            if self._setup.compression.does_without(outcome.error, messages):
+                continue
             # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
             # in the configuration. Later it is a bad moment of the network, and passes.
             if is_permanent(outcome.error) and not self._host.was_ready:
@@ -228,9 +230,10 @@ class ShardDriver:
                 return outcome.error
         return None
 
-    async def _attempt_when_due(self) -> Outcome | None:
+    async def _attempt_when_due(self) -> tuple[Outcome, int] | None:
         """Make one attempt, if it is time and there is a turn; wait for the time otherwise."""
         now = time.monotonic()
+        self._protocol.compress = self._setup.compression.in_url
         plan = self._protocol.plan(now)
         self._drain()
         attempt_at = self._policy.attempt_at(resume=plan.resume)
@@ -253,8 +256,8 @@ class ShardDriver:
             if turn is not None:
                 give_back(turn)
 
-    async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> Outcome:
-        """Make one connection and see it through to its end."""
+    async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> tuple[Outcome, int]:
+        """Make one connection and see it through to its end; how, and how many messages it had."""
         setup = self._setup
         link = Link(
             self, plan, turn, setup=setup, sequence=self._protocol.sequence, shard_id=self._id
@@ -265,7 +268,7 @@ class ShardDriver:
             self._queue.new_connection()
             with self._input():
                 self._protocol.connecting(plan, time.monotonic())
-            return await link.run(setup)
+            return await link.run(setup), link.decoder.messages
         finally:
             self._link = None
             gone = asyncio.ensure_future(link.wait_closed())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..protocol.session import Plan
     from ..protocol.signals import Outcome
     from ..protocol.timeouts import Timeouts
+    from .compression import Compression
     from .ports import IdentifyDoor, IdentifyTurn
 
 __all__ = ["Link", "LinkOwner", "ShardSetup", "give_back", "spend"]
@@ -38,7 +39,7 @@ log = careful_logger("fastgw.shard")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSetup:
     """
-    What all shards of a gateway have in common. compression is the Decoder's word for it.
+    What all shards of a gateway have in common.
 
     Attributes:
         delivery: hears straight from the listener how what it called for an event fared, also
@@ -48,7 +49,7 @@ class ShardSetup:
     """
 
     url: str
-    compression: str
+    compression: Compression
     interests: Interests
     delivery: Handlers
     gate: IdentifyDoor
@@ -94,7 +95,7 @@ class Link:
         self.plan = plan
         self.turn = turn
         self.decoder = Decoder(
-            compression=setup.compression,
+            compression=setup.compression.mode,
             interests=setup.interests,
             sequence=sequence,
             shard_id=shard_id,

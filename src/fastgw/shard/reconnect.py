@@ -23,6 +23,7 @@ from ..errors import (
     GatewayInfoError,
     HandshakeRefused,
     NotAWebSocket,
+    NotCompressed,
     UsageError,
 )
 from ..protocol.signals import Cause, Closed
@@ -151,12 +152,13 @@ def is_permanent(error: BaseException | None) -> bool:
     Tell whether a failed start will fail again until somebody changes something.
 
     The network being down, names that do not resolve, refusals and 5xx pass; a certificate that is
-    not trusted, an answer that is not a websocket and HTTP 4xx (but 408, 425 and 429) do not. This
-    is for a gateway that has never worked: in one that has, all of them are bad moments.
+    not trusted, an answer that is not a websocket, one without the compression that was named and
+    HTTP 4xx (but 408, 425 and 429) do not. This is for a gateway that has never worked: in one that
+    has, all of them are bad moments.
     """
     if isinstance(error, (HandshakeRefused, GatewayInfoError)):
         status = error.status
         if status is None:
             return isinstance(error, GatewayInfoError)
         return status < 500 and status not in (408, 425, 429)
-    return isinstance(error, (CertificateRefused, NotAWebSocket))
+    return isinstance(error, (CertificateRefused, NotAWebSocket, NotCompressed))
