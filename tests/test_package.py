@@ -17,7 +17,8 @@ PUBLIC = """
     LocalIdentifyQueue Opcode SessionStartLimit Shard ShardHealth State StatusChange Timeouts
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
-    HandlerFailure IdentifyBudgetSpent
+    HandlerFailure IdentifyBudget IdentifyBudgetSpent MemorySessionStore SQLiteIdentifyQueue
+    SQLiteSessionStore SessionStore
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError
     BuildInfo DeliveryLimits build_info __version__ shard_id_for

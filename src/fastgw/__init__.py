@@ -32,9 +32,12 @@ from .errors import (
 )
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
-from .fleet.ports import IdentifyQueue
+from .fleet.ports import IdentifyQueue, SessionStore
+from .fleet.sessions import MemorySessionStore
+from .fleet.sqlite_queue import SQLiteIdentifyQueue
+from .fleet.sqlite_store import SQLiteSessionStore
 from .gateway import Gateway
-from .health.figures import GatewayHealth, ShardHealth
+from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
 from .protocol.signals import Cause
 from .protocol.states import State
 from .protocol.timeouts import Timeouts
@@ -64,6 +67,7 @@ __all__ = [
     "GatewayInfoError",
     "HandlerFailure",
     "HandshakeRefused",
+    "IdentifyBudget",
     "IdentifyBudgetSpent",
     "IdentifyQueue",
     "IdentifyTurn",
@@ -72,15 +76,19 @@ __all__ = [
     "InvalidIntents",
     "InvalidShard",
     "LocalIdentifyQueue",
+    "MemorySessionStore",
     "MessageTooBig",
     "MissingIntentWarning",
     "NotAWebSocket",
     "NotCompressed",
     "Opcode",
     "ProtocolError",
+    "SQLiteIdentifyQueue",
+    "SQLiteSessionStore",
     "SendQueueFull",
     "SessionLost",
     "SessionStartLimit",
+    "SessionStore",
     "Shard",
     "ShardHealth",
     "ShardingRequired",

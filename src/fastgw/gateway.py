@@ -29,6 +29,7 @@ from .options import (
     check_on_fatal,
     check_random,
     check_shards,
+    check_store,
     check_timeouts,
     check_token,
 )
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from ._decode import Event
     from .delivery.failures import HandlerFailure
     from .delivery.limits import DeliveryLimits, PolicyName
-    from .fleet.ports import IdentifyQueue
+    from .fleet.ports import IdentifyQueue, SessionStore
     from .health.figures import GatewayHealth
 
     HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
@@ -82,6 +83,9 @@ class Gateway:
         identify_extra: fields of Identify that fastgw has no name for yet.
         timeouts: deadlines of every phase of a connection.
         ssl_context: for https and wss; None means the system's certificates.
+        store: where sessions are kept; None keeps them in memory, for as long as the gateway lives.
+            With `SQLiteSessionStore(path)` the next process resumes them; docs/sessions.md says
+            which bots must not.
         identify_queue: who may identify when, shared by all processes of a token; None is for one
             process.
         backoff_s: the first delay of attempts that fail and its cap, in seconds, with full jitter;
@@ -114,6 +118,7 @@ class Gateway:
         identify_extra: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        store: SessionStore | None = None,
         identify_queue: IdentifyQueue | None = None,
         backoff_s: tuple[float, float] = BACKOFF_S,
         on_fatal: Literal["continue", "stop"] = "continue",
@@ -142,6 +147,7 @@ class Gateway:
             api_url=api_url,
             timeouts=check_timeouts(timeouts),
             ssl_context=ssl_context,
+            store=check_store(store),
             identify_queue=identify_queue,
             backoff_s=check_backoff(backoff_s),
             on_fatal=check_on_fatal(on_fatal),
@@ -233,8 +239,9 @@ class Gateway:
         """
         Run until closed; block. On uvloop when it is installed.
 
-        SIGINT and SIGTERM close it cleanly: the session ends, running handlers get `drain_s`
-        seconds. A second signal ends it at once. Returns after a clean end.
+        SIGINT and SIGTERM close it cleanly: sessions end, or stay if the store is durable, and
+        running handlers get `drain_s` seconds. A second signal ends it at once. Returns after a
+        clean end.
 
         Raises:
             FastgwError: what stopped it: see `start` and `wait_closed`.
@@ -275,16 +282,21 @@ class Gateway:
         """
         await self._fleet.wait_closed()
 
-    async def close(self) -> None:
+    async def close(self, *, end_session: bool | None = None) -> None:
         """
-        End it: sessions with 1000 (the bot goes offline), then handlers, which get `drain_s` s.
+        End it: connections, then handlers, which get `drain_s` seconds.
+
+        Args:
+            end_session: True ends sessions with 1000, and the bot goes offline at once; False
+                leaves them to be resumed, and the bot seems online for some minutes. None keeps
+                them exactly when the store is durable. The first call decides.
 
         May be called at any time and more than once. A handler that calls it is not waited for, if
         it says `await gateway.close()` itself: through `create_task`, `gather` (before Python 3.12
         `wait_for`) it cannot be told from others, and is cancelled after `drain_s`. Never raises
         what went wrong before; see `wait_closed`.
         """
-        await self._fleet.close()
+        await self._fleet.close(end_session)
 
     async def __aenter__(self) -> Self:
         try:
@@ -314,14 +326,14 @@ class Gateway:
         """
         await self._fleet.stop_shard(shard_id)
 
-    def start_shard(self, shard_id: int) -> Shard:
+    async def start_shard(self, shard_id: int) -> Shard:
         """
         Take one more shard of this bot in, or one that stopped; it connects by itself.
 
         Raises:
             UsageError: the gateway does not run, the shard does already, or there is no such one.
         """
-        return self._fleet.start_shard(shard_id)
+        return await self._fleet.start_shard(shard_id)
 
     def reconnect_shard(self, shard_id: int) -> None:
         """

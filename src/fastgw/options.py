@@ -10,14 +10,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from .delivery.limits import DeliveryLimits
 from .errors import UsageError
 from .fleet.gateway_info import GatewayInfo
+from .fleet.sessions import MemorySessionStore
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
 from .protocol.wire import MAX_SHARDS
 from .words import Intents
+
+if TYPE_CHECKING:
+    from .fleet.ports import SessionStore
 
 __all__ = [
     "DRAIN_S",
@@ -29,6 +34,7 @@ __all__ = [
     "check_on_fatal",
     "check_random",
     "check_shards",
+    "check_store",
     "check_timeouts",
     "check_token",
 ]
@@ -96,6 +102,17 @@ def check_info(info: object) -> GatewayInfo | None:
     if not isinstance(info, (GatewayInfo, type(None))):
         raise UsageError("info= is not a GatewayInfo; GatewayInfo.parse() makes one of an answer")
     return info
+
+
+def check_store(store: object) -> SessionStore:
+    """Return where sessions are kept; None keeps them in memory."""
+    if store is None:
+        return MemorySessionStore()
+    if isinstance(store, (str, bytes, os.PathLike)):
+        raise UsageError(f"store={store!r} is a path: pass SQLiteSessionStore({store!r})")
+    if not callable(getattr(store, "open", None)) or not hasattr(store, "is_durable"):
+        raise UsageError(f"store={store!r} is not a store such as SQLiteSessionStore(path)")
+    return cast("SessionStore", store)
 
 
 def check_timeouts(timeouts: object) -> Timeouts:

@@ -101,7 +101,7 @@ class Rig:
     async def start(self, bot_id=None):
         opened = await self.store.open(bot_id)
         await opened.take([0], 1)
-        self.writer = SessionWriter(opened, clock=lambda: self.now)
+        self.writer = SessionWriter(opened, "{}", clock=lambda: self.now)
         self.writer.watch(0, lambda: self.sequence)
         self.saved = []
         save = opened.save_sequences
@@ -120,6 +120,10 @@ class Rig:
         return {i: (s.session.sequence, s.age_s) for i, s in found.items()}
 
 
+def ready_of(bot_id):
+    return {"user": {"id": str(bot_id)}, "session_id": "s"}
+
+
 def session(sequence=1, session_id="s"):
     return Session(session_id, sequence, "wss://r", 0, 1)
 
@@ -128,7 +132,7 @@ async def test_sequences_are_stored_by_the_look_of_each_second():
     """Only what moved; the supplier says how far."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(), "{}", None)
+    writer.began(session(), {})
     assert rig.tick() == {}
     rig.sequence = 40
     assert rig.tick() == {0: 40}
@@ -141,7 +145,7 @@ async def test_a_quiet_session_is_seen_alive():
     """Its age in the store stays small, or a restart would take it for dead."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(), "{}", None)
+    writer.began(session(), {})
     saved = [rig.tick() for _ in range(60)]
     assert saved.count({0: 1}) == 60 // TOUCH_S
     await writer.close()
@@ -151,7 +155,7 @@ async def test_a_shard_without_connection_is_not_alive():
     """The age counts from the last look at which it was."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(), "{}", None)
+    writer.began(session(), {})
     rig.sequence = None
     for _ in range(100):
         assert rig.tick() == {}
@@ -163,7 +167,7 @@ async def test_the_last_of_it_is_stored_at_close():
     """Events that came after the last look."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(), "{}", None)
+    writer.began(session(), {})
     rig.sequence = 77
     await writer.close()
     assert (await rig.left())[0][0] == 77
@@ -173,11 +177,11 @@ async def test_a_session_that_is_over_is_removed():
     """And the next one stored, from its own first sequence on."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(900), "{}", None)
+    writer.began(session(900), {})
     rig.sequence = None
     writer.dropped(0)
     rig.tick()
-    writer.began(session(1, "t"), "{}", None)
+    writer.began(session(1, "t"), {})
     rig.sequence = 1
     rig.tick()
     await writer.close()
@@ -188,9 +192,9 @@ async def test_a_shard_that_is_stopped_keeps_what_is_stored():
     """Its last sequence with it."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(), "{}", None)
+    writer.began(session(), {})
     rig.sequence = 9
-    writer.unwatch(0)
+    await writer.release(0)
     rig.sequence = 10
     rig.tick()
     await writer.close()
@@ -201,11 +205,11 @@ async def test_another_bots_store_is_told_once_and_left_alone(caplog):
     """READY names another bot than the store: nothing of ours goes into it."""
     rig = Rig()
     writer = await rig.start()
-    writer.began(session(5), "{}", 111)
+    writer.began(session(5), ready_of(111))
     await writer.close()
     writer = await rig.start()
     for sequence in (6, 7):
-        writer.began(session(sequence), "{}", 222)
+        writer.began(session(sequence), ready_of(222))
     assert not writer.is_durable
     writer.dropped(0)
     await writer.close()

@@ -97,7 +97,7 @@ async def test_a_shard_is_stopped_and_started_again():
         await gateway.stop_shard(1)
         assert [shard.id for shard in gateway.shards] == [0, 2]
         assert gateway.health().is_ready
-        shard = gateway.start_shard(1)
+        shard = await gateway.start_shard(1)
         await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
         assert gateway.shards[1] is shard
         assert shard.status is State.READY
@@ -108,7 +108,7 @@ async def test_the_last_shard_may_be_stopped_too():
     async with FakeGateway() as fake, gateway_to(fake, shards=1) as gateway:
         await gateway.stop_shard(0)
         assert gateway.shards == ()
-        gateway.start_shard(0)
+        await gateway.start_shard(0)
         await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
 
 
@@ -125,15 +125,15 @@ async def test_shards_that_cannot_be_moved():
     """Each refusal says why."""
     async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
         with pytest.raises(UsageError, match="shard 0 runs already"):
-            gateway.start_shard(0)
+            await gateway.start_shard(0)
         with pytest.raises(UsageError, match="shard 2 is not one of 0 to 1"):
-            gateway.start_shard(2)
+            await gateway.start_shard(2)
         with pytest.raises(UsageError, match=r"shard 7 does not run here.*0 to 1 \(2 shards\)"):
             await gateway.stop_shard(7)
         with pytest.raises(UsageError, match="shard 7 does not run here"):
             gateway.reconnect_shard(7)
     with pytest.raises(UsageError, match="the gateway is closed"):
-        gateway.start_shard(0)
+        await gateway.start_shard(0)
 
 
 async def test_the_shard_of_a_guild():

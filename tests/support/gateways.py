@@ -28,4 +28,4 @@ def gateway_to(fake: FakeGateway, **options: Any) -> Gateway:
         "intents": Intents.all(), "info": fake.info, "ssl_context": fake.client_ssl_context,
         "identify_queue": quick_queue(), **options,
     }  # fmt: skip
-    return Gateway(TOKEN, **options)
+    return Gateway(options.pop("token", TOKEN), **options)

@@ -28,7 +28,7 @@ from .subscription import Rank, Subscription
 from .tasks import HandlerTasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..words import Intents
     from .limits import PolicyName
@@ -168,6 +168,10 @@ class Handlers:
     def call(self, handler: Callable[..., object], argument: object) -> None:
         """Call a handler of something rare, such as a status change, as one of an event."""
         call_each([self._rare(handler)], self)(argument)
+
+    def wanted_by_name(self, names: Iterable[str]) -> list[str]:
+        """Return those of these names that a handler asks for, "*" not counted."""
+        return [name for name in names if self._subscriptions.get(name)]
 
     # --- the table -------------------------------------------------------------------------------
 

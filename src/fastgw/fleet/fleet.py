@@ -19,31 +19,33 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, UsageError
 from ..health.figures import GatewayHealth
 from ..log import careful_logger
 from ..protocol.states import State
-from ..protocol.token import redact
+from ..protocol.token import bot_id_of, redact
 from ..shard.compression import Compression
 from ..shard.driver import ShardDriver
 from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
+from .sessions import SessionWriter, open_sessions
 from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..delivery.handlers import Handlers
     from ..protocol.identity import Identity
+    from ..protocol.session import Session
     from ..protocol.timeouts import Timeouts
     from ..shard.face import Shard, StatusChange
     from .gateway_info import GatewayInfo
-    from .ports import IdentifyQueue
+    from .ports import IdentifyQueue, SessionStore, StoredSession
 
 __all__ = ["Fleet", "FleetOptions", "Phase"]
 
@@ -85,6 +87,7 @@ class FleetOptions:
     api_url: str
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
+    store: SessionStore
     identify_queue: IdentifyQueue | None
     backoff_s: tuple[float, float]
     on_fatal: str
@@ -122,6 +125,8 @@ class Fleet:
         self._stopped: set[int] = set()  # ids of those that stopped for good
         self._setup: ShardSetup | None = None
         self._gate: IdentifyGate | None = None
+        self._sessions: SessionWriter | None = None
+        self._end_session: bool | None = None  # as close() was told
         self._watch = LoopWatch(self._tick)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
@@ -147,8 +152,13 @@ class Fleet:
             asked_at = time.monotonic()
             info = self._options.info or await self._ask()
             self._gate = await self._make_gate(info, asked_at)
-            self._prepare(info, self._gate)
+            ids = self._prepare(info, self._gate)
+            self._sessions = await open_sessions(self._options.store, self._options.identity)
+            self._drivers = await self._make_drivers(ids)
+            self._refuse_if_closing()
         except BaseException as error:
+            if self._sessions is not None:
+                await self._sessions.close()
             if self._closing is None:  # else close() ends it, and nothing has failed
                 self._end(error if isinstance(error, Exception) else None)
             raise
@@ -184,8 +194,10 @@ class Fleet:
         if self._error is not None:
             raise self._error
 
-    async def close(self) -> None:
+    async def close(self, end_session: bool | None = None) -> None:
         """End it, in whatever phase it is; return when it is closed."""
+        if self._closing is None:
+            self._end_session = end_session
         if self.phase is Phase.NEW:
             self._end(None)
         if self.phase is Phase.CLOSED:
@@ -226,6 +238,13 @@ class Fleet:
             identify_budget=None if self._gate is None else self._gate.budget,
         )
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether a shard that stops leaves its session to be resumed."""
+        if self._end_session is not None:
+            return not self._end_session
+        return self._sessions is not None and self._sessions.is_durable
+
     # --- what shards and handlers report ---------------------------------------------------------
 
     def status_changed(self, change: StatusChange) -> None:
@@ -237,6 +256,16 @@ class Fleet:
             self._ready.discard(change.shard.id)
         self._announce()
         self._tell_status(change)
+
+    def session_began(self, session: Session, ready: Mapping[str, Any]) -> None:
+        """READY came: store the session."""
+        if self._sessions is not None:
+            self._sessions.began(session, ready)
+
+    def session_dropped(self, shard_id: int) -> None:
+        """The session of a shard is over."""
+        if self._sessions is not None:
+            self._sessions.dropped(shard_id)
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good."""
@@ -263,23 +292,31 @@ class Fleet:
     # --- single shards, at run time --------------------------------------------------------------
 
     async def stop_shard(self, shard_id: int) -> None:
-        """Take one shard out; return when its socket is gone."""
+        """Take one shard out; return when its socket is gone and others may run it."""
         driver = self._running(shard_id)
         del self._drivers[shard_id]
         self._stopped.discard(shard_id)
         self._announce()
-        await driver.close()
+        await driver.close(keep_session=self.keeps_sessions)
+        if self._sessions is not None:
+            await self._sessions.release(shard_id)
 
-    def start_shard(self, shard_id: int) -> Shard:
+    async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
-        if self.phase is not Phase.RUNNING or self._setup is None:
+        sessions = self._sessions
+        if self.phase is not Phase.RUNNING or sessions is None:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
         if not 0 <= shard_id < self._shard_count:
             raise UsageError(f"shard {shard_id} is not one of 0 to {self._shard_count - 1}")
-        if shard_id in self._drivers and shard_id not in self._stopped:
+        if shard_id in self._stopped:
+            await sessions.release(shard_id)
+        elif shard_id in self._drivers:
             raise UsageError(f"shard {shard_id} runs already; see reconnect_shard()")
+        driver = (await self._make_drivers((shard_id,)))[shard_id]
+        if self._closing is not None:  # meanwhile; it lets go of what was taken, too
+            raise UsageError(f"shard {shard_id} was not started: the gateway was closed")
         self._stopped.discard(shard_id)
-        self._drivers[shard_id] = driver = self._make_driver(shard_id, self._setup)
+        self._drivers[shard_id] = driver
         self._drivers = dict(sorted(self._drivers.items()))
         driver.start()
         return driver.shard
@@ -316,8 +353,7 @@ class Fleet:
                 raise
         finally:
             self._asking.cancel()
-        if self._closing is not None:  # also when the answer came at the same moment
-            raise UsageError("the gateway was closed while it was starting")
+        self._refuse_if_closing()  # also when the answer came at the same moment
         return info
 
     async def _ask_again(self) -> GatewayInfo:
@@ -337,24 +373,31 @@ class Fleet:
         for driver in self._drivers.values():
             driver.use_url(info.url)
 
+    def _refuse_if_closing(self) -> None:
+        if self._closing is not None:
+            raise UsageError("the gateway was closed while it was starting")
+
     async def _make_gate(self, info: GatewayInfo, asked_at: float) -> IdentifyGate:
         """Find the identify queue, and tell it what the API said."""
         options = self._options
         queue = options.identify_queue or queue_of_bot(options.identity.token, info.url)
         if info.session_start_limit is not None:
             await queue.learn(
-                info.session_start_limit, asked_at=asked_at, is_fresh=options.info is None
+                info.session_start_limit,
+                asked_at=asked_at,
+                is_fresh=options.info is None,
+                bot_id=bot_id_of(options.identity.token),
             )
         return IdentifyGate(queue)
 
-    def _prepare(self, info: GatewayInfo, gate: IdentifyGate) -> None:
-        """Make what all shards share, then the shards."""
+    def _prepare(self, info: GatewayInfo, gate: IdentifyGate) -> tuple[int, ...]:
+        """Make what all shards share; return their ids."""
         options = self._options
         ids, count = options.shard_ids, options.shard_count
         if ids is None:
             ids, count = tuple(range(info.shards)), info.shards
         self._shard_count = count or len(ids)
-        self._setup = setup = ShardSetup(
+        self._setup = ShardSetup(
             url=info.url,
             compression=Compression(options.compression, is_chosen=options.is_compression_chosen),
             interests=self._handlers.interests,
@@ -367,11 +410,39 @@ class Fleet:
             backoff_s=options.backoff_s,
             opening=asyncio.Semaphore(MAX_OPENING),
         )
-        self._drivers = {i: self._make_driver(i, setup) for i in ids}
+        return ids
 
-    def _make_driver(self, shard_id: int, setup: ShardSetup) -> ShardDriver:
-        identity = replace(self._options.identity, shard_id=shard_id, shard_count=self._shard_count)
-        return ShardDriver(identity, setup, self)
+    async def _make_drivers(self, shard_ids: tuple[int, ...]) -> dict[int, ShardDriver]:
+        """Take shards in, each with its stored session if that can be resumed; start none."""
+        sessions, setup = self._sessions, self._setup
+        assert sessions is not None
+        assert setup is not None
+        count = self._shard_count
+        identities = {
+            i: replace(self._options.identity, shard_id=i, shard_count=count) for i in shard_ids
+        }
+        stored = await sessions.take(identities)
+        self._warn_of_cold_resumes(stored)
+        now, drivers = time.monotonic(), {}
+        for shard_id, identity in identities.items():
+            one = stored.get(shard_id)
+            drivers[shard_id] = driver = ShardDriver(
+                identity, setup, self,
+                session=None if one is None else one.session,
+                dropped_at=None if one is None or one.age_s is None else now - one.age_s,
+            )  # fmt: skip
+            sessions.watch(shard_id, driver.stored_sequence)
+        return drivers
+
+    def _warn_of_cold_resumes(self, stored: Mapping[int, StoredSession]) -> None:
+        missed = self._handlers.wanted_by_name(("READY", "GUILD_CREATE"))
+        if stored and missed:
+            log.warning(
+                "%d of the sessions are resumed from the store: no %s comes for them, which "
+                "handlers want. If they cannot do without, run without a durable store "
+                "(docs/sessions.md)",
+                len(stored), " and no ".join(missed),
+            )  # fmt: skip
 
     async def _all_ready(self) -> None:
         while True:
@@ -399,8 +470,12 @@ class Fleet:
             self._asking.cancel()
         if self._url_watch is not None:
             self._url_watch.stop()
-        await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+        keep = self.keeps_sessions
+        drivers = self._drivers.values()
+        await asyncio.gather(*(driver.close(keep_session=keep) for driver in drivers))
         await self._handlers.tasks.drain(self._options.drain_s)
+        if self._sessions is not None:  # after the handlers: the last of what they have handled
+            await self._sessions.close()
         self._watch.stop()
         self._end(None)
 
@@ -423,3 +498,5 @@ class Fleet:
         if self._url_watch is not None:
             failures = (driver.main_failures for driver in self._drivers.values())
             self._url_watch.look(max(failures, default=0), now)
+        if self._sessions is not None:
+            self._sessions.tick()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,24 @@ import orjson
 from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
+from ..protocol.token import bot_id_of
 from .ports import StoredSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any
 
     from ..protocol.identity import Identity
     from ..protocol.session import Session
-    from .ports import OpenStore
+    from .ports import OpenStore, SessionStore
 
-__all__ = ["MemorySessionStore", "SessionWriter", "encode_terms", "usable_sessions"]
+__all__ = [
+    "MemorySessionStore",
+    "SessionWriter",
+    "encode_terms",
+    "open_sessions",
+    "usable_sessions",
+]
 
 log = careful_logger("fastgw.store")
 
@@ -93,19 +102,34 @@ def _ranges(shard_ids: Iterable[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
 
 
+async def open_sessions(store: SessionStore, identity: Identity) -> SessionWriter:
+    """
+    Open the store of a fleet; `identity` is that of any of its shards.
+
+    Raises:
+        UsageError: see `SessionStore.open`.
+    """
+    opened = await store.open(bot_id_of(identity.token))
+    return SessionWriter(opened, encode_terms(identity))
+
+
 class SessionWriter:
     """
     Tells a store what becomes of the sessions of a fleet. One thread, the loop's.
 
     Args:
-        store: opened, with the shards taken.
+        store: opened.
+        terms: what IDENTIFY fixes, as a store keeps it.
         clock: monotonic seconds.
     Attributes:
         is_durable: whether what is stored now outlives the process.
     """
 
-    def __init__(self, store: OpenStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: OpenStore, terms: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
+        self._terms = terms
         self._clock = clock
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
@@ -124,18 +148,32 @@ class SessionWriter:
         """
         self._suppliers[shard_id] = sequence
 
-    def unwatch(self, shard_id: int) -> None:
-        """Ask no more about a shard; what is stored of it stays."""
-        self._note({shard_id: self._suppliers.pop(shard_id, lambda: None)()})
-        self._told.pop(shard_id, None)
+    async def take(self, identities: Mapping[int, Identity]) -> dict[int, StoredSession]:
+        """
+        Become the only one who runs these shards; return the sessions that are worth a RESUME.
 
-    def began(self, session: Session, terms: str, bot_id: int | None) -> None:
-        """READY came: store the session, at once."""
+        Raises:
+            UsageError: see `OpenStore.take`.
+        """
+        count = next(iter(identities.values())).shard_count if identities else 0
+        return usable_sessions(await self._store.take(tuple(identities), count), identities)
+
+    async def release(self, shard_id: int) -> None:
+        """Store the last of a shard's session, and let others run it."""
+        if (sequence := self._suppliers.pop(shard_id, None)) is not None:
+            self._note({shard_id: sequence()})
+        self._told.pop(shard_id, None)
+        await self._store.release((shard_id,))
+
+    def began(self, session: Session, ready: Mapping[str, Any]) -> None:
+        """READY came, with this `d`: store the session, at once."""
         self._told[session.shard_id] = (session.sequence, self._clock())
         if self._is_refused:
             return
         try:
-            self._store.save(StoredSession(session=session, terms=terms, bot_id=bot_id))
+            self._store.save(
+                StoredSession(session=session, terms=self._terms, bot_id=_user_id(ready))
+            )
         except UsageError as error:
             self._is_refused = True
             log.error("sessions are kept in memory only, and the next start identifies: %s", error)
@@ -166,6 +204,15 @@ class SessionWriter:
                 moved[shard_id] = sequence
                 self._told[shard_id] = (sequence, now)
         self._store.save_sequences(moved)
+
+
+def _user_id(ready: Mapping[str, Any]) -> int | None:
+    """Return the bot's user id out of READY; None where a service leaves it out."""
+    user = ready.get("user")
+    user_id = user.get("id") if isinstance(user, Mapping) else None
+    if isinstance(user_id, str) and user_id.isdecimal() and int(user_id) < 1 << 63:
+        return int(user_id)
+    return None
 
 
 class MemorySessionStore:

@@ -97,6 +97,7 @@ class OpenSQLiteStore:
         self._path = path
         self._clock = clock
         self._thread = SQLiteThread(path)
+        self._is_closed = False
         self._locks: ByteLocks | None = None
         self._bot_id: int | None = None  # once it is sure
         self._is_ours = False  # the token or READY says that what is stored is this bot's
@@ -142,6 +143,8 @@ class OpenSQLiteStore:
         """
         import sqlite3
 
+        if self._is_closed:
+            raise UsageError(f"{self._path} is closed")
         if self._locks is None:
             try:
                 self._locks = ByteLocks(lock_path(self._path))
@@ -232,6 +235,9 @@ class OpenSQLiteStore:
 
     async def close(self) -> None:
         """Write what is dirty, give all shards back and close the file."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             await self._flush()
         finally:

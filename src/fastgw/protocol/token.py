@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 
 from ..errors import UsageError
 
-__all__ = ["normalise_token", "redact", "redact_value"]
+__all__ = ["bot_id_of", "normalise_token", "redact", "redact_value"]
 
 # Tokens of the service have 59 characters and more. One shorter than this is a test's, and may be a
 # word: the documentation's own example is "token".
@@ -35,6 +37,23 @@ def normalise_token(token: str) -> str:
             "the token holds white space or characters that no token has; copy it again"
         )
     return words[0]
+
+
+def bot_id_of(token: str) -> int | None:
+    """
+    Return the user id of the bot, which is the first segment of its token in base64.
+
+    None when it is not: tokens of tests, and of services that make them otherwise.
+    """
+    segment = token.partition(".")[0]
+    try:
+        digits = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    # A snowflake of 2015 has 15 digits; in 2090 they need 63 bits.
+    if digits.isdigit() and 15 <= len(digits) <= 19 and int(digits) < 1 << 63:
+        return int(digits)
+    return None
 
 
 def redact(text: str, token: str) -> str:

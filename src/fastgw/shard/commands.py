@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import SendQueueFull
@@ -83,6 +84,11 @@ class CommandQueue:
         self._waiting.append((command, written))
         return written
 
+    def put_unwatched(self, command: bytes) -> None:
+        """Queue a command as users do; lost with its session, or for want of room, it is gone."""
+        with suppress(SendQueueFull):
+            self.put(command).add_done_callback(_see_error)
+
     def pump(self, now: float, write: Callable[[bytes], None]) -> None:
         """
         Write whatever may go at `now`. After this, re-arm `timer_at()`.
@@ -128,3 +134,9 @@ class CommandQueue:
     def _drop_cancelled_head(self) -> None:
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
+
+
+def _see_error(written: asyncio.Future[None]) -> None:
+    """Look at the error of a future that nobody waits for, or asyncio tells it as never seen."""
+    if not written.cancelled():
+        written.exception()

@@ -39,12 +39,14 @@ from ..protocol.signals import (
 )
 from ..protocol.states import CONNECTED, State
 from ..protocol.token import redact
+from ..protocol.wire import Opcode, encode_command
 from ..words import Action, Initiator
 from .budget import SendBudget
 from .commands import CommandQueue
 from .counters import ShardCounters, shard_health
 from .face import Shard, StatusChange
 from .link import Link, give_back, spend
+from .origin import SessionOrigin
 from .reconnect import ReconnectPolicy, is_permanent
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from ..connection.websocket import CloseInfo, Connection
     from ..health.figures import ShardHealth
     from ..protocol.identity import Identity
-    from ..protocol.session import Plan
+    from ..protocol.session import Plan, Session
     from ..protocol.signals import Signal
     from .link import ShardSetup
     from .ports import IdentifyTurn, ShardHost
@@ -73,7 +75,25 @@ class ShardDriver:
         error: why it stopped for good; None while it runs, and after a stop that was asked for.
     """
 
-    def __init__(self, identity: Identity, setup: ShardSetup, host: ShardHost) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        setup: ShardSetup,
+        host: ShardHost,
+        *,
+        session: Session | None = None,
+        dropped_at: float | None = None,
+    ) -> None:
+        """
+        Make a shard that is not started.
+
+        Args:
+            identity: what IDENTIFY says.
+            setup: what it has in common with others.
+            host: who hears of it.
+            session: a stored session to begin with.
+            dropped_at: when that lost its connection, in monotonic seconds, None when unknown.
+        """
         self.shard = Shard(self, identity.shard_id, identity.shard_count)
         self.error: FastgwError | None = None
         self._id = identity.shard_id
@@ -87,7 +107,10 @@ class ShardDriver:
             compress=setup.compression.in_url,
             timeouts=setup.timeouts,
             random=setup.random,
+            session=session,
+            dropped_at=dropped_at,
         )
+        self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
         self._counters = ShardCounters()
@@ -114,6 +137,11 @@ class ShardDriver:
     def use_url(self, url: str) -> None:
         """Connect to this main URL from the next attempt on."""
         self._protocol.url = url
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether its session is of an earlier process."""
+        return self._origin.is_cold
 
     def latency(self, now: float) -> float | None:
         """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
@@ -178,6 +206,10 @@ class ShardDriver:
         """Replace the connection, if there is one, by a new one that resumes."""
         self._protocol.replace(time.monotonic())
         self._drain()
+
+    def stored_sequence(self) -> int | None:
+        """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
+        return self._origin.sequence(self._protocol.session, self.status)
 
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
@@ -284,7 +316,7 @@ class ShardDriver:
         self.error = error
         with self._input():
             now = time.monotonic()
-            self._protocol.close(now, keep_session=False)
+            self._protocol.close(now, keep_session=self._host.keeps_sessions)
             if self.status is not State.STOPPED:  # it was cancelled, and its socket dropped
                 self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT)
         self._queue.fail(SessionLost(f"shard {self._id} is stopped; the command was not sent"))
@@ -360,6 +392,7 @@ class ShardDriver:
             now = time.monotonic()
             self._counters.note(signal, now)
             self._policy.note(signal, now)
+            self._origin.note(signal)
             self._obey(signal, now)
         except Exception as error:
             self._drop(error)
@@ -404,12 +437,19 @@ class ShardDriver:
                 self._ledger.session_began()
                 if self._link is not None and self._link.turn is not None:
                     give_back(self._link.turn)
+                if (session := self._protocol.session) is not None:
+                    self._host.session_began(session, signal.data)
             case Resumed():
+                presence = self._protocol.identity.presence
+                if self._origin.is_cold and presence is not None:
+                    # IDENTIFY, which says it otherwise, was another process's.
+                    self._queue.put_unwatched(encode_command(Opcode.PRESENCE_UPDATE, presence))
                 log.info(
                     "shard %d: resumed, %d events replayed, %d dropped as duplicates",
                     self._id, signal.replayed, signal.duplicates,
                 )  # fmt: skip
             case SessionDropped():
+                self._host.session_dropped(self._id)
                 self._queue.fail(
                     SessionLost(
                         f"the session of shard {self._id} was lost ({signal.cause.value}); "
@@ -449,7 +489,9 @@ class ShardDriver:
         error = None if outcome is None else outcome.error
         if new is State.STOPPED:
             error = error or self.error  # what made us stop, where the connection itself did not
-        self._host.status_changed(StatusChange(self.shard, old, new, change.cause, error))
+        self._host.status_changed(
+            StatusChange(self.shard, old, new, change.cause, error, self._origin.is_cold_resume)
+        )
 
     def _explain(self, cause: Cause, outcome: Outcome | None) -> str:
         parts = [cause.value]

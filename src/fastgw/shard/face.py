@@ -31,6 +31,8 @@ class StatusChange:
         old, new: the states.
         cause: why it went down; None on the way up.
         error: what broke, when the connection ended because of an error.
+        is_cold_resume: it is READY with the session of an earlier process: READY and GUILD_CREATE
+            do not come.
     """
 
     shard: Shard
@@ -38,6 +40,7 @@ class StatusChange:
     new: State
     cause: Cause | None
     error: BaseException | None
+    is_cold_resume: bool = False
 
 
 def shard_id_for(guild_id: int | str, shard_count: int) -> int:
@@ -67,6 +70,10 @@ class Keeper(Protocol):
     @property
     def status(self) -> State:
         """The state of its connection, now."""
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether its session is of an earlier process."""
 
     def latency(self, now: float) -> float | None:
         """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
@@ -107,6 +114,15 @@ class Shard:
     def status(self) -> State:
         """The state of its connection, now."""
         return self._keeper.status
+
+    @property
+    def is_cold(self) -> bool:
+        """
+        Whether its session was begun by an earlier process, and taken from the store.
+
+        READY and GUILD_CREATE of such a session went to that process and do not come again.
+        """
+        return self._keeper.is_cold
 
     @property
     def error(self) -> FastgwError | None:

@@ -7,10 +7,13 @@ what a fleet needs of others (the identify queue, the session store) stands in `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..errors import FastgwError, FatalError
+    from ..protocol.session import Session
     from .face import Shard, StatusChange
 
 __all__ = ["IdentifyDoor", "IdentifyTurn", "ShardHost"]
@@ -56,8 +59,18 @@ class ShardHost(Protocol):
     def was_ready(self) -> bool:
         """Whether any shard of it has ever been READY."""
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether a shard that stops leaves its session to be resumed by somebody else."""
+
     def status_changed(self, change: StatusChange) -> None:
         """A shard's state moved."""
+
+    def session_began(self, session: Session, ready: Mapping[str, Any]) -> None:
+        """READY came: a new session, and READY's `d`."""
+
+    def session_dropped(self, shard_id: int) -> None:
+        """The session of a shard is over."""
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good; called once. error is None when it was asked to."""

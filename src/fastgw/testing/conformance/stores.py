@@ -361,10 +361,12 @@ class SessionStoreSuite:
         self.run(main())
 
     def test_it_may_be_closed_before_anything_was_taken(self) -> None:
-        """A start that failed."""
+        """A start that failed; and once more, by whoever tidies up."""
 
         async def main() -> None:
-            await (await self.opened()).close()
+            store = await self.opened()
+            await store.close()
+            await store.close()
 
         self.run(main())
 

@@ -1,0 +1,55 @@
+"""Where the session of a shard comes from: begun here, or by an earlier process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..protocol.signals import Ready, SessionDropped, StateChanged
+from ..protocol.states import State
+
+if TYPE_CHECKING:
+    from ..protocol.session import Session
+    from ..protocol.signals import Signal
+
+__all__ = ["SessionOrigin"]
+
+
+class SessionOrigin:
+    """
+    What the store knows of one shard's session, and the shard of the store's.
+
+    Args:
+        session: the stored one to begin with, None when there is none.
+    Attributes:
+        is_cold: the session is of an earlier process, which got its READY and GUILD_CREATE.
+        is_cold_resume: the last move was to READY, for the first time here, with such a session.
+    """
+
+    __slots__ = ("_stored", "_was_ready", "is_cold", "is_cold_resume")
+
+    def __init__(self, session: Session | None) -> None:
+        self.is_cold = session is not None
+        self.is_cold_resume = False
+        self._was_ready = False
+        self._stored: int | None = None  # the sequence that the store was told last
+
+    def note(self, signal: Signal) -> None:
+        """Take note of what the protocol reports."""
+        match signal:
+            case StateChanged():
+                is_ready = signal.new is State.READY
+                self.is_cold_resume = is_ready and self.is_cold and not self._was_ready
+                self._was_ready |= is_ready
+            case Ready() | SessionDropped():
+                self.is_cold = False
+
+    def sequence(self, session: Session | None, state: State) -> int | None:
+        """
+        Return how far a session is, for the store; None while nothing shows that it lives.
+
+        It lives while the shard is READY, and when a replay brought something.
+        """
+        if session is None or (state is not State.READY and session.sequence == self._stored):
+            return None
+        self._stored = session.sequence
+        return session.sequence
