@@ -19,7 +19,8 @@ PUBLIC = """
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
     HandlerFailure IdentifyBudget IdentifyBudgetSpent MemorySessionStore SQLiteIdentifyQueue
     SQLiteSessionStore SessionStore
-    InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket NotCompressed
+    InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
+    NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError
     BuildInfo DeliveryLimits build_info __version__ shard_id_for
 """

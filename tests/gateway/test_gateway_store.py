@@ -223,7 +223,7 @@ async def test_a_session_grows_old_while_the_network_is_down(fake, store):
     await gateway.start()
     keeper = gateway._fleet._drivers[0]._protocol._keeper
     loop_now = asyncio.get_running_loop().time()
-    assert keeper.dropped_at == pytest.approx(loop_now - MAX_AGE_S + 20.0, abs=scaled(5.0))
+    assert keeper.last_byte_at == pytest.approx(loop_now - MAX_AGE_S + 20.0, abs=scaled(5.0))
     await gateway.close()
 
 

@@ -429,7 +429,7 @@ class Fleet:
             drivers[shard_id] = driver = ShardDriver(
                 identity, setup, self,
                 session=None if one is None else one.session,
-                dropped_at=None if one is None or one.age_s is None else now - one.age_s,
+                last_byte_at=None if one is None or one.age_s is None else now - one.age_s,
             )  # fmt: skip
             sessions.watch(shard_id, driver.stored_sequence)
         return drivers

@@ -99,7 +99,7 @@ class GatewayProtocol:
         timeouts: Timeouts | None = None,
         random: Callable[[], float],
         session: Session | None = None,
-        dropped_at: float | None = None,
+        last_byte_at: float | None = None,
     ) -> None:
         """
         Make a disconnected protocol.
@@ -112,7 +112,7 @@ class GatewayProtocol:
             timeouts: None for the defaults.
             random: returns a float in [0, 1); jitter comes from it.
             session: a stored session to resume.
-            dropped_at: when it lost its connection, None when that is not known.
+            last_byte_at: when a byte of it came last, None when that is not known.
         Raises:
             UsageError: a bad URL, a session of another shard, or one that RESUME cannot hold.
         """
@@ -131,7 +131,7 @@ class GatewayProtocol:
                     f"not of {identity.shard_id} of {identity.shard_count}"
                 )
             encode_resume(identity.token, session.session_id, MAX_SEQUENCE)  # or UsageError
-            self._keeper.restore(session, dropped_at)
+            self._keeper.restore(session, last_byte_at)
         self._replays = ReplayCounts(self.sequence)
         self._attempt: Attempt | None = None  # from connecting() to the end
         self._commands: list[bytes] = []

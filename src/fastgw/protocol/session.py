@@ -119,11 +119,11 @@ class SessionKeeper:
         self.refusals = self.host_failures = self.main_failures = 0
         self.last_byte_at = None
 
-    def restore(self, session: Session, dropped_at: float | None) -> None:
+    def restore(self, session: Session, last_byte_at: float | None) -> None:
         """Begin with a stored session; when its age is unknown only the service can refuse it."""
         self.start(session.session_id, session.resume_url)
         self.sequence.restore(session.sequence)
-        self.dropped_at = dropped_at
+        self.last_byte_at = last_byte_at
 
     def _check(self, url: object) -> str | None:
         if not isinstance(url, str) or not url:

@@ -82,7 +82,7 @@ class ShardDriver:
         host: ShardHost,
         *,
         session: Session | None = None,
-        dropped_at: float | None = None,
+        last_byte_at: float | None = None,
     ) -> None:
         """
         Make a shard that is not started.
@@ -92,7 +92,7 @@ class ShardDriver:
             setup: what it has in common with others.
             host: who hears of it.
             session: a stored session to begin with.
-            dropped_at: when that lost its connection, in monotonic seconds, None when unknown.
+            last_byte_at: when a byte of it came last, in monotonic seconds, None when unknown.
         """
         self.shard = Shard(self, identity.shard_id, identity.shard_count)
         self.error: FastgwError | None = None
@@ -108,7 +108,7 @@ class ShardDriver:
             timeouts=setup.timeouts,
             random=setup.random,
             session=session,
-            dropped_at=dropped_at,
+            last_byte_at=last_byte_at,
         )
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
