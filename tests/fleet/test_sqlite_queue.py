@@ -424,3 +424,14 @@ def test_max_concurrency_must_be_at_least_one(path, bad):
     """Zero keys are a usage error."""
     with pytest.raises(UsageError, match="max_concurrency"):
         SQLiteIdentifyQueue(path, max_concurrency=bad)
+
+
+async def test_a_turn_is_over_before_the_next_is_asked_for(path):
+    """However slow the file is: what was released is not counted as held by who comes next."""
+    queue = SQLiteIdentifyQueue(path, reserve=10)
+    await queue.learn(limit(11, max_concurrency=4), asked_at=time.monotonic(), is_fresh=True)
+    for shard_id in range(4):
+        turn = await queue.acquire(shard_id)
+        thread = queue._table._thread
+        thread.post(lambda connection: time.sleep(0.2), failed=print)
+        turn.release()

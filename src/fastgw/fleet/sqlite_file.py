@@ -257,12 +257,16 @@ class SQLiteThread:
     A file that went away or was replaced is opened anew before the next job, and one that is
     damaged is set aside.
 
+    Args:
+        path: of the file.
+        after: begin when that one, which was told to stop, has done all that it was given.
     Attributes:
         opened: how often the file was opened; what was written before may not be in it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, after: SQLiteThread | None = None) -> None:
         self.opened = 0
+        self._after = after
         self._path = path
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
@@ -319,6 +323,9 @@ class SQLiteThread:
         self._thread.join(BUSY_S)
 
     def _run(self) -> None:
+        if self._after is not None:
+            self._after._thread.join()
+            self._after = None  # nor does it keep all those before it alive
         while (job := self._jobs.get()) is not None:
             job()
         self._close()

@@ -74,6 +74,7 @@ class SQLiteIdentifyQueue:
         self._max_concurrency = max_concurrency or 1  # as last seen in the file
         self._budget: IdentifyBudget | None = None
         self._table: TurnTable | None = None
+        self._last: TurnTable | None = None  # that one, or the one before
         # First come, first served, for those of one loop; between processes chance decides.
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Lock]] = (
             WeakKeyDictionary()
@@ -150,7 +151,8 @@ class SQLiteIdentifyQueue:
                     "machines; put it on a disk of this machine",
                     self._path, kind,
                 )  # fmt: skip
-            self._table = TurnTable(self._path, self._rules)
+            self._table = TurnTable(self._path, self._rules, after=self._last)
+            self._last = self._table
         self._table.users += 1
         return self._table
 

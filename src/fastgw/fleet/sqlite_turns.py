@@ -77,19 +77,23 @@ class TurnTable:
     """
     The file, open while somebody of this process waits or holds.
 
+    Args:
+        path, rules: as the queue was told.
+        after: the one before, which may still have to write down that its last turn is over.
     Attributes:
         users: how many those are; counted by the queue.
         budget: as last seen, in seconds of the boot clock.
         max_concurrency: as last seen.
     """
 
-    def __init__(self, path: Path, rules: TurnRules) -> None:
+    def __init__(self, path: Path, rules: TurnRules, *, after: TurnTable | None = None) -> None:
         self.users = 0
         self.budget: IdentifyBudget | None = None
         self.max_concurrency = rules.max_concurrency or 1
         self._path = path
         self._rules = rules
-        self._thread = SQLiteThread(path)
+        before = None if after is None else after._thread
+        self._thread: SQLiteThread = SQLiteThread(path, after=before)
         self._locks: ByteLocks | None = None
         self._holder = 0
         self._dated = 0  # the opening of the file whose times are known to be of this boot
