@@ -177,18 +177,17 @@ def test_two_causes_make_one_end():
 
 
 def test_status_is_ready_only_while_it_is():
-    """case 47: state, ready_at and latency follow the connection down at once."""
+    """case 47: state, ready_at and heartbeat follow the connection down at once."""
     client = Client().become_ready()
     client.advance(2 * INTERVAL_S)
-    assert client.proto.latency is not None
+    assert client.proto.heartbeat.latency is not None
     client.serve(Opcode.RECONNECT)
     assert client.proto.state is State.CLOSING
     assert client.proto.ready_at is None
     client.obey()
-    assert client.proto.latency is None
-    assert client.proto.last_ack_at is None
+    assert client.proto.heartbeat is None
     client.connect()
-    assert client.proto.latency is None
+    assert client.proto.heartbeat is None
     assert client.proto.state is not State.READY
 
 

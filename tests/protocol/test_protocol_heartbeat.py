@@ -214,14 +214,14 @@ def test_a_late_timer_does_not_shorten_the_window():
 def test_latency_is_unknown_before_the_first_ack():
     """Latency is None until it was measured, and comes with the time of its measure."""
     client = Client().become_ready()
-    assert client.proto.latency is None
-    assert client.proto.latency_at is None
+    assert client.proto.heartbeat.latency is None
+    assert client.proto.heartbeat.latency_at is None
     client.acks = False
     client.advance(0.5 * INTERVAL_S)
     client.now += 0.125
     client.serve(Opcode.HEARTBEAT_ACK)
-    assert client.proto.latency == 0.125
-    assert client.proto.latency_at == client.proto.last_ack_at == client.now
+    assert client.proto.heartbeat.latency == 0.125
+    assert client.proto.heartbeat.latency_at == client.proto.heartbeat.last_ack_at == client.now
 
 
 def test_a_pause_of_ours_is_not_latency():
@@ -233,8 +233,8 @@ def test_a_pause_of_ours_is_not_latency():
     client.now += 30.0
     client.proto.reading_resumed()
     client.serve(Opcode.HEARTBEAT_ACK)
-    assert client.proto.latency is None
-    assert client.proto.last_ack_at == client.now
+    assert client.proto.heartbeat.latency is None
+    assert client.proto.heartbeat.last_ack_at == client.now
 
 
 def test_latency_goes_stale():
@@ -245,7 +245,7 @@ def test_latency_goes_stale():
     assert heart is not None
     assert heart.latency_if_fresh(client.now) == 0.0
     assert heart.latency_if_fresh(client.now + 2.1 * INTERVAL_S) is None
-    assert client.proto.latency == 0.0
+    assert client.proto.heartbeat.latency == 0.0
 
 
 def test_an_ack_answers_the_oldest_beat():
@@ -257,9 +257,9 @@ def test_an_ack_answers_the_oldest_beat():
     client.serve(Opcode.HEARTBEAT)
     client.now += 1.0
     client.serve(Opcode.HEARTBEAT_ACK)
-    assert client.proto.latency == 2.0
+    assert client.proto.heartbeat.latency == 2.0
     client.serve(Opcode.HEARTBEAT_ACK)
-    assert client.proto.latency == 1.0
+    assert client.proto.heartbeat.latency == 1.0
 
 
 def test_a_skipped_ack_does_not_spoil_later_latency():
@@ -271,7 +271,7 @@ def test_a_skipped_ack_does_not_spoil_later_latency():
     client.serve(Opcode.HEARTBEAT_ACK)
     client.acks = True
     client.advance(INTERVAL_S, bytes_received=3)
-    assert client.proto.latency == 0.0
+    assert client.proto.heartbeat.latency == 0.0
 
 
 def test_an_ack_we_did_not_ask_for_is_harmless():
@@ -279,8 +279,8 @@ def test_an_ack_we_did_not_ask_for_is_harmless():
     client = Client().become_ready()
     for _ in range(3):
         client.serve(Opcode.HEARTBEAT_ACK)
-    assert client.proto.latency is None
-    assert client.proto.last_ack_at == client.now
+    assert client.proto.heartbeat.latency is None
+    assert client.proto.heartbeat.last_ack_at == client.now
     assert client.proto.state is State.READY
 
 
@@ -326,4 +326,4 @@ def test_beats_and_acks_are_counted():
     heart = client.proto.heartbeat
     assert heart is not None
     assert (heart.sent, heart.acked) == (2, 1)
-    assert client.proto.heartbeat_interval_s == INTERVAL_S
+    assert client.proto.heartbeat.interval_s == INTERVAL_S

@@ -214,7 +214,7 @@ class ShardAndService(RuleBasedStateMachine):
     def ready_means_ready(self):
         proto = self.pair.proto
         assert (proto.ready_at is not None) == (proto.state is State.READY)
-        assert proto.state in CONNECTED or proto.latency is None or proto.state is State.CLOSING
+        assert proto.state in CONNECTED or proto.heartbeat is None or proto.state is State.CLOSING
         assert proto.state is not State.READY or proto.session is not None
         assert not proto.sequence.replaying or proto.state in (State.RESUMING, State.CLOSING)
 

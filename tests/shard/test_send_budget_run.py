@@ -102,7 +102,7 @@ class Run:
             if isinstance(signal, StateChanged):
                 queue.is_open = signal.new is State.READY
                 if signal.new in (State.IDENTIFYING, State.RESUMING):
-                    queue.budget.reserve_heartbeats(self.proto.heartbeat_interval_s)
+                    queue.budget.reserve_heartbeats(self.proto.heartbeat.interval_s)
             elif isinstance(signal, IdentifyWanted):
                 self.proto.identify(now)
             elif isinstance(signal, HeartbeatWanted) and queue.budget.take_answer(now):

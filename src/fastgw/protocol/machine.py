@@ -183,26 +183,6 @@ class GatewayProtocol:
         return None if self._attempt is None else self._attempt.heartbeat
 
     @property
-    def latency(self) -> float | None:
-        """Seconds of the last heartbeat's round trip on this connection; None when unknown."""
-        return None if self.heartbeat is None else self.heartbeat.latency
-
-    @property
-    def latency_at(self) -> float | None:
-        """When `latency` was measured."""
-        return None if self.heartbeat is None else self.heartbeat.latency_at
-
-    @property
-    def last_ack_at(self) -> float | None:
-        """When the last heartbeat ACK of this connection came."""
-        return None if self.heartbeat is None else self.heartbeat.last_ack_at
-
-    @property
-    def heartbeat_interval_s(self) -> float | None:
-        """Seconds between beats, None before HELLO; slots of the send budget follow from it."""
-        return None if self.heartbeat is None else self.heartbeat.interval_s
-
-    @property
     def ready_at(self) -> float | None:
         """When this connection became READY, None while it is not."""
         return None if self._attempt is None else self._attempt.ready_at

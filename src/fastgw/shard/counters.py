@@ -110,7 +110,9 @@ def shard_health(
         return None if at is None else max(0.0, now - at)
 
     heartbeat, sequence = protocol.heartbeat, protocol.sequence
-    latency_s = None if heartbeat is None else heartbeat.latency_if_fresh(now)
+    latency_s = latency_at = None
+    if heartbeat is not None and (latency_s := heartbeat.latency_if_fresh(now)) is not None:
+        latency_at = heartbeat.latency_at
     return ShardHealth(
         shard_id=protocol.identity.shard_id,
         status=protocol.state,
@@ -118,7 +120,7 @@ def shard_health(
         last_ack_age_s=age(counters.last_ack_at),
         last_dispatch_age_s=age(counters.last_dispatch_at),
         latency_s=latency_s,
-        latency_age_s=None if latency_s is None else age(protocol.latency_at),
+        latency_age_s=age(latency_at),
         ready_for_s=age(protocol.ready_at),
         session_for_s=age(counters.session_at),
         connections=counters.connections,

@@ -472,9 +472,9 @@ class ShardDriver:
         old, new = change.old, change.new
         self._queue.is_open = new is State.READY
         if new in (State.IDENTIFYING, State.RESUMING):
-            interval_s = self._protocol.heartbeat_interval_s
-            if interval_s is not None:
-                self._queue.budget.reserve_heartbeats(interval_s)
+            heartbeat = self._protocol.heartbeat
+            if heartbeat is not None:
+                self._queue.budget.reserve_heartbeats(heartbeat.interval_s)
         ended = new in (State.DISCONNECTED, State.STOPPED)
         outcome = self._protocol.outcome if ended else None
         why = "" if change.cause is None else f" ({self._explain(change.cause, outcome)})"
@@ -550,8 +550,10 @@ class ShardDriver:
 
     def _look(self, now: float) -> None:
         if self._link is not None:
+            heartbeat = self._protocol.heartbeat
+            last_ack_at = None if heartbeat is None else heartbeat.last_ack_at
             received = self._link.bytes_received()
-            self._counters.look(now, self._link.decoder, received, self._protocol.last_ack_at)
+            self._counters.look(now, self._link.decoder, received, last_ack_at)
 
 
 def _never(signal: NoReturn) -> NoReturn:
