@@ -9,7 +9,6 @@ report nothing is delivered, and the socket is gone `close_timeout_s` later at t
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
 import sys
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from picows import WSCloseCode, WSMsgType, WSProtocolError, WSTransport
 
 from ..errors import ConnectionClosed, FastgwError, ProtocolError
+from ..log import careful_logger
 from ..words import Action, Initiator
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseInfo", "Connection", "ConnectionState", "Receiver"]
 
-log = logging.getLogger("fastgw.connection")
+log = careful_logger("fastgw.connection")
 
 _TEXT = WSMsgType.TEXT
 # Closing with what is ours to answer for; a session outlives any code but 1000 and 1001.

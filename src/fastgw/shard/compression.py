@@ -5,13 +5,12 @@ not compress.
 
 from __future__ import annotations
 
-import logging
-
 from ..errors import NotCompressed
+from ..log import careful_logger
 
 __all__ = ["Compression"]
 
-log = logging.getLogger("fastgw.shard")
+log = careful_logger("fastgw.shard")
 
 
 class Compression:
