@@ -16,8 +16,9 @@ from .delivery.callables import check_handler
 from .delivery.handlers import Handlers
 from .delivery.names import check_names
 from .errors import UsageError
-from .fleet.fleet import Fleet, FleetOptions
+from .fleet.fleet import Fleet
 from .fleet.gateway_info import GatewayInfo
+from .fleet.settings import FleetOptions
 from .health.figures import GatewayHealth
 from .options import (
     DRAIN_S,

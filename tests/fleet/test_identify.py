@@ -114,6 +114,22 @@ def test_releasing_twice_frees_once():
     run_in_invented_time(main())
 
 
+def test_a_write_after_the_release_costs_nobody_a_turn():
+    """It is somebody else's turn by then, who has written nothing yet."""
+
+    async def main():
+        queue = queue_of()
+        first = await queue.acquire(0)
+        first.release()
+        second = await queue.acquire(1)
+        first.written()
+        second.release()
+        await queue.acquire(2)
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 0.0
+
+
 def test_max_concurrency_must_be_at_least_one():
     """Zero keys are a usage error."""
     with pytest.raises(UsageError, match="max_concurrency"):

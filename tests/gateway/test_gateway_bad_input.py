@@ -18,6 +18,7 @@ from fastgw.errors import (
     AuthenticationFailed,
     CertificateRefused,
     ConnectFailed,
+    ConnectionClosed,
     ConnectTimeout,
     DisallowedIntents,
     FatalError,
@@ -309,6 +310,22 @@ async def test_connection_refused_is_retried_and_told():
     with pytest.raises(ConnectFailed, match="refused the connection"):
         await gateway.wait_ready(timeout_s=0.2)
     assert gateway.shards[0].health().connections >= 2
+    await gateway.close()
+
+
+async def test_a_service_that_closes_every_identify_is_told(fake):
+    """Whoever waits with a deadline, looks at the health or hears of changes knows the reason."""
+    fake.instead_of(Moment.IDENTIFY, lambda peer: peer.close(4000, "no room"), times=None)
+    changes = []
+    gateway = gateway_to(fake)
+    gateway.on_status(changes.append)
+    await gateway.start()
+    with pytest.raises(ConnectionClosed, match="closed by service: code 4000: no room") as caught:
+        await gateway.wait_ready(timeout_s=scaled(0.3))
+    assert caught.value.close_code == 4000
+    assert str(gateway.shards[0].health().last_error) == str(caught.value)
+    down = [change for change in changes if change.new is State.DISCONNECTED]
+    assert {str(change.error) for change in down} == {str(caught.value)}
     await gateway.close()
 
 

@@ -9,15 +9,15 @@ means for the others is decided here: the identify gate is shut by the shard its
 have a session go on, and when none is left the fleet ends with the error.
 
 All shards start at once: those that identify wait for their turns, which come in the order of their
-ids within each key (`shard_id % max_concurrency`, Discord's start order), those that resume need
-none. What both share is a bound on connections that are on their way up.
+ids within each key (Discord's start order), those that resume need none. What both share is a bound
+on connections that are on their way up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +36,16 @@ from .sessions import SessionWriter, open_sessions
 from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from ..delivery.handlers import Handlers
-    from ..protocol.identity import Identity
     from ..protocol.session import Session
-    from ..protocol.timeouts import Timeouts
     from ..shard.face import Shard, StatusChange
     from .gateway_info import GatewayInfo
-    from .ports import IdentifyQueue, SessionStore, StoredSession
+    from .ports import StoredSession
+    from .settings import FleetOptions
 
-__all__ = ["Fleet", "FleetOptions", "Phase"]
+__all__ = ["Fleet", "Phase"]
 
 log = careful_logger("fastgw.gateway")
 
@@ -64,35 +62,6 @@ class Phase(Enum):
     RUNNING = "running"
     CLOSING = "closing"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetOptions:
-    """
-    What `Gateway` was told, checked already; see there.
-
-    Attributes:
-        identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
-        shard_ids, shard_count: None for what the API recommends.
-        compression: the Decoder's word for it.
-        is_compression_chosen: the user named it, and did not leave it to us.
-    """
-
-    identity: Identity
-    shard_ids: tuple[int, ...] | None
-    shard_count: int | None
-    compression: str
-    is_compression_chosen: bool
-    info: GatewayInfo | None
-    api_url: str
-    timeouts: Timeouts
-    ssl_context: ssl.SSLContext | None
-    store: SessionStore
-    identify_queue: IdentifyQueue | None
-    backoff_s: tuple[float, float]
-    on_fatal: str
-    drain_s: float
-    random: Callable[[], float]
 
 
 class Fleet:

@@ -59,7 +59,6 @@ class ShardCounters:
                 self.sessions_lost += cause is not Cause.STOPPED
             case Closed(outcome=outcome) if outcome.cause is not Cause.STOPPED:
                 self.reconnects[outcome.cause.value] += 1
-                self.last_error = outcome.error
                 self.resumes_lost += self._is_resume and outcome.ready_for_s is None
 
     def connection_began(self, *, resume: bool) -> None:

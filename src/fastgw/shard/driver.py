@@ -38,14 +38,14 @@ from ..protocol.signals import (
     StateChanged,
 )
 from ..protocol.states import CONNECTED, State
-from ..protocol.token import redact
 from ..protocol.wire import Opcode, encode_command
 from ..words import Action, Initiator
+from .announcer import Announcer
 from .budget import SendBudget
 from .commands import CommandQueue
 from .counters import ShardCounters, shard_health
-from .face import Shard, StatusChange
-from .link import Link, give_back, spend
+from .face import Shard
+from .link import HeldTurn, Link
 from .origin import SessionOrigin
 from .reconnect import ReconnectPolicy, is_permanent
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from ..protocol.session import Plan, Session
     from ..protocol.signals import Signal
     from .link import ShardSetup
-    from .ports import IdentifyTurn, ShardHost
+    from .ports import ShardHost
 
 __all__ = ["ShardDriver"]
 
@@ -97,7 +97,7 @@ class ShardDriver:
         self.shard = Shard(self, identity.shard_id, identity.shard_count)
         self.error: FastgwError | None = None
         self._id = identity.shard_id
-        self._token = identity.token  # to keep it out of the log
+        self._announcer = Announcer(self.shard, host, token=identity.token)
         self._setup = setup
         self._ledger = setup.delivery.ledgers[identity.shard_id]
         self._host = host
@@ -150,7 +150,7 @@ class ShardDriver:
 
     def health(self, now: float) -> ShardHealth:
         """Return the shard's figures."""
-        self._look(now)
+        self._look(now, self._link)
         decoder = None if self._link is None else self._link.decoder
         return shard_health(now, self._protocol, self._counters, decoder, len(self._queue))
 
@@ -204,8 +204,8 @@ class ShardDriver:
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""
-        self._protocol.replace(time.monotonic())
-        self._drain()
+        with self._input():
+            self._protocol.replace(time.monotonic())
 
     def stored_sequence(self) -> int | None:
         """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
@@ -214,7 +214,7 @@ class ShardDriver:
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""
         with self._input():
-            self._look(now)
+            self._look(now, self._link)
             connection = self._connection
             if connection is not None and self.status in CONNECTED:
                 connection.notice_reset()
@@ -273,7 +273,7 @@ class ShardDriver:
             await asyncio.sleep(attempt_at - now)
             return None
         try:
-            turn = None if plan.resume else await self._setup.gate.acquire(self._id)
+            turn = None if plan.resume else HeldTurn(await self._setup.gate.acquire(self._id))
         except FatalError:
             raise
         except Exception as error:  # a queue of the user's, away for a while: ask again
@@ -286,9 +286,9 @@ class ShardDriver:
             return await self._attempt(plan, turn)
         finally:
             if turn is not None:
-                give_back(turn)
+                turn.release()
 
-    async def _attempt(self, plan: Plan, turn: IdentifyTurn | None) -> tuple[Outcome, int]:
+    async def _attempt(self, plan: Plan, turn: HeldTurn | None) -> tuple[Outcome, int]:
         """Make one connection and see it through to its end; how, and how many messages it had."""
         setup = self._setup
         link = Link(
@@ -306,9 +306,7 @@ class ShardDriver:
             gone = asyncio.ensure_future(link.wait_closed())
             self._lingering.add(gone)
             gone.add_done_callback(self._lingering.discard)
-            self._counters.look(
-                time.monotonic(), link.decoder, link.bytes_received(), self._protocol.last_ack_at
-            )
+            self._look(time.monotonic(), link)
             self._counters.connection_ended(link.decoder)
 
     def _end(self, error: FastgwError | None) -> None:
@@ -409,6 +407,8 @@ class ShardDriver:
         if self.status in (State.DISCONNECTED, State.STOPPED):
             self._counters.last_error = error
             return False
+        if self._link is not None:
+            self._link.abandon()  # nothing is written to it any more
         try:
             self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT, error=error)
         except Exception as worse:
@@ -436,7 +436,7 @@ class ShardDriver:
             case Ready():
                 self._ledger.session_began()
                 if self._link is not None and self._link.turn is not None:
-                    give_back(self._link.turn)
+                    self._link.turn.release()
                 if (session := self._protocol.session) is not None:
                     self._host.session_began(session, signal.data)
             case Resumed():
@@ -444,10 +444,7 @@ class ShardDriver:
                 if self._origin.is_cold and presence is not None:
                     # IDENTIFY, which says it otherwise, was another process's.
                     self._queue.put_unwatched(encode_command(Opcode.PRESENCE_UPDATE, presence))
-                log.info(
-                    "shard %d: resumed, %d events replayed, %d dropped as duplicates",
-                    self._id, signal.replayed, signal.duplicates,
-                )  # fmt: skip
+                self._announcer.resumed(signal)
             case SessionDropped():
                 self._host.session_dropped(self._id)
                 self._queue.fail(
@@ -462,6 +459,8 @@ class ShardDriver:
                 elif self._connection is not None:
                     self._connection.close(signal.close_code, signal.reason)
             case Closed():
+                if signal.outcome.cause is not Cause.STOPPED:
+                    self._counters.last_error = self._announcer.reason
                 if isinstance(signal.outcome.error, FatalError):
                     # Before the turn goes back: no other shard may take it to be refused as well.
                     self._setup.gate.shut(signal.outcome.error)
@@ -469,43 +468,22 @@ class ShardDriver:
                 _never(signal)
 
     def _state_changed(self, change: StateChanged) -> None:
-        old, new = change.old, change.new
-        self._queue.is_open = new is State.READY
-        if new in (State.IDENTIFYING, State.RESUMING):
+        self._queue.is_open = change.new is State.READY
+        if change.new in (State.IDENTIFYING, State.RESUMING):
             heartbeat = self._protocol.heartbeat
             if heartbeat is not None:
                 self._queue.budget.reserve_heartbeats(heartbeat.interval_s)
-        ended = new in (State.DISCONNECTED, State.STOPPED)
-        outcome = self._protocol.outcome if ended else None
-        why = "" if change.cause is None else f" ({self._explain(change.cause, outcome)})"
-        log.info(
-            "shard %d: %s -> %s%s",
-            self._id,
-            old.value,
-            new.value,
-            why,
-            extra={"shard_id": self._id},
+        self._announcer.changed(
+            change,
+            self._protocol.outcome,
+            stopped_by=self.error,
+            is_cold_resume=self._origin.is_cold_resume,
         )
-        error = None if outcome is None else outcome.error
-        if new is State.STOPPED:
-            error = error or self.error  # what made us stop, where the connection itself did not
-        self._host.status_changed(
-            StatusChange(self.shard, old, new, change.cause, error, self._origin.is_cold_resume)
-        )
-
-    def _explain(self, cause: Cause, outcome: Outcome | None) -> str:
-        parts = [cause.value]
-        if outcome is not None and outcome.initiator is Initiator.SERVICE:
-            parts.append(f"code {outcome.close_code}")
-        said = "" if outcome is None else str(outcome.error or outcome.reason)
-        if said not in ("", cause.value):
-            parts.append(said)
-        return redact(": ".join(parts), self._token)
 
     def _identify(self, now: float) -> None:
         link = self._link
-        if link is None:
-            return
+        if link is None or self.status is not State.IDENTIFYING:
+            return  # the connection was dropped before this was obeyed
         if link.turn is None:
             # Planned as a resume, and the session went meanwhile. A turn may take minutes, and the
             # service does not wait that long: come back when it is held.
@@ -513,7 +491,7 @@ class ShardDriver:
             return
         self._protocol.identify(now)
         self._write_commands()
-        spend(link.turn)
+        link.turn.written()
         self._policy.identify_written(now)
         self._counters.identifies += 1
 
@@ -548,12 +526,11 @@ class ShardDriver:
             received = None if self._link is None else self._link.bytes_received()
             self._protocol.handle_timer(time.monotonic(), bytes_received=received)
 
-    def _look(self, now: float) -> None:
-        if self._link is not None:
+    def _look(self, now: float, link: Link | None) -> None:
+        if link is not None:
             heartbeat = self._protocol.heartbeat
             last_ack_at = None if heartbeat is None else heartbeat.last_ack_at
-            received = self._link.bytes_received()
-            self._counters.look(now, self._link.decoder, received, last_ack_at)
+            self._counters.look(now, link.decoder, link.bytes_received(), last_ack_at)
 
 
 def _never(signal: NoReturn) -> NoReturn:

@@ -30,7 +30,8 @@ class StatusChange:
         shard: whose.
         old, new: the states.
         cause: why it went down; None on the way up.
-        error: what broke, when the connection ended because of an error.
+        error: why the connection ended, or the shard stopped; a ConnectionClosed where the service
+            or the network ended it. None on the way up, and for an end that was asked for.
         is_cold_resume: it is READY with the session of an earlier process: READY and GUILD_CREATE
             do not come.
     """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .compression import Compression
     from .ports import IdentifyDoor, IdentifyTurn
 
-__all__ = ["Link", "LinkOwner", "ShardSetup", "give_back", "spend"]
+__all__ = ["HeldTurn", "Link", "LinkOwner", "ShardSetup"]
 
 log = careful_logger("fastgw.shard")
 
@@ -68,6 +68,36 @@ class LinkOwner(Receiver, Protocol):
         """The connection could not be opened."""
 
 
+class HeldTurn:
+    """
+    An identify turn as a shard holds it, given back once.
+
+    The queue may be the user's: what it raises is logged, and costs nothing else.
+    """
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, turn: IdentifyTurn) -> None:
+        self._turn: IdentifyTurn | None = turn
+
+    def written(self) -> None:
+        """Tell the queue that IDENTIFY is written."""
+        if self._turn is not None:
+            try:
+                self._turn.written()
+            except Exception as error:
+                log.warning("the identify queue failed to note an IDENTIFY", exc_info=error)
+
+    def release(self) -> None:
+        """Give it back, the first time it is called."""
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            try:
+                turn.release()
+            except Exception as error:
+                log.warning("the identify queue failed to take a turn back", exc_info=error)
+
+
 class Link:
     """
     One attempt.
@@ -85,7 +115,7 @@ class Link:
         self,
         owner: LinkOwner,
         plan: Plan,
-        turn: IdentifyTurn | None,
+        turn: HeldTurn | None,
         *,
         setup: ShardSetup,
         sequence: Sequence,
@@ -135,6 +165,10 @@ class Link:
                 open_timeout_s=setup.timeouts.open_s,
             )
 
+    def abandon(self) -> None:
+        """Drop the connection, or give the attempt at one up; nothing is reported any more."""
+        self._dial.abandon()
+
     def end(self, outcome: Outcome) -> None:
         """The attempt is over: what its connection still says is dropped from here on."""
         self._dial.abandon()
@@ -161,22 +195,6 @@ class Link:
         if not isinstance(error, FastgwError):
             log.error("connecting failed by an error in fastgw itself", exc_info=error)
         self._owner.connect_failed(error)
-
-
-def spend(turn: IdentifyTurn) -> None:
-    """Tell the queue that IDENTIFY is written. It may be the user's: what it raises is logged."""
-    try:
-        turn.written()
-    except Exception as error:
-        log.warning("the identify queue failed to note an IDENTIFY", exc_info=error)
-
-
-def give_back(turn: IdentifyTurn) -> None:
-    """Release a turn, as often as it may be; what the queue raises is logged."""
-    try:
-        turn.release()
-    except Exception as error:
-        log.warning("the identify queue failed to take a turn back", exc_info=error)
 
 
 def _forget_locals(error: BaseException | None) -> None:

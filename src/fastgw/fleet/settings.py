@@ -1,0 +1,46 @@
+"""What a fleet is told when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from ..protocol.identity import Identity
+    from ..protocol.timeouts import Timeouts
+    from .gateway_info import GatewayInfo
+    from .ports import IdentifyQueue, SessionStore
+
+__all__ = ["FleetOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetOptions:
+    """
+    What `Gateway` was told, checked already; see there.
+
+    Attributes:
+        identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
+        shard_ids, shard_count: None for what the API recommends.
+        compression: the Decoder's word for it.
+        is_compression_chosen: the user named it, and did not leave it to us.
+    """
+
+    identity: Identity
+    shard_ids: tuple[int, ...] | None
+    shard_count: int | None
+    compression: str
+    is_compression_chosen: bool
+    info: GatewayInfo | None
+    api_url: str
+    timeouts: Timeouts
+    ssl_context: ssl.SSLContext | None
+    store: SessionStore
+    identify_queue: IdentifyQueue | None
+    backoff_s: tuple[float, float]
+    on_fatal: str
+    drain_s: float
+    random: Callable[[], float]
