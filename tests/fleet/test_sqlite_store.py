@@ -399,7 +399,8 @@ def test_two_processes_do_not_run_one_shard(path):
     """The second is told who does; when that one is killed, it may at once."""
     child = Child(path)
     try:
-        child.read_for(0.0)
+        while not child.stored:
+            child.read_for(0.01)
 
         async def attempt():
             store = await SQLiteSessionStore(path).open(1)
