@@ -462,6 +462,25 @@ async def test_misuse_is_a_usage_error():
         Framing(fragment_bytes=0)
 
 
+def test_another_loop_is_told():
+    """Started in a loop that stands still: whoever connects would wait for ever."""
+    home, abroad = asyncio.new_event_loop(), asyncio.new_event_loop()
+    fake = FakeGateway()
+
+    async def read():
+        with pytest.raises(UsageError, match="started in another event loop"):
+            fake.info  # noqa: B018  the URL in it leads nowhere
+        with pytest.raises(UsageError, match="same loop_scope"):
+            await fake.wait_ready()
+
+    home.run_until_complete(fake.start())
+    abroad.run_until_complete(read())
+    assert fake.url  # where no loop runs, looking is fine
+    home.run_until_complete(fake.stop())
+    home.close()
+    abroad.close()
+
+
 def test_missing_trustme_names_the_extra(monkeypatch):
     """Without trustme, TLS says what to install."""
     monkeypatch.setitem(sys.modules, "trustme", None)

@@ -63,7 +63,8 @@ class FakeGateway:
         upgrades: the query of every websocket URL that was opened, in order.
         api_requests: how often the HTTP API was asked.
     Raises:
-        UsageError: tls without trustme.
+        UsageError: tls without trustme; it is used in another event loop than its own, which does
+            not run (from its URLs on, for nothing would answer there).
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class FakeGateway:
             self._server_context, self.client_ssl_context = make_contexts(self.host)
         self._port = port
         self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it listens
         self._instead_of_upgrade: Script[Answer | Silence] = Script()
         self._instead_of_api: Script[Answer] = Script()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -108,6 +110,7 @@ class FakeGateway:
         """
         if self._server is not None:
             raise UsageError("this FakeGateway is running already")
+        self._loop = asyncio.get_running_loop()
         self._server = await serve(
             self._accept, self._host, self._port, self._server_context, self.connections
         )
@@ -127,6 +130,7 @@ class FakeGateway:
         server, self._server = self._server, None
         if server is None:
             return
+        self._loop = None
         server.close()
         for connection in list(self.connections):
             connection.abort()
@@ -353,6 +357,7 @@ class FakeGateway:
         Raises:
             TimeoutError: it did not within `timeout_s` seconds.
         """
+        self._check_loop()
         if condition():
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -370,8 +375,21 @@ class FakeGateway:
     # --- inside ----------------------------------------------------------------------------------
 
     def _url(self, scheme: str, path: str) -> str:
+        self._check_loop()
         host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986 3.2.2
         return f"{scheme}{'s' if self._server_context else ''}://{host}:{self._port}{path}"
+
+    def _check_loop(self) -> None:
+        """Refuse to be used where nothing would ever answer: the caller would wait for ever."""
+        if self._loop is None or self._loop.is_running():
+            return
+        with suppress(RuntimeError):  # no loop runs here: a test that only looks
+            asyncio.get_running_loop()
+            raise UsageError(
+                "this FakeGateway was started in another event loop, which does not run now, so "
+                "it cannot answer; start it in the loop of the test (the fixture that starts it "
+                "and the test need the same loop_scope)"
+            )
 
     def _accept(self, asked: Request) -> FakeConnection | Answer | Silence:
         """Decide about a request: a websocket, an HTTP answer, or no answer at all."""
