@@ -171,6 +171,8 @@ setup(
                 define_macros=macros if name == "connection.listener" else [],
                 depends=[
                     "src/fastgw/_scan.h",
+                    "src/fastgw/_simd.h",
+                    "src/fastgw/_walk.h",
                     "src/fastgw/_zstd.h",
                     str(layout_file),
                     str(wishes),

@@ -2,6 +2,7 @@
 # Run the tests of the compiled modules under AddressSanitizer and UBSan.
 #
 #   PYTHON=.venv/bin/python tests/run_sanitized.sh [pytest arguments]
+#   PYTHON=.venv/bin/python tests/run_sanitized.sh --script FILE [arguments]
 #
 # Builds both extensions with FASTGW_BUILD=sanitize in a temporary directory; the checkout's own build
 # is not touched. pip fetches what the build asks for, unless PYTHON has it: setuptools 77 (PEP 639)
@@ -45,6 +46,11 @@ import fastgw._decode, os
 assert fastgw._decode.__file__.startswith(os.environ["PYTHONPATH"]), fastgw._decode.__file__
 CHECK
 
+if [ "${1:-}" = --script ]; then
+    shift
+    "$python" "$@"
+    exit
+fi
 if [ $# -eq 0 ]; then
     set -- tests/decode tests/connection tests/conformance
 fi

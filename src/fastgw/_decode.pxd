@@ -5,7 +5,10 @@
 from libc.stdint cimport int64_t
 
 include "_decode/routes.pxd"
+include "_decode/fields.pxd"
+include "_decode/filters.pxd"
 include "_decode/event.pxd"
+include "_decode/plan.pxd"
 include "_decode/assembler.pxd"
 include "_decode/zstd.pxd"
 include "_decode/inflater.pxd"
@@ -21,5 +24,5 @@ cdef class Decoder(Inflater):
 
     cdef object _walk(self, const char* p, Py_ssize_t size, bytes owner)
     cdef object _parse_whole(self, const char* p, Py_ssize_t size)
-    cdef object _dispatch(self, Route route, int64_t sequence, const char* p, Py_ssize_t size,
-                          bytes owner, Py_ssize_t start, Py_ssize_t end, bint verified)
+    cdef object _dispatch(self, Route route, int64_t sequence, Py_ssize_t size, const char* p,
+                          const char* data, const char* data_end, bytes owner, bint verified)

@@ -31,7 +31,10 @@ cdef Py_ssize_t MAX_OTHER_BYTES = 1024 * 1024
 include "_decode/scan.pxd"
 include "_decode/text.pyx"
 include "_decode/routes.pyx"
+include "_decode/fields.pyx"
+include "_decode/filters.pyx"
 include "_decode/event.pyx"
+include "_decode/plan.pyx"
 include "_decode/assembler.pyx"
 include "_decode/zstd.pyx"
 include "_decode/inflater.pyx"
@@ -113,12 +116,19 @@ cdef class Decoder(Inflater):
             route = self.interests._route(PyBytes_FromStringAndSize(found.name, found.name_size))
         else:
             route = <Route>slot
-        return self._dispatch(route, found.sequence, p, size, owner,
-                              found.data - p, found.data_end - p, False)
+        return self._dispatch(route, found.sequence, size, p, found.data, found.data_end, owner,
+                              False)
 
-    cdef object _dispatch(self, Route route, int64_t sequence, const char* p, Py_ssize_t size,
-                          bytes owner, Py_ssize_t start, Py_ssize_t end, bint verified):
-        """Count a dispatch and make its event, unless nobody wants it. `sequence` -1: it had none."""
+    cdef object _dispatch(self, Route route, int64_t sequence, Py_ssize_t size, const char* p,
+                          const char* data, const char* data_end, bytes owner, bint verified):
+        """
+        Count a dispatch and make what goes to the listener, unless nobody wants it.
+
+        Args:
+            sequence: -1: it had none.
+            size: of the message as it came.
+            p: the text in which d stands at [data, data_end); `owner` holds it, or is None.
+        """
         self.dispatches += 1
         route.seen += 1
         route.bytes += size
@@ -126,12 +136,25 @@ cdef class Decoder(Inflater):
             return None
         if not route.wanted:
             return None
+        cdef object result
+        cdef fgw_dispatch dispatch
+        dispatch.message = p
+        dispatch.size = size
+        dispatch.start = data - p
+        dispatch.end = data_end - p
+        dispatch.verified = verified
+        dispatch.sequence = sequence
+        dispatch.shard_id = self.shard_id
+        dispatch.received_at = self.received_at
+        if route.plan is None:
+            result = _new_event(route, &dispatch, owner)
+        else:
+            result = (<Plan>route.plan)._prepare(route, &dispatch, owner)
+            if result is None:
+                return None
         route.delivered += 1
         self.delivered += 1
-        if owner is None:
-            owner = PyBytes_FromStringAndSize(p, size)
-        return _new_event(route, sequence, self.shard_id, self.received_at,
-                          owner, start, end, verified)
+        return result
 
     cdef object _walk(self, const char* p, Py_ssize_t size, bytes owner):
         """The general walk: members in any order, white space, escapes, missing members."""
@@ -200,10 +223,10 @@ cdef class Decoder(Inflater):
         if data == NULL:
             # Without `d` the event's data is null; it needs a message that says so.
             owner = b"null"
-            return self._dispatch(self.interests._route(_encode_name(name)), sequence, p, size,
-                                  owner, 0, 4, True)
-        return self._dispatch(self.interests._route(_encode_name(name)), sequence, p, size, owner,
-                              data - p, data_end - p, True)
+            p = data = PyBytes_AS_STRING(owner)
+            data_end = data + 4
+        return self._dispatch(self.interests._route(_encode_name(name)), sequence, size, p, data,
+                              data_end, owner, True)
 
     cdef object _parse_whole(self, const char* p, Py_ssize_t size):
         """The walk found no object: say what is wrong with the text."""

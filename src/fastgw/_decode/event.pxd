@@ -3,6 +3,18 @@
 from libc.stdint cimport int64_t
 
 
+# A dispatch that somebody may want, as it stands in a borrowed buffer.
+cdef struct fgw_dispatch:
+    const char* message
+    Py_ssize_t size
+    Py_ssize_t start                # of d in it
+    Py_ssize_t end
+    bint verified                   # the span of d is certain
+    int64_t sequence                # -1: it had none
+    int shard_id
+    double received_at
+
+
 cdef class Event:
     cdef Route _route
     cdef bytes _message             # holds d at [_start:_end]

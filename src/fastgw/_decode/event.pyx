@@ -1,5 +1,6 @@
 # Part of _decode: what user code and protocol see of a message. Takes _loads, _JSONDecodeError,
-# _error_offset, _is_key, _snowflake and _shown from text, _new_route from routes.
+# _error_offset, _is_key, _snowflake and _shown from text, _new_route from routes,
+# Fields from fields.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -68,6 +69,31 @@ cdef class Event:
             self._decoded = True
             self._verified = True
         return self._data
+
+    def read(self, Fields fields not None, *, missing=None):
+        """
+        Read the values of `fields` without parsing `d`; see `Fields` for what they are.
+
+        Args:
+            missing: stands for members that are not there; null is None in any case.
+        Returns:
+            A tuple with a value for each path.
+        Raises:
+            DecodeError: that of `event.data`, for what is wrong in or before the members read.
+        Cost: a walk over the text up to the last of the members, and the values. An event whose
+            `data` was looked at is not walked again: the values are those of that object.
+        """
+        self._check()
+        cdef tuple values = None
+        cdef const char* base
+        if not self._decoded:
+            base = PyBytes_AS_STRING(self._message)
+            values = fields._read(base + self._start, base + self._end, missing)
+        return fields._index(self.data, missing) if values is None else values
+
+    def get(self, str path not None, missing=None):
+        """Read one value: `event.get("author.id")` is `event.read(Fields("author.id"))[0]`."""
+        return self.read(_fields_of(path), missing=missing)[0]
 
     @property
     def guild_id(self):
@@ -169,24 +195,33 @@ cdef class Event:
         return 0
 
 
-cdef Event _new_event(Route route, int64_t sequence, int shard_id, double received_at,
-                      bytes message, Py_ssize_t start, Py_ssize_t end, bint verified):
+cdef Event _new_event(Route route, const fgw_dispatch* dispatch, bytes owner):
+    """The event of a dispatch; `owner` holds its message, or is None: then it is copied."""
     cdef Event event = Event.__new__(Event)
+    if owner is None:
+        owner = PyBytes_FromStringAndSize(dispatch.message, dispatch.size)
     event._route = route
-    event._message = message
-    event._start = start
-    event._end = end
-    event.sequence = sequence
-    event.shard_id = shard_id
-    event.received_at = received_at
-    event._verified = verified
+    event._message = owner
+    event._start = dispatch.start
+    event._end = dispatch.end
+    event.sequence = dispatch.sequence
+    event.shard_id = dispatch.shard_id
+    event.received_at = dispatch.received_at
+    event._verified = dispatch.verified
     return event
 
 
 def _restore_event(str name, int64_t sequence, int shard_id, double received_at, bytes raw):
     """Make an unpickled event: its own name, and `raw` as its whole message."""
-    return _new_event(_new_route(name.encode()), sequence, shard_id, received_at,
-                      raw, 0, PyBytes_GET_SIZE(raw), True)
+    cdef fgw_dispatch dispatch
+    dispatch.message = PyBytes_AS_STRING(raw)
+    dispatch.size = dispatch.end = PyBytes_GET_SIZE(raw)
+    dispatch.start = 0
+    dispatch.verified = True
+    dispatch.sequence = sequence
+    dispatch.shard_id = shard_id
+    dispatch.received_at = received_at
+    return _new_event(_new_route(name.encode()), &dispatch, raw)
 
 
 @cython.final

@@ -37,6 +37,7 @@ cdef class Route:
     cdef Py_ssize_t size
     cdef uint64_t hash
     cdef object target              # whom the listener calls with the event, or None
+    cdef object plan                # or the Plan that says who is called, and with what
     cdef bint wanted                # does anybody want it
     cdef bint plain                 # A-Z 0-9 _ only: stands on the wire as it stands here
     cdef bint internal              # the library needs the event too
@@ -46,6 +47,7 @@ cdef class Route:
     cdef object own_target
     cdef int64_t seen
     cdef int64_t delivered
+    cdef int64_t filtered           # every filter of the plan rejected it
     cdef int64_t bytes
 
 

@@ -1,5 +1,5 @@
 # Part of _decode: the sequence of a session, and who wants which dispatch. Takes _is_plain_name
-# from text, the hash of names from scan.pxd.
+# from text, the hash of names from scan.pxd, Plan from plan.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -175,7 +175,8 @@ cdef class Interests:
         Want dispatches called `name`.
 
         Args:
-            target: called by the listener with each Event, or None (the event is only returned).
+            target: called by the listener with each Event, or None (the event is only returned); or
+                a Plan.
             internal: for the library itself; independent of what users want, and permanent.
         """
         cdef Route route = self._route(name.encode(), True)
@@ -226,6 +227,11 @@ cdef class Interests:
             route.name: (route.seen, route.delivered, route.bytes)
             for route in self._routes if route.seen
         }
+
+    def filtered(self):
+        """Count by name what came, and was rejected by every filter of its plan."""
+        cdef Route route
+        return {route.name: route.filtered for route in self._routes if route.filtered}
 
     cdef void* _lookup(self, const char* name, Py_ssize_t size) noexcept:
         """A borrowed Route, or NULL."""
@@ -296,5 +302,7 @@ cdef class Interests:
 
     cdef int _refresh(self, Route route) except -1:
         route.wanted = route.own or route.internal or self._everything
-        route.target = route.own_target if route.own else self._everything_target
+        target = route.own_target if route.own else self._everything_target
+        route.plan = target if type(target) is Plan else None
+        route.target = None if type(target) is Plan else target
         return 0

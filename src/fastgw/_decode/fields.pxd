@@ -1,0 +1,36 @@
+# Header of fields.pyx, and of the walk in _walk.h.
+
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "_walk.h" nogil:
+    ctypedef struct fgw_node:
+        const char* key
+        int32_t size
+        int32_t child
+        int32_t sibling
+        int32_t wanted
+        int32_t is_wanted
+    ctypedef struct fgw_span:
+        const char* start
+        const char* end
+
+
+cdef class _PathTree:
+    cdef fgw_node* _nodes
+    cdef int32_t _count
+    cdef int32_t _wanted            # values to be found
+    cdef list _keys                 # of the nodes: keeps alive what they point to
+
+    cdef int32_t _add(self, tuple keys) except -1
+    cdef int32_t _child_of(self, int32_t parent, bytes key) except -1
+    cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some) except? NULL
+
+
+cdef class Fields:
+    cdef readonly tuple paths
+    cdef tuple _keys                # of each path
+    cdef _PathTree _tree
+    cdef tuple _numbers             # of the nodes of the paths
+
+    cdef tuple _read(self, const char* p, const char* end, object missing)
+    cdef tuple _index(self, object data, object missing)

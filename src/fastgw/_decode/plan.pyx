@@ -1,0 +1,223 @@
+# Part of _decode: what is done with the events of one name. Takes Fields, _values_at and _PathTree
+# from fields, _Tests from filters, _new_event from event.
+
+cimport cython
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject_CallObject
+from libc.stdint cimport int32_t, int64_t
+
+from .errors import DecodeError
+
+
+@cython.final
+cdef class _Step:
+    """One subscription in a plan."""
+
+
+@cython.final
+cdef class _Walk:
+    """What one walk over `d` finds for the steps of a plan, and what they do with it."""
+
+    def __cinit__(self, tuple subscriptions, tuple guild_keys):
+        cdef _Step step
+        self.tree = _PathTree()
+        self.tests = _Tests(self.tree, guild_keys)
+        self.steps = []
+        for subscription in subscriptions:
+            step = _Step.__new__(_Step)
+            step.subscription = subscription
+            step.target = subscription.target
+            step.handler = subscription.handler
+            step.once = subscription.once
+            step.spread = subscription.target is subscription.handler
+            step.fields = subscription.form
+            step.test = -1
+            if subscription.where is not None:
+                step.test = self.tests._add(subscription.where.spec)
+            if step.fields is not None:
+                step.numbers = tuple([self.tree._add(keys) for keys in step.fields._keys])
+            self.steps.append(step)
+
+    cdef object _found(self, _Step step, const fgw_span* spans, const char* end):
+        """
+        What a step is called with, by the spans of a walk: values, or itself for the event; None if
+        it is not called. Raises ValueError where a span is bad, and somebody has to parse.
+        """
+        if step.test >= 0 and not self.tests._holds(step.test, spans):
+            return None
+        return step if step.fields is None else _values_at(spans, step.numbers, None, end)
+
+    cdef object _parsed(self, _Step step, Event event):
+        """The same by the event's data, or the DecodeError that it raises."""
+        try:
+            if step.test >= 0 and not self.tests._holds_parsed(step.test, event.data):
+                return None
+            return step if step.fields is None else step.fields._index(event.data, None)
+        except DecodeError as error:
+            return error
+
+
+@cython.final
+cdef class Plan:
+    """
+    Who is called for the events of one name: for which of them, and with what.
+
+    One walk over `d` finds the values that all of them need; then each filter is asked, then each
+    form is made. What every filter rejects makes no object. Nobody is called before everything is
+    made: the text stands in a borrowed buffer.
+
+    Args:
+        subscriptions: in the order of their calls, each with `target`, `handler`, `once`, `where`
+            (None, or an object whose `spec` is the filter) and `form` (None for the Event, or
+            Fields). A target that is the handler itself takes the values of its fields as
+            arguments; another one, which starts a task or keeps the event, takes a Reading.
+        reports: is told how they fared: `failed(what, handler, error)`, `returned(what, handler,
+            result)` of a result that is not None; `spend(subscription)` says whether one with
+            `once` may be called. `what` is the Event or the Reading.
+    """
+
+    def __init__(self, subscriptions, reports):
+        subscriptions = tuple(subscriptions)
+        self._reports = reports
+        self._walk = _Walk(subscriptions, ("guild_id",))
+        self._guild_walk = _Walk(subscriptions, ("id",))
+
+    cdef object _prepare(self, Route route, const fgw_dispatch* dispatch, bytes owner):
+        """
+        Ask the filters, and make what those are called with that want the event.
+
+        Returns:
+            Calls; the Event, if nobody is called and the library needs it; or None.
+        """
+        cdef _Walk walk = self._guild_walk if route.guild_is_id else self._walk
+        cdef const char* end = dispatch.message + dispatch.end
+        cdef fgw_span some[STACK_NODES]
+        cdef fgw_span* spans = walk.tree._walk(dispatch.message + dispatch.start, end, some)
+        cdef bint is_understood
+        cdef Event event = None
+        cdef _Step step
+        cdef object made
+        cdef list all_made = None
+        cdef Py_ssize_t i
+        if route.internal:
+            event = _new_event(route, dispatch, owner)
+        try:
+            for i in range(len(walk.steps)):
+                step = <_Step>walk.steps[i]
+                made = None
+                is_understood = spans != NULL
+                if is_understood:
+                    try:
+                        made = walk._found(step, spans, end)
+                    except ValueError:
+                        is_understood = False
+                if not is_understood:
+                    if event is None:
+                        event = _new_event(route, dispatch, owner)
+                    made = walk._parsed(step, event)
+                if made is None:
+                    continue
+                if made is step:
+                    if event is None:
+                        event = _new_event(route, dispatch, owner)
+                    made = event
+                if all_made is None:
+                    all_made = [None] * len(walk.steps)
+                all_made[i] = made
+        finally:
+            if spans != some:
+                PyMem_Free(spans)
+        if all_made is None:
+            route.filtered += 1
+            return event if route.internal else None
+        return _new_calls(self, walk.steps, all_made, route, dispatch, event)
+
+
+cdef Calls _new_calls(Plan plan, list steps, list made, Route route, const fgw_dispatch* dispatch,
+                      Event event):
+    cdef Calls calls = Calls.__new__(Calls)
+    calls.route = route
+    calls.event = event
+    calls._reports = plan._reports
+    calls._steps = steps
+    calls._made = made
+    calls._sequence = dispatch.sequence
+    calls._shard_id = dispatch.shard_id
+    calls._received_at = dispatch.received_at
+    calls._message_bytes = dispatch.size
+    return calls
+
+
+@cython.final
+@cython.freelist(8)
+cdef class Calls:
+    """The calls that one event leads to, for the listener to make once it holds no buffer."""
+
+    def __init__(self):
+        raise TypeError("calls come from a Decoder whose interests have a Plan")
+
+    def make(self):
+        """Make them, in order. What handlers raise is reported, and goes no further."""
+        if self._steps is not None:
+            self.run()
+
+    cdef int run(self) except -1:
+        cdef _Step step
+        cdef object made, what, result
+        cdef Py_ssize_t i
+        for i in range(len(self._steps)):
+            step = <_Step>self._steps[i]
+            made = what = self._made[i]
+            if made is None or step.once and not self._reports.spend(step.subscription):
+                continue
+            if isinstance(made, DecodeError):
+                self._reports.failed(self.event, step.handler, made)
+                continue
+            try:
+                if step.fields is None:
+                    result = step.target(made)
+                elif step.spread:
+                    result = PyObject_CallObject(step.target, made)
+                else:
+                    what = self._reading(step, made)
+                    result = step.target(what)
+            except BaseException as error:
+                if type(what) is tuple:
+                    what = self._reading(step, made)
+                self._reports.failed(what, step.handler, error)
+            else:
+                if result is not None:
+                    if type(what) is tuple:
+                        what = self._reading(step, made)
+                    self._reports.returned(what, step.handler, result)
+        return 0
+
+    cdef object _reading(self, _Step step, tuple values):
+        cdef Reading reading = Reading.__new__(Reading)
+        reading.name = self.route.name
+        reading.sequence = self._sequence
+        reading.shard_id = self._shard_id
+        reading.received_at = self._received_at
+        reading.message_bytes = self._message_bytes
+        reading.fields = step.fields
+        reading.values = values
+        return reading
+
+
+@cython.final
+cdef class Reading:
+    """
+    The values that were read of one event for a handler with `fields=`, where no Event was made.
+
+    Attributes:
+        name, sequence, shard_id, received_at: as of an Event.
+        message_bytes: size of the message it came in.
+        fields: which paths.
+        values: one a path.
+    """
+
+    def __init__(self):
+        raise TypeError("readings come from a Decoder")
+
+    def __repr__(self):
+        return f"<Reading of {_shown(self.name)} sequence={self.sequence} shard_id={self.shard_id}>"
