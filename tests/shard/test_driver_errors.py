@@ -7,11 +7,11 @@ import logging
 import pytest
 from deadline import scaled, until
 from gateways import gateway_to as gateway_with
-from gateways import no_jitter, quick_queue
+from gateways import no_jitter
 from inside import inside
 
 from fastgw.fleet.fleet import Fleet
-from fastgw.fleet.identify import IdentifyGate
+from fastgw.fleet.identify import IdentifyGate, LocalIdentifyQueue
 from fastgw.protocol.machine import GatewayProtocol
 from fastgw.protocol.states import State
 from fastgw.shard.commands import CommandQueue
@@ -154,13 +154,13 @@ class BrokenTurn:
             raise ConnectionError("the queue is away")
 
 
-class BrokenQueue:
+class BrokenQueue(LocalIdentifyQueue):
     def __init__(self, broken):
-        self._queue = quick_queue()
+        super().__init__(interval_s=0.02, padding_s=(0.0, 0.0))
         self._broken = broken
 
     async def acquire(self, shard_id):
-        return BrokenTurn(await self._queue.acquire(shard_id), self._broken)
+        return BrokenTurn(await super().acquire(shard_id), self._broken)
 
 
 @pytest.mark.parametrize("broken", ["written", "release"])

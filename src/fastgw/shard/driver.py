@@ -298,8 +298,8 @@ class ShardDriver:
         try:
             self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()
-            with self._input():
-                self._protocol.connecting(plan, time.monotonic())
+            self._protocol.connecting(plan, time.monotonic())  # if it raises, nothing is dialled
+            self._drain()
             return await link.run(setup), link.decoder.messages
         finally:
             self._link = None
