@@ -108,6 +108,22 @@ class Queue(Way):
             self.sync(await queue.get())
 
 
+class Iterator(Way):
+    """fastgw's own iterator, and the task that iterates."""
+
+    def begin(self) -> None:
+        self.handlers = Handlers(fastgw.Intents.all())
+        self.events = self.handlers.events(("MESSAGE_CREATE",), bound=None, policy="block")
+        target = self.handlers.target_of("MESSAGE_CREATE")
+        assert target is not None
+        self.target = target
+        self.consumer = asyncio.create_task(self.consume())
+
+    async def consume(self) -> None:
+        async for event in self.events:
+            self.sync(event)
+
+
 WAYS: dict[str, type[Way]] = {
     PLAIN_TASK: PlainTask,
     "create_task, kept in a set": KeptTask,
@@ -116,6 +132,7 @@ WAYS: dict[str, type[Way]] = {
     "fastgw, two sync handlers": through_fastgw("sync", "sync"),
     ASYNC: through_fastgw("coroutine"),
     "fastgw, async handler that waits once": through_fastgw("waiting"),
+    "fastgw, async for": Iterator,
 }
 
 

@@ -13,7 +13,7 @@ import fastgw.testing
 
 # A name that comes, goes or moves is a change for users: say so in CHANGELOG.md, too.
 PUBLIC = """
-    Cause Event Gateway GatewayHealth GatewayInfo IdentifyQueue IdentifyTurn Intents
+    Cause Event EventStream Gateway GatewayHealth GatewayInfo IdentifyQueue IdentifyTurn Intents
     LocalIdentifyQueue Opcode SessionStartLimit Shard ShardHealth State StatusChange Timeouts
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
@@ -21,7 +21,7 @@ PUBLIC = """
     SQLiteSessionStore SessionStore
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
     NotCompressed
-    ProtocolError SendQueueFull SessionLost ShardingRequired UsageError
+    ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed
     BuildInfo DeliveryLimits build_info __version__ shard_id_for
 """
 PUBLIC_TESTING = """

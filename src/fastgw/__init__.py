@@ -5,6 +5,7 @@ from .build import BuildInfo, build_info
 from .delivery.failures import HandlerFailure
 from .delivery.limits import DeliveryLimits
 from .delivery.names import MissingIntentWarning
+from .delivery.streams import EventStream
 from .errors import (
     AuthenticationFailed,
     CertificateRefused,
@@ -29,6 +30,7 @@ from .errors import (
     SessionLost,
     ShardingRequired,
     UsageError,
+    WaitFailed,
 )
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
@@ -59,6 +61,7 @@ __all__ = [
     "DeliveryLimits",
     "DisallowedIntents",
     "Event",
+    "EventStream",
     "FastgwError",
     "FatalError",
     "Gateway",
@@ -96,6 +99,7 @@ __all__ = [
     "StatusChange",
     "Timeouts",
     "UsageError",
+    "WaitFailed",
     "__version__",
     "build_info",
     "shard_id_for",

@@ -40,6 +40,7 @@ __all__ = [
     "SessionLost",
     "ShardingRequired",
     "UsageError",
+    "WaitFailed",
 ]
 
 
@@ -248,6 +249,10 @@ class SendQueueFull(FastgwError):
     def __init__(self, message: str, *, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class WaitFailed(FastgwError):
+    """An event that was waited for cannot come: reading stopped, or the gateway was closed."""
 
 
 class IdentifyBudgetSpent(FastgwError):

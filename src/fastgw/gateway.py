@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ._decode import Event
     from .delivery.failures import HandlerFailure
     from .delivery.limits import DeliveryLimits, PolicyName
+    from .delivery.streams import EventStream
     from .fleet.ports import IdentifyQueue, SessionStore
     from .health.figures import GatewayHealth
 
@@ -227,6 +228,48 @@ class Gateway:
         """
         self._handlers.on_error(handler)
         return handler
+
+    def events(
+        self, *names: str, bound: int | None = None, policy: PolicyName = "block"
+    ) -> EventStream[Event]:
+        """
+        Return an async iterator over events of these names, from now on; "*" means every event.
+
+        `async for event in gateway.events("MESSAGE_CREATE")` ends with the gateway. An event is
+        handled when the next one is asked for. After `break` the iterator is gone; one that is kept
+        in a variable has events until `aclose()`, or the end of `async with`.
+
+        Args:
+            bound: how many events may wait in it; None sets no number, or 1,000 where they are
+                dropped.
+            policy: what happens beyond: "block" stops reading until half of them are taken;
+                "drop_oldest" and "drop_newest" drop, and count in health what they drop.
+        Raises:
+            UsageError: no name, not a name, or a bad bound or policy.
+        """
+        return self._handlers.events(names, bound=bound, policy=policy)
+
+    async def wait_for(
+        self,
+        *names: str,
+        check: Callable[[Event], object] | None = None,
+        timeout: float | None = None,
+    ) -> Event:
+        """
+        Wait for the first event of these names that comes from now on, and return it.
+
+        It is served as it is received, before handlers and behind no bound. While somebody waits,
+        a shard that would stop reading goes on, up to twice its mark; then the wait fails.
+
+        Args:
+            check: called with each event; the first for which it returns something true is meant.
+            timeout: seconds; None waits for ever.
+        Raises:
+            asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
+            WaitFailed: it cannot come any more.
+            UsageError: no name, not a name, or a check that is no sync callable.
+        """
+        return await self._handlers.wait_for(names, check, timeout)
 
     def on_status(self, handler: StatusHandlerT) -> StatusHandlerT:
         """Register a function or coroutine function for each `StatusChange` of any shard."""

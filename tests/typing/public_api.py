@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastgw import (
     DeliveryLimits,
     Event,
+    EventStream,
     Gateway,
     GatewayInfo,
     HandlerFailure,
@@ -13,6 +14,7 @@ from fastgw import (
     State,
     StatusChange,
     Timeouts,
+    WaitFailed,
 )
 
 gateway = Gateway(
@@ -20,7 +22,7 @@ gateway = Gateway(
     intents=Intents.GUILDS | Intents.GUILD_MESSAGES,
     info=GatewayInfo(url="wss://gateway.example"),
     compress="zlib-stream",
-    limits=DeliveryLimits(running=500),
+    limits=DeliveryLimits(running=500, shard_bytes=1_000_000, gateway_bytes=9_000_000),
     timeouts=Timeouts(hello_s=5.0),
 )
 
@@ -63,6 +65,23 @@ gateway.route("GUILD_CREATE", None)
 def on_status(change: StatusChange) -> None:
     if change.new is State.READY:
         print(change.shard.id, change.cause)
+
+
+async def iterates() -> None:
+    async for event in gateway.events("MESSAGE_CREATE", bound=100, policy="drop_newest"):
+        sequence: int = event.sequence
+        print(sequence)
+    stream: EventStream[Event] = gateway.events("*")
+    async with stream as same:
+        print(await same.__anext__())
+    await stream.aclose()
+    try:
+        answer: Event = await gateway.wait_for(
+            "MESSAGE_CREATE", check=lambda event: event.guild_id == 7, timeout=1.0
+        )
+    except WaitFailed:
+        return
+    print(answer.data)
 
 
 async def main() -> None:

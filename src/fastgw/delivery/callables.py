@@ -11,7 +11,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_handler", "is_async", "name_of"]
+__all__ = ["check_handler", "is_async", "is_of_event", "name_of"]
 
 
 def check_handler(handler: object) -> None:
@@ -38,6 +38,11 @@ def check_handler(handler: object) -> None:
 def is_async(handler: Callable[..., object]) -> bool:
     """Tell whether calling it gives a coroutine; sees through partials and callable objects."""
     return any(inspect.iscoroutinefunction(face) for face in _faces(handler))
+
+
+def is_of_event(argument: object) -> bool:
+    """Tell whether a handler was called with an Event, or with what was made of one instead."""
+    return hasattr(argument, "message_bytes")
 
 
 def name_of(handler: Callable[..., object]) -> str:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .._decode import Event
 from ..log import careful_logger
 from ..quoting import cut
-from .callables import name_of
+from .callables import is_of_event, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,19 +98,18 @@ class HandlerFailures:
         self._clock = clock
         self._kinds: dict[tuple[str, type[BaseException]], _Kind] = {}
 
-    def failed(
-        self, argument: object, handler: Callable[..., object], error: BaseException
-    ) -> None:
+    def failed(self, argument: Any, handler: Callable[..., object], error: BaseException) -> None:
         """
         Take the error that `handler` raised when it was called with `argument`.
 
         Args:
-            argument: the Event, or what else it was called with, such as a StatusChange.
+            argument: the Event, or what was made of it instead, with its name, sequence and
+                shard_id; or what else it was called with, such as a StatusChange.
         """
         if isinstance(error, (KeyboardInterrupt, SystemExit)) and self._on_interrupt is not None:
             self._on_interrupt(error)
             return
-        if isinstance(argument, Event):
+        if is_of_event(argument):
             name = cut(argument.name)  # the service's word: it may be long, and each time another
             on = f"{name} {argument.sequence} of shard {argument.shard_id}"
         else:

@@ -24,8 +24,11 @@ from .ledger import Ledgers
 from .limits import DeliveryLimits, Policy, check_bound, check_policy
 from .names import EVERYTHING, check_names, warn_of
 from .plan import call_each, make_target
+from .pressure import Pressure
+from .streams import EventStream, Mailbox
 from .subscription import Rank, Subscription
 from .tasks import HandlerTasks
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +52,7 @@ class Handlers:
         tasks: the async ones that run or wait for their turn.
         ledgers: what is not finished, by shard.
         drops: what policies dropped.
+        pressure: whether a shard must not read.
     """
 
     def __init__(
@@ -62,15 +66,22 @@ class Handlers:
         for name in sorted(LIBRARY_EVENTS):
             self.interests.want(name, None, internal=True)
         self.failures = HandlerFailures(on_interrupt)
+        limits = limits or DeliveryLimits()
         self.ledgers = Ledgers()
         self.drops = Drops()
+        self._waiters = Waiters(self.add, self.remove)
+        self.pressure = Pressure(self.ledgers, limits, self._waiters)
+        self._waiters.changed = self.pressure.waits_changed
         self.tasks = HandlerTasks(
-            self.failures.failed, self.ledgers, limits or DeliveryLimits(), self.drops
+            self.failures.failed, self.ledgers, self.pressure, limits, self.drops
         )
         self._intents = intents
         # In the order in which they are called; also under EVERYTHING.
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._of_errors: list[Subscription] = []
+        self._mailboxes: dict[Subscription, Mailbox] = {}
+        self._waited_for: set[str] = set()
+        self._is_ended = False
 
     # --- what users register ---------------------------------------------------------------------
 
@@ -172,6 +183,76 @@ class Handlers:
     def wanted_by_name(self, names: Iterable[str]) -> list[str]:
         """Return those of these names that a handler asks for, "*" not counted."""
         return [name for name in names if self._subscriptions.get(name)]
+
+    # --- iterators and waiters -------------------------------------------------------------------
+
+    def events(
+        self, names: tuple[str, ...], *, bound: int | None, policy: PolicyName
+    ) -> EventStream[Event]:
+        """
+        Return an iterator over events of these names; see `Gateway.events`.
+
+        Raises:
+            UsageError: no name, not a name, bad bound or policy.
+        """
+        check_names(names)
+        name = f"events({', '.join(map(repr, names))})"
+        mailbox = Mailbox(
+            name,
+            self.ledgers,
+            self.pressure,
+            self.drops,
+            bound=check_bound(bound),
+            policy=check_policy(policy),
+        )
+        subscription = Subscription(names, mailbox.take, mailbox.target())
+        stream: EventStream[Event] = EventStream(mailbox, lambda: self._leave(subscription))
+        if self._is_ended:
+            mailbox.end()
+            return stream
+        self._mailboxes[subscription] = mailbox
+        self.add(subscription)
+        for each in names:
+            warn_of(each, self._intents)
+        return stream
+
+    async def wait_for(
+        self,
+        names: tuple[str, ...],
+        check: Callable[[Event], object] | None,
+        timeout: float | None,
+    ) -> Event:
+        """
+        Wait for one event of these names; see `Gateway.wait_for`.
+
+        Raises:
+            UsageError: no name, not a name, or a check that is no sync callable.
+        """
+        check_names(names)
+        if check is not None:
+            check_handler(check)
+            if is_async(check):
+                raise UsageError("check= must be a sync function: it is called as events come")
+        for name in names:
+            if name not in self._waited_for:  # a bot may wait a thousand times
+                self._waited_for.add(name)
+                warn_of(name, self._intents)
+        return await self._waiters.wait(names, check, timeout)  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        """
+        No event will come any more: let iterators end behind what they hold, and waiters fail.
+
+        Handlers that run or wait go on; see `tasks.drain`.
+        """
+        self._is_ended = True
+        self._waiters.end("the gateway was closed")
+        for mailbox in self._mailboxes.values():
+            mailbox.end()
+
+    def _leave(self, subscription: Subscription) -> None:
+        if self._mailboxes.pop(subscription, None) is not None:
+            self.remove(subscription)
 
     # --- the table -------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .callables import name_of
 from .limits import Policy
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Lane:
         self.running = 0
         self.waiting: deque[tuple[int, Delivery]] = deque()
         self.is_blocked = False
+
+    @property
+    def name(self) -> str:
+        """What the handler is called in logs."""
+        return name_of(self.handler)
 
     def look(self) -> None:
         """Bring `is_blocked` in step with what runs and waits."""

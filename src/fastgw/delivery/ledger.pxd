@@ -21,8 +21,18 @@ cdef class Ledger:
     cdef readonly int shard_id
     cdef readonly set deliveries
     cdef readonly Py_ssize_t bytes
+    cdef public Py_ssize_t rise_at
+    cdef public Py_ssize_t fall_at
+    cdef public object on_hold
+
+    cdef int _rose(self) except -1
+    cdef int _fell(self) except -1
 
 
 cdef class Ledgers:
     cdef readonly Py_ssize_t bytes
+    cdef public Py_ssize_t rise_at
+    cdef public Py_ssize_t fall_at
+    cdef public Py_ssize_t first_rise_at
+    cdef public object crossed
     cdef dict _by_shard

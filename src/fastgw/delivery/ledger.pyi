@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 OVERHEAD_BYTES: int
@@ -26,6 +26,9 @@ class Delivery:
 
 @final
 class Ledger:
+    rise_at: int
+    fall_at: int
+    on_hold: Callable[[bool], object] | None
     def __init__(self, book: Ledgers, shard_id: int) -> None: ...
     @property
     def book(self) -> Ledgers: ...
@@ -40,6 +43,10 @@ class Ledger:
 
 @final
 class Ledgers:
+    rise_at: int
+    fall_at: int
+    first_rise_at: int
+    crossed: Callable[[Ledger], object] | None
     @property
     def bytes(self) -> int: ...
     def __getitem__(self, shard_id: int) -> Ledger: ...

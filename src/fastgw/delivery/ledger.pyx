@@ -17,6 +17,9 @@ cimport cython
 
 from .._decode cimport Event
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 # What a delivery holds beside the bytes of its message: event, entries in tables, a coroutine.
 OVERHEAD_BYTES = 512
 cdef Py_ssize_t _OVERHEAD_BYTES = OVERHEAD_BYTES
@@ -61,6 +64,7 @@ cdef class Delivery:
             self.ledger.deliveries.add(self)
             self.ledger.bytes += self.size
             self.ledger.book.bytes += self.size
+            self.ledger._rose()
         return 0
 
     cpdef int done(self) except -1:
@@ -69,6 +73,7 @@ cdef class Delivery:
             self.ledger.deliveries.discard(self)
             self.ledger.bytes -= self.size
             self.ledger.book.bytes -= self.size
+            self.ledger._fell()
         return 0
 
     cpdef int give_up(self) except -1:
@@ -78,6 +83,7 @@ cdef class Delivery:
             self.ledger.bytes -= self.size
             self.ledger.book.bytes -= self.size
             self.size = 0
+            self.ledger._fell()
         return 0
 
 
@@ -91,12 +97,16 @@ cdef class Ledger:
         shard_id: whose it is.
         deliveries: what is open.
         bytes: what they hold together.
+        rise_at, fall_at: above the one, and at or below the other, `crossed` of the book is called.
+        on_hold: called with True when the shard must not read any more, with False when it may.
     """
 
     def __init__(self, Ledgers book not None, int shard_id):
         self.book = book
         self.shard_id = shard_id
         self.deliveries = set()
+        self.rise_at = book.first_rise_at
+        self.fall_at = -1
 
     def session_began(self):
         """Forget sequences: what is open belongs to a session that is over."""
@@ -122,6 +132,16 @@ cdef class Ledger:
                 highest = delivery.sequence - 1
         return highest
 
+    cdef int _rose(self) except -1:
+        if self.bytes > self.rise_at or self.book.bytes > self.book.rise_at:
+            self.book.crossed(self)
+        return 0
+
+    cdef int _fell(self) except -1:
+        if self.bytes <= self.fall_at or self.book.bytes <= self.book.fall_at:
+            self.book.crossed(self)
+        return 0
+
 
 @cython.final
 cdef class Ledgers:
@@ -132,10 +152,15 @@ cdef class Ledgers:
 
     Attributes:
         bytes: what all open deliveries hold together.
+        rise_at, fall_at: as of a ledger, for these bytes.
+        first_rise_at: the `rise_at` of a ledger that is made from now on.
+        crossed: called with the ledger whose change crossed a number, its own or this one's.
     """
 
     def __cinit__(self):
         self._by_shard = {}
+        self.rise_at = self.first_rise_at = PY_SSIZE_T_MAX
+        self.fall_at = -1
 
     def __getitem__(self, int shard_id):
         """The ledger of a shard, made when it is first asked for."""

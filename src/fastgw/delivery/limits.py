@@ -31,9 +31,15 @@ class DeliveryLimits:
 
     Attributes:
         running: how many coroutines of handlers may run at once, of all handlers together.
+        shard_bytes: the high mark of a shard: when what it received and nobody has handled yet
+            holds more bytes, the shard stops reading, down to half of it. Messages are counted as
+            long as they are decompressed, and 512 bytes for each delivery.
+        gateway_bytes: the same for all shards together; above it all of them stop.
     """
 
     running: int = 1_000
+    shard_bytes: int = 8 * 1024 * 1024
+    gateway_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):

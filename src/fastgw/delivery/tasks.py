@@ -19,10 +19,9 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from .._decode import Event
 from ..errors import UsageError
 from ..log import careful_logger
-from .callables import name_of
+from .callables import is_of_event, name_of
 from .lanes import Lane, WaitingLanes
 from .ledger import Delivery
 from .limits import Policy
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .drops import Drops
     from .ledger import Ledgers
     from .limits import DeliveryLimits
+    from .pressure import Pressure
 
     Failed = Callable[[object, Callable[..., object], BaseException], None]
 
@@ -45,16 +45,15 @@ PER_TURN = 100
 # Seconds between two warnings that the bound is reached, or that one lane drops events.
 _WARNED_S = 60.0
 
-if sys.version_info >= (3, 12):
+EAGER = sys.version_info >= (3, 12)
+_EAGERLY: dict[str, Any] = {"eager_start": True}
 
-    def _new_task(coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        # Not loop.create_task(): uvloop's and 3.12's cannot be eager.
-        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
 
-else:
-
-    def _new_task(coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        return asyncio.get_running_loop().create_task(coroutine)
+def _new_task(coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    loop = asyncio.get_running_loop()
+    if EAGER:  # not loop.create_task(): uvloop's and 3.12's cannot be eager
+        return asyncio.Task(coroutine, loop=loop, **_EAGERLY)
+    return loop.create_task(coroutine)
 
 
 class HandlerTasks:
@@ -64,14 +63,21 @@ class HandlerTasks:
     Args:
         failed: takes (argument, handler, error) of one that ends by an error.
         ledgers: where deliveries stand while they are not finished.
+        pressure: tells whether the marks leave room for what a policy may drop.
         limits: how many may run.
         drops: where a dropped event is counted.
     """
 
     def __init__(
-        self, failed: Failed, ledgers: Ledgers, limits: DeliveryLimits, drops: Drops
+        self,
+        failed: Failed,
+        ledgers: Ledgers,
+        pressure: Pressure,
+        limits: DeliveryLimits,
+        drops: Drops,
     ) -> None:
         self._failed = failed
+        self._pressure = pressure
         self._drops = drops
         self._ledgers = ledgers
         self._limit = limits.running
@@ -123,14 +129,15 @@ class HandlerTasks:
 
     def starter(self, lane: Lane) -> Callable[[Any], None]:
         """Return a target that starts the lane's handler with an event, and never raises."""
-        take = self.take
-        if sys.version_info < (3, 12) or not lane.is_ledgered:
-            return lambda event: take(lane, event, (event,))
+        if not lane.is_ledgered or lane.policy is not Policy.BLOCK:
+            return lambda event: self.take(lane, event, (event,))
+        return self._eager_starter(lane) if EAGER else self._late_starter(lane)
 
+    def _eager_starter(self, lane: Lane) -> Callable[[Any], None]:
         tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
         make, running_loop = asyncio.Task, asyncio.get_running_loop
         call, handler = lane.call, lane.handler
-        ended, failed, returned = self._ended, self._failed, self.returned
+        take, ended, failed, returned = self.take, self._ended, self._failed, self.returned
 
         # 0.6 us for a handler that never waits; the task itself is nearly all of it.
         def start(event: Any) -> None:
@@ -138,7 +145,7 @@ class HandlerTasks:
                 take(lane, event, (event,))
                 return
             try:
-                task = make(call(event), loop=running_loop(), eager_start=True)
+                task = make(call(event), loop=running_loop(), eager_start=True)  # type: ignore[call-arg]
             except BaseException as error:
                 failed(event, handler, error)
                 return
@@ -157,19 +164,39 @@ class HandlerTasks:
 
         return start
 
+    def _late_starter(self, lane: Lane) -> Callable[[Any], None]:
+        tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
+        take, failed, running_loop = self.take, self._failed, asyncio.get_running_loop
+        call, handler = lane.call, lane.handler
+
+        def start(event: Any) -> None:
+            if lane.is_blocked or len(tasks) >= limit:
+                take(lane, event, (event,))
+                return
+            try:
+                task = running_loop().create_task(call(event))
+            except BaseException as error:
+                failed(event, handler, error)
+                return
+            delivery = Delivery(lane, event, (event,), ledgers[event.shard_id])
+            delivery.open()
+            keep(task, delivery)
+
+        return start
+
     def take(self, lane: Lane, origin: Any, arguments: tuple[Any, ...]) -> None:
         """Start the lane's handler with these arguments, or let them wait; never raises."""
         ledger = self._ledgers[origin.shard_id] if lane.is_ledgered else None
         delivery = Delivery(lane, origin, arguments, ledger)
-        if not lane.is_blocked and len(self._tasks) < self._limit:
+        if lane.policy is not Policy.BLOCK and not self._makes_room(lane, delivery):
+            self._drop(delivery)
+        elif self._may_begin(lane):
             self._begin(delivery, is_open=False)
-        elif self._makes_room(lane):
+        else:
             delivery.open()
             self._lanes.put(lane, delivery)
             if len(self._tasks) >= self._limit:
                 self._warn_full(lane)
-        else:
-            self._drop(delivery)
 
     def returned(self, argument: object, handler: Callable[..., object], result: object) -> None:
         """
@@ -180,8 +207,7 @@ class HandlerTasks:
         if isinstance(result, asyncio.Future):
             return  # somebody's task runs already
         if inspect.isawaitable(result):
-            is_ledgered = isinstance(argument, Event)
-            lane = self.lane(handler, call=_awaiting, is_ledgered=is_ledgered)
+            lane = self.lane(handler, call=_awaiting, is_ledgered=is_of_event(argument))
             self.take(lane, argument, (result,))
         elif inspect.isgenerator(result) or inspect.isasyncgen(result):
             error = UsageError(
@@ -274,17 +300,22 @@ class HandlerTasks:
             self._begin(delivery, is_open=True)
         self._advance_soon()
 
-    def _makes_room(self, lane: Lane) -> bool:
-        """Let a lane's policy decide whether one more may wait, which may drop the oldest."""
-        if lane.policy is Policy.BLOCK or len(lane.waiting) < lane.bound:
-            return True
-        if lane.policy is Policy.DROP_NEWEST:
-            return False
-        self._drop(self._lanes.take_oldest(lane), is_open=True)
+    def _may_begin(self, lane: Lane) -> bool:
+        return not lane.is_blocked and len(self._tasks) < self._limit
+
+    def _makes_room(self, lane: Lane, delivery: Delivery) -> bool:
+        """Let a lane's policy make room for one more: False when it is this one that has to go."""
+        ledger = delivery.ledger
+        while (not self._may_begin(lane) and len(lane.waiting) >= lane.bound) or not (
+            ledger is None or self._pressure.has_room(ledger, delivery.size)
+        ):
+            if lane.policy is Policy.DROP_NEWEST or not lane.waiting:
+                return False
+            self._drop(self._lanes.take_oldest(lane), is_open=True)
         return True
 
     def _drop(self, delivery: Delivery, *, is_open: bool = False) -> None:
-        self._drops.count(name_of(delivery.holder.handler))
+        self._drops.count(delivery.holder.name)
         if is_open:
             delivery.done()
         _dispose(delivery)
@@ -295,13 +326,13 @@ class HandlerTasks:
             return
         self._full_warned_at = now
         ((busiest, count),) = Counter(
-            name_of(delivery.holder.handler) for delivery in self._tasks.values()
+            delivery.holder.name for delivery in self._tasks.values()
         ).most_common(1)
         log.warning(
             "%d async handlers run at once, the bound, so events wait, now one of %s; most of "
             "those running are %s (%d)",
             len(self._tasks),
-            name_of(lane.handler),
+            lane.name,
             busiest,
             count,
         )

@@ -200,6 +200,8 @@ class Fleet:
             loop_blocked=self._watch.blocked,
             handlers_running=self._handlers.tasks.running,
             handlers_waiting=self._handlers.tasks.waiting,
+            unhandled_bytes=self._handlers.ledgers.bytes,
+            reading_held_by=self._handlers.pressure.holding(),
             events_dropped=dict(self._handlers.drops.counts),
             handler_failures=dict(self._handlers.failures.counts),
             events=self._handlers.interests.counters(),
@@ -442,6 +444,7 @@ class Fleet:
         keep = self.keeps_sessions
         drivers = self._drivers.values()
         await asyncio.gather(*(driver.close(keep_session=keep) for driver in drivers))
+        self._handlers.end()
         await self._handlers.tasks.drain(self._options.drain_s)
         if self._sessions is not None:  # after the handlers: the last of what they have handled
             await self._sessions.close()
@@ -450,6 +453,7 @@ class Fleet:
 
     def _end(self, error: BaseException | None) -> None:
         self.phase = Phase.CLOSED
+        self._handlers.end()
         self._error = self._error or error
         self._announce()
 
@@ -469,3 +473,4 @@ class Fleet:
             self._url_watch.look(max(failures, default=0), now)
         if self._sessions is not None:
             self._sessions.tick()
+        self._handlers.pressure.tick()

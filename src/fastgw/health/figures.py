@@ -44,6 +44,7 @@ class ShardHealth:
         gaps, missing: runs of sequences that were left out and did not come late either, and how
             many these are in all.
         commands_waiting: commands of users that are not sent yet.
+        reading_paused_by: why the shard does not read now, or will not as soon as it is READY.
         messages, dispatches, delivered: whole messages, events among them, events handed out.
         bytes_received, bytes_decoded: before and after decompression.
         last_error: why the last connection or attempt failed; None once it is READY again.
@@ -70,6 +71,7 @@ class ShardHealth:
     gaps: int
     missing: int
     commands_waiting: int
+    reading_paused_by: tuple[str, ...]
     messages: int
     dispatches: int
     delivered: int
@@ -113,6 +115,9 @@ class GatewayHealth:
         loop_blocked: how often the loop stood still long enough to endanger a heartbeat.
         handlers_running: async handlers that have begun and not ended.
         handlers_waiting: events that wait for an async handler, because too many run already.
+        unhandled_bytes: what events hold that async handlers and iterators have not finished.
+        reading_held_by: handler or iterator -> for how many seconds it has kept shards from
+            reading, because what it has not finished is above the marks.
         handler_failures: event name -> how often a handler of it raised.
         events_dropped: handler -> how many events its policy dropped.
         events: event name -> (seen, delivered, bytes), dropped ones included.
@@ -127,6 +132,8 @@ class GatewayHealth:
     loop_blocked: int
     handlers_running: int
     handlers_waiting: int
+    unhandled_bytes: int
+    reading_held_by: dict[str, float]
     handler_failures: dict[str, int]
     events_dropped: dict[str, int]
     events: dict[str, tuple[int, int, int]]

@@ -102,6 +102,7 @@ def shard_health(
     counters: ShardCounters,
     decoder: Decoder | None,
     commands_waiting: int,
+    reading_paused_by: tuple[str, ...],
 ) -> ShardHealth:
     """Put one shard's figures together; decoder is the current connection's, if there is one."""
 
@@ -134,6 +135,7 @@ def shard_health(
         gaps=sequence.gaps,
         missing=sequence.missing,
         commands_waiting=commands_waiting,
+        reading_paused_by=reading_paused_by,
         messages=counters.messages + (decoder.messages if decoder else 0),
         dispatches=counters.dispatches + (decoder.dispatches if decoder else 0),
         delivered=counters.delivered + (decoder.delivered if decoder else 0),

@@ -47,6 +47,7 @@ from .counters import ShardCounters, shard_health
 from .face import Shard
 from .link import HeldTurn, Link
 from .origin import SessionOrigin
+from .reading import Reading, Reason
 from .reconnect import ReconnectPolicy, is_permanent
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class ShardDriver:
             session=session,
             last_byte_at=last_byte_at,
         )
+        self._reading = Reading(self._protocol)
+        self._ledger.on_hold = self._reading.hold
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
@@ -152,7 +155,8 @@ class ShardDriver:
         """Return the shard's figures."""
         self._look(now, self._link)
         decoder = None if self._link is None else self._link.decoder
-        return shard_health(now, self._protocol, self._counters, decoder, len(self._queue))
+        waiting, paused_by = len(self._queue), self._reading.paused_by
+        return shard_health(now, self._protocol, self._counters, decoder, waiting, paused_by)
 
     async def send(self, command: bytes) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
@@ -162,17 +166,12 @@ class ShardDriver:
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
-        connection = self._connection
-        if connection is not None and connection.is_open:
-            connection.pause_reading()
-            self._protocol.reading_paused()
+        if self._connection is not None and self._connection.is_open:
+            self._reading.pause(Reason.PROGRAM)
 
     def resume_reading(self) -> None:
         """Read again."""
-        connection = self._connection
-        if connection is not None and connection.is_reading_paused:
-            connection.resume_reading()
-            self._protocol.reading_resumed()
+        self._reading.resume(Reason.PROGRAM)
 
     # --- what the gateway does -------------------------------------------------------------------
 
@@ -469,6 +468,10 @@ class ShardDriver:
 
     def _state_changed(self, change: StateChanged) -> None:
         self._queue.is_open = change.new is State.READY
+        if change.new is State.READY:
+            self._reading.session_is_up(self._connection)
+        elif change.old is State.READY:
+            self._reading.session_is_down()
         if change.new in (State.IDENTIFYING, State.RESUMING):
             heartbeat = self._protocol.heartbeat
             if heartbeat is not None:

@@ -166,8 +166,9 @@ class Shard:
 
         The service queues what it sends, for as long as it likes. Heartbeats go on, and their ACKs
         are not missed meanwhile; a dead or closed connection is noticed later for it. Events that
-        have been read already still come. It ends with `resume_reading()`, and with the connection:
-        the next one reads.
+        have been read already still come. It begins when the shard is READY, and ends with
+        `resume_reading()`, or with the connection: the next one reads. fastgw itself stops reading
+        where handlers and iterators fall behind; see `DeliveryLimits`.
         """
         self._keeper.pause_reading()
 

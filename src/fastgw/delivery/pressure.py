@@ -1,0 +1,221 @@
+"""
+Backpressure: when the shards' reading stops, and when it goes on.
+
+What is not finished holds memory. Above the high mark of a shard's ledger that shard stops
+reading, and the service queues what it sends; at the low mark, half of it, reading goes on. Above
+the mark of the whole gateway all shards stop. Heartbeats go on all the while.
+
+Theory. A ledger is calm, over, or held.
+
+    calm -> over    its bytes, or the gateway's, rose above the high mark; or an iterator is full
+    over -> held    at once when nobody waits for an event of the shard; otherwise at the second
+                    mark, twice the high one, where those who wait fail
+    held -> over    somebody begins to wait, and the second mark is not reached
+    any  -> calm    its bytes, and the gateway's, fell to the low mark, and no iterator is full
+
+So a handler that waits for an event can never be the reason why that event is not read. The
+compiled ledger compares its bytes with two numbers, and calls here only when one is crossed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .ledger import Ledger, Ledgers
+    from .limits import DeliveryLimits
+
+__all__ = ["Pressure"]
+
+log = logging.getLogger("fastgw.handlers")
+
+LOW = 0.5  # of the high mark
+SECOND = 2  # times the high mark
+# From here on who holds reading is named.
+HELD_S = 10.0
+
+_NEVER_RISES = sys.maxsize
+_NEVER_FALLS = -1
+
+
+class Awaited(Protocol):
+    """Those who wait for an event; `waiters.Waiters`."""
+
+    def is_pending(self, shard_id: int) -> bool:
+        """Tell whether somebody waits for an event that this shard may receive."""
+
+    def fail(self, shard_id: int, reason: str) -> None:
+        """Let those fail."""
+
+
+class Holder(Protocol):
+    """Who keeps deliveries open: a lane or a mailbox."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs."""
+
+
+class Pressure:
+    """
+    The marks of one gateway, and which of its shards must not read.
+
+    Args:
+        ledgers: whose bytes are compared; its `crossed` is set.
+        limits: the high marks.
+        awaited: whom holding back would starve.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        limits: DeliveryLimits,
+        awaited: Awaited,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledgers = ledgers
+        self._limits = limits
+        self._awaited = awaited
+        self._clock = clock
+        self._is_over = False  # the whole gateway
+        self._above: set[Ledger] = set()  # its own high mark, and not at its low one since
+        self._over: dict[Ledger, None] = {}  # for that or another reason; held or not
+        self._held_at: dict[Ledger, float] = {}
+        self._full: dict[Ledger, set[Holder]] = {}
+        self._named: set[str] = set()  # warned of, and holding still
+        ledgers.rise_at = limits.gateway_bytes
+        ledgers.first_rise_at = limits.shard_bytes
+        ledgers.crossed = self._crossed
+
+    def is_held(self, ledger: Ledger) -> bool:
+        """Tell whether the shard of a ledger must not read."""
+        return ledger in self._held_at
+
+    def has_room(self, ledger: Ledger, size: int) -> bool:
+        """Tell whether so many bytes more leave shard and gateway under their high marks."""
+        return (
+            ledger.bytes + size <= self._limits.shard_bytes
+            and self._ledgers.bytes + size <= self._limits.gateway_bytes
+        )
+
+    def full(self, holder: Holder, ledger: Ledger) -> None:
+        """An iterator has as many events as it may: let the shard that brought the last wait."""
+        self._full.setdefault(ledger, set()).add(holder)
+        self._judge(ledger)
+
+    def no_longer_full(self, holder: Holder) -> None:
+        """It takes events again."""
+        for ledger in [ledger for ledger, full in self._full.items() if holder in full]:
+            self._full[ledger].discard(holder)
+            if not self._full[ledger]:
+                del self._full[ledger]
+            self._judge(ledger)
+
+    def waits_changed(self) -> None:
+        """Somebody began to wait for an event, or waits no more."""
+        for ledger in list(self._over):
+            self._judge(ledger)
+
+    def tick(self) -> None:
+        """Warn, once, of who has held reading for long; called about once a second."""
+        holding = {name for name, held_s in self.holding().items() if held_s >= HELD_S}
+        for name in holding - self._named:
+            log.warning(
+                "%s has held back reading for %.0f s: its events are not taken, %d bytes wait",
+                name,
+                HELD_S,
+                self._ledgers.bytes,
+            )
+        self._named = holding
+
+    def holding(self) -> dict[str, float]:
+        """Return who holds reading, by name in logs, and for how many seconds."""
+        now = self._clock()
+        holding: dict[str, float] = {}
+        for ledger, held_at in self._held_at.items():
+            for name in self._holders(ledger):
+                holding[name] = max(holding.get(name, 0.0), now - held_at)
+        return holding
+
+    def _holders(self, ledger: Ledger) -> Iterator[str]:
+        """Yield who keeps a shard from reading: full iterators, or who has most of the bytes."""
+        full = self._full.get(ledger)
+        if full:
+            yield from (holder.name for holder in full)
+            return
+        ledgers = self._ledgers if self._is_over else [ledger]
+        shares: Counter[str] = Counter()
+        for each in ledgers:
+            for delivery in each.deliveries:
+                shares[delivery.holder.name] += delivery.size
+        yield from (name for name, _ in shares.most_common(1))
+
+    def _crossed(self, ledger: Ledger) -> None:
+        """A number was crossed: the ledger's own, or the gateway's."""
+        held, limit = self._ledgers.bytes, self._limits.gateway_bytes
+        was_over = self._is_over
+        self._is_over = held > (limit * LOW if was_over else limit)
+        if self._is_over:
+            self._ledgers.rise_at, self._ledgers.fall_at = limit * SECOND, int(limit * LOW)
+            self._ledgers.first_rise_at = 0  # a shard that has had nothing open is judged as well
+        else:
+            self._ledgers.rise_at, self._ledgers.fall_at = limit, _NEVER_FALLS
+            self._ledgers.first_rise_at = self._limits.shard_bytes
+        if was_over or self._is_over:
+            for each in list(self._ledgers):
+                self._judge(each)
+        else:
+            self._judge(ledger)
+
+    def _judge(self, ledger: Ledger) -> None:
+        limit = self._limits.shard_bytes
+        if ledger.bytes > (limit * LOW if ledger in self._above else limit):
+            self._above.add(ledger)
+        else:
+            self._above.discard(ledger)
+        if not (ledger in self._above or self._is_over or ledger in self._full):
+            self._over.pop(ledger, None)
+            ledger.rise_at, ledger.fall_at = limit, _NEVER_FALLS
+            self._release(ledger)
+            return
+        self._over[ledger] = None
+        ledger.fall_at = int(limit * LOW)
+        if not self._awaited.is_pending(ledger.shard_id):
+            ledger.rise_at = _NEVER_RISES
+            self._hold(ledger)
+        elif self._is_at_second(ledger):
+            ledger.rise_at = _NEVER_RISES
+            self._hold(ledger)
+            self._awaited.fail(
+                ledger.shard_id,
+                f"shard {ledger.shard_id} stopped reading: {self._ledgers.bytes} bytes of events "
+                "are not handled yet, so no other event can be waited for",
+            )
+        else:
+            ledger.rise_at = limit * SECOND
+            self._release(ledger)
+
+    def _is_at_second(self, ledger: Ledger) -> bool:
+        limits = self._limits
+        return (
+            ledger.bytes > limits.shard_bytes * SECOND
+            or self._ledgers.bytes > limits.gateway_bytes * SECOND
+        )
+
+    def _hold(self, ledger: Ledger) -> None:
+        if ledger not in self._held_at:
+            self._held_at[ledger] = self._clock()
+            if ledger.on_hold is not None:
+                ledger.on_hold(True)
+
+    def _release(self, ledger: Ledger) -> None:
+        if self._held_at.pop(ledger, None) is not None and ledger.on_hold is not None:
+            ledger.on_hold(False)

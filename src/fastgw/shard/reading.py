@@ -1,0 +1,85 @@
+"""
+Whether a shard reads: it does, unless there is a reason not to.
+
+Every reason is kept here, so that one who has nothing against reading any more does not undo the
+pause of another. Reading stops only while the session is up: before READY or RESUMED nothing that
+waits for the session could ever end. What the program asked for ends with its connection; what the
+marks ask for holds for the next one as well.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..connection.websocket import Connection
+    from ..protocol.machine import GatewayProtocol
+
+__all__ = ["Reading", "Reason"]
+
+
+class Reason(Enum):
+    """Why a shard does not read."""
+
+    PROGRAM = "asked for by the program"
+    PRESSURE = "too much is not handled yet"
+
+
+class Reading:
+    """
+    The reasons of one shard, and what follows from them for its connection.
+
+    Args:
+        protocol: is told, so that no ACK is missed which we do not read.
+    Attributes:
+        reasons: why it must not read, now or as soon as its session is up.
+    """
+
+    def __init__(self, protocol: GatewayProtocol) -> None:
+        self.reasons: set[Reason] = set()
+        self._protocol = protocol
+        self._connection: Connection | None = None  # while its session is up
+
+    @property
+    def paused_by(self) -> tuple[str, ...]:
+        """The reasons in words, in a fixed order."""
+        return tuple(reason.value for reason in Reason if reason in self.reasons)
+
+    def hold(self, is_held: bool) -> None:
+        """Obey the marks of what is not handled."""
+        if is_held:
+            self.pause(Reason.PRESSURE)
+        else:
+            self.resume(Reason.PRESSURE)
+
+    def pause(self, reason: Reason) -> None:
+        """Stop reading, for one reason more."""
+        self.reasons.add(reason)
+        self._apply()
+
+    def resume(self, reason: Reason) -> None:
+        """Take a reason back; read when it was the last."""
+        self.reasons.discard(reason)
+        self._apply()
+
+    def session_is_up(self, connection: Connection | None) -> None:
+        """READY or RESUMED came on this connection."""
+        self._connection = connection
+        self._apply()
+
+    def session_is_down(self) -> None:
+        """The connection is on its way out; the next one reads until its session is up."""
+        self._connection = None
+        self.reasons.discard(Reason.PROGRAM)
+
+    def _apply(self) -> None:
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return
+        if self.reasons and not connection.is_reading_paused:
+            connection.pause_reading()
+            self._protocol.reading_paused()
+        elif not self.reasons and connection.is_reading_paused:
+            connection.resume_reading()
+            self._protocol.reading_resumed()

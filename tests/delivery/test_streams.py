@@ -1,0 +1,190 @@
+"""Iterators over events: what they get, what they hold, and how they end."""
+
+import asyncio
+import gc
+import logging
+
+import pytest
+from deadline import until
+
+from fastgw.errors import UsageError
+
+
+@pytest.fixture
+def events(handlers):
+    """Return an iterator over events of these names."""
+
+    def events(*names, bound=None, policy="block"):
+        return handlers.events(names, bound=bound, policy=policy)
+
+    return events
+
+
+async def take(stream, count):
+    return [(await stream.__anext__()).sequence for _ in range(count)]
+
+
+async def test_events_come_in_order_from_the_call_on(events, feed):
+    """Those of its names, and nothing before it was made."""
+    feed("A")
+    stream = events("A", "B")
+    for name in "ABCA":
+        feed(name)
+    assert await take(stream, 3) == [2, 3, 5]
+
+
+async def test_it_waits_for_what_has_not_come(events, feed):
+    """One wake-up for all events of a read."""
+    stream = events("A")
+    taking = asyncio.ensure_future(take(stream, 3))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        feed("A")
+    assert await taking == [1, 2, 3]
+
+
+async def test_break_frees_what_waited(handlers, events, feed):
+    """Nobody holds the iterator then; what was in hand and what waited counts as handled."""
+
+    async def reads():
+        async for event in events("A"):
+            if event.sequence == 2:
+                break
+
+    reading = asyncio.ensure_future(reads())
+    await asyncio.sleep(0)
+    for _ in range(5):
+        feed("A")
+    await reading
+    assert not handlers.interests.is_wanted("A")
+    assert handlers.ledgers.bytes == 0
+    assert handlers.ledgers[0].handled(5) == 5
+
+
+async def test_an_iterator_that_nobody_holds_is_gone(handlers, events, feed):
+    """Made and dropped, or in a task that was."""
+    stream = events("A")
+    feed("A")
+    assert handlers.ledgers.bytes > 0
+    del stream
+    gc.collect()
+    assert not handlers.interests.is_wanted("A")
+    assert handlers.ledgers.bytes == 0
+
+
+@pytest.mark.parametrize("way", ["aclose", "async with"])
+async def test_closing_ends_it(handlers, events, feed, way):
+    """Whoever waits for the next event hears it; closing twice does nothing."""
+    stream = events("A")
+    waiting = asyncio.ensure_future(take(stream, 1))
+    await asyncio.sleep(0)
+    if way == "aclose":
+        await stream.aclose()
+        await stream.aclose()
+    else:
+        async with stream as same:
+            assert same is stream
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    with pytest.raises(StopAsyncIteration):
+        await stream.__anext__()
+    assert not handlers.interests.is_wanted("A")
+    assert feed("A") is None
+
+
+async def test_the_end_of_the_gateway_comes_behind_what_waits(handlers, events, feed):
+    """Nothing that was received is lost; then the loop ends."""
+    stream = events("A")
+    for _ in range(3):
+        feed("A")
+    handlers.end()
+    assert [event.sequence async for event in stream] == [1, 2, 3]
+    assert [event async for event in events("A")] == []
+
+
+async def test_an_event_is_handled_when_the_next_is_asked_for(handlers, events, feed):
+    """Until then it stands in the ledger: its reader may be in the middle of it."""
+    stream = events("A")
+    ledger = handlers.ledgers[0]
+    for _ in range(3):
+        feed("A")
+    assert ledger.handled(3) == 0
+    await take(stream, 1)
+    assert ledger.handled(3) == 0
+    await take(stream, 1)
+    assert ledger.handled(3) == 1
+    await take(stream, 1)
+    assert ledger.handled(3) == 2
+    waiting = asyncio.ensure_future(take(stream, 1))
+    await until(lambda: ledger.handled(3) == 3)
+    assert handlers.ledgers.bytes == 0
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+
+
+async def test_cancelling_takes_no_event_along(events, feed):
+    """Cancelled while it waits, or just as the event came."""
+    stream = events("A")
+    first = asyncio.ensure_future(take(stream, 1))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait((first,))
+    second = asyncio.ensure_future(take(stream, 1))
+    await asyncio.sleep(0)
+    feed("A")
+    second.cancel()
+    await asyncio.wait((second,))
+    assert second.cancelled()
+    assert await take(stream, 1) == [1]
+
+
+async def test_a_second_task_is_refused(events, feed):
+    """It could not be told which of them has handled what."""
+    stream = events("A")
+    first = asyncio.ensure_future(take(stream, 1))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="one task at a time"):
+        await take(stream, 1)
+    feed("A")
+    assert await first == [1]
+
+
+async def test_two_iterators_have_each_event_both(events, feed):
+    """As two handlers would."""
+    streams = [events("A"), events("*")]
+    feed("A")
+    assert [await take(stream, 1) for stream in streams] == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "left"), [("drop_oldest", [8, 9, 10]), ("drop_newest", [1, 2, 3])]
+)
+async def test_what_is_too_much_is_dropped_and_told(handlers, events, feed, caplog, policy, left):
+    """Where a policy says so: counted by the iterator's name, and warned of once."""
+    stream = events("A", bound=3, policy=policy)
+    for _ in range(10):
+        feed("A")
+    assert await take(stream, 3) == left
+    assert handlers.drops.counts == {"events('A')": 7}
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "events('A') cannot keep up" in record.message
+
+
+def test_it_is_named_by_what_it_iterates_over(events):
+    """In logs, and when printed."""
+    assert repr(events("A", "B")) == "<EventStream events('A', 'B'), 0 waiting>"
+
+
+@pytest.mark.parametrize("options", [{"bound": 0}, {"policy": "drop"}])
+def test_bad_options_are_refused(handlers, events, options):
+    """At the call."""
+    with pytest.raises(UsageError):
+        events("A", **options)
+    assert handlers.target_of("A") is None
+
+
+def test_no_names_are_refused(events):
+    """Everything is "*"."""
+    with pytest.raises(UsageError, match="name at least one event"):
+        events()
