@@ -16,7 +16,7 @@ VALUES = {
     "name": "READY", "sequence": 9, "timeout_s": 2.5, "status": 503, "retry_after_s": 1.5,
     "close_code": 4_000, "reason": "why", "initiator": Initiator.SERVICE, "outcome": Action.RESUME,
     "shard_id": 3, "intents": Intents.GUILDS, "free_at": 1_000.0,
-    "remaining": 40, "total": 1_000, "reserve": 50,
+    "remaining": 40, "total": 1_000, "reserve": 50, "compression": "zstd-stream",
 }  # fmt: skip
 
 

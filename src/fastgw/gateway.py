@@ -163,6 +163,8 @@ class Gateway:
         self._fleet = Fleet(options, self._handlers, self._tell_status)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_fleet"):  # a debugger shows it while the constructor fails
+            return "<Gateway not made>"
         return f"<Gateway {self._fleet.phase.value}, {len(self.shards)} shards>"
 
     # --- handlers --------------------------------------------------------------------------------

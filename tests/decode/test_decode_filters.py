@@ -8,9 +8,10 @@ import sys
 
 import orjson
 import pytest
-from filter_oracle import PATHS, Agreement, random_data, random_filter
+from filter_oracle import Agreement, random_filter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from payloads import PATHS, random_data
 from plans import Wanting, deliver, message, planned
 from reference_fields import holds
 from strategies import damage, generate_message, json_values

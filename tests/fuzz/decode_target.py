@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "decode"))
 
 from reference_decoder import ReferenceDecoder, ReferenceSequence
 from seeds import (

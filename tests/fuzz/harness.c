@@ -1,5 +1,6 @@
 /*
- * libFuzzer harness: embeds CPython and hands each input to decode_target.one_input.
+ * libFuzzer harness: embeds CPython and hands each input to `one_input` of the module that
+ * FASTGW_FUZZ_TARGET names.
  *
  * The input is a memoryview over libFuzzer's own allocation, which ends where the input ends, so an
  * overread is seen. Any exception that the target lets out is a finding.
@@ -31,7 +32,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     PyConfig_Clear(&config);
     if (PyStatus_Exception(status))
         Py_ExitStatusException(status);
-    PyObject *module = PyImport_ImportModule("decode_target");
+    const char *target = getenv("FASTGW_FUZZ_TARGET");
+    PyObject *module = PyImport_ImportModule(target != NULL ? target : "decode_target");
     if (module == NULL)
         fail();
     one_input = PyObject_GetAttrString(module, "one_input");

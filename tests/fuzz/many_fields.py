@@ -20,7 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from filter_oracle import PATHS, Agreement, random_data, random_filter
+from filter_oracle import Agreement, random_filter
+from payloads import PATHS, random_data
 from strategies import JUNK, generate_message
 
 from fastgw._decode import Fields

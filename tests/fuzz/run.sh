@@ -4,6 +4,8 @@
 #   PYTHON=.venv/bin/python tests/fuzz/run.sh [SECONDS]          default 60
 #   PYTHON=.venv/bin/python tests/fuzz/run.sh FILE ...           plays findings again
 #
+# With FASTGW_FUZZ_TARGET=fields_target it is fields and filters, against parsing.
+#
 # The last line says how many inputs were tried. Findings are left in build/fuzz, as is the corpus,
 # with which the next run begins. Needs clang (14 works), a Python with a shared libpython and its
 # headers, and fastgw's build and test dependencies.
@@ -31,7 +33,7 @@ print("-L" + value("LIBDIR"), "-Wl,-rpath," + value("LIBDIR"), "-lpython" + valu
 FLAGS
 )
 
-export PYTHONPATH="$work/lib:tests/fuzz:tests/support"
+export PYTHONPATH="$work/lib:tests/fuzz:tests/support:tests/decode"
 export PYTHONMALLOC=malloc
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:suppressions=tests/fuzz/ubsan.supp"
@@ -42,12 +44,13 @@ case ${1:-60} in
     exec "$work/fuzz_decode" "$@"
     ;;
 esac
-mkdir -p "$work/corpus"
-"$python" tests/fuzz/seeds.py "$work/seeds"
+target=${FASTGW_FUZZ_TARGET:-decode_target}
+mkdir -p "$work/corpus-$target"
+"$python" tests/fuzz/seeds.py "$work/seeds-$target" "$target"
 status=0
 "$work/fuzz_decode" -max_total_time="${1:-60}" -max_len=4096 -timeout=20 -rss_limit_mb=4096 \
     -dict=tests/fuzz/gateway.dict -artifact_prefix="$work/" -print_final_stats=1 \
-    "$work/corpus" "$work/seeds" > "$work/output" 2>&1 || status=$?
+    "$work/corpus-$target" "$work/seeds-$target" > "$work/output" 2>&1 || status=$?
 [ $status -eq 0 ] || tail -60 "$work/output"
 grep -E "^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)|^Done" "$work/output"
 exit $status

@@ -5,16 +5,19 @@ An input is one byte of options, then frames, separated by ff fe (which no UTF-8
 compressed piece holds). Each frame begins with one byte: opcode, FIN, and whether the target is to
 compress it, so that what the fuzzer writes gets past the decompressor.
 
-    python tests/fuzz/seeds.py DIRECTORY
+    python tests/fuzz/seeds.py DIRECTORY [decode_target | fields_target]
 """
 
 from __future__ import annotations
 
+import json
+import random
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from payloads import random_data
 from strategies import COMPRESSIONS, generate_stream
 
 SEPARATOR = b"\xff\xfe"
@@ -41,5 +44,17 @@ def write_seeds(directory: Path, count: int = 400) -> None:
             (directory / f"cut-{seed}-{cut}").write_bytes(bytes([0, FIN | 1]) + message[:cut])
 
 
+def write_field_seeds(directory: Path, count: int = 400) -> None:
+    """Write payloads with values at the paths that plans look at; the first byte picks a plan."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(12)
+    for i in range(count):
+        text = json.dumps(random_data(rng), ensure_ascii=i % 3 == 0).encode()
+        (directory / f"fields-{i}").write_bytes(bytes((i % 256,)) + text)
+
+
 if __name__ == "__main__":
-    write_seeds(Path(sys.argv[1]))
+    if "fields_target" in sys.argv[2:]:
+        write_field_seeds(Path(sys.argv[1]))
+    else:
+        write_seeds(Path(sys.argv[1]))

@@ -77,6 +77,14 @@ def test_no_usable_token(token, text, monkeypatch):
         Gateway(token, intents=Intents.all())
 
 
+def test_a_gateway_that_was_not_made_can_be_shown():
+    """A traceback with values, as debuggers print it, shows half a gateway."""
+    half = Gateway.__new__(Gateway)
+    with pytest.raises(UsageError):
+        half.__init__("", intents=Intents.all())
+    assert repr(half) == "<Gateway not made>"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

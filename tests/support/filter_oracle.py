@@ -1,4 +1,4 @@
-"""Random filters and payloads, and whether compiled filters and fields agree with the oracles."""
+"""Random filters, and whether compiled filters and fields agree with the oracles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import random
 from typing import Any
 
 import orjson
-from plans import TEXT, Wanting, deliver, message, planned
+from payloads import IDS, PATHS
+from plans import Wanting, deliver, message, planned
 from reference_fields import holds, read_fields
 from strategies import TEXTS
 
@@ -16,9 +17,6 @@ from fastgw._decode import Fields
 from fastgw.delivery.filters import Filter, in_guilds
 from fastgw.delivery.filters import field as member
 from fastgw.errors import DecodeError
-
-PATHS = ("id", "guild_id", "author.id", "author.bot", "content", "list", "author")
-IDS = ("5", "175928847299117063", "0", "x", "", "é", "a\nb", 5, 0, -7, 175928847299117063)
 
 
 def random_filter(rng: random.Random, depth: int = 0) -> Filter:
@@ -41,23 +39,6 @@ def random_filter(rng: random.Random, depth: int = 0) -> Filter:
         lambda: path.startswith(rng.choice((*TEXTS, "h", "", "5", "a"))[: rng.randrange(6)]),
         lambda: path.contains_id(rng.choice((5, 0, "175928847299117063"))),
     ))()  # fmt: skip
-
-
-def random_data(rng: random.Random) -> dict[str, Any]:
-    """Make values at the paths that decide one test or the other, now and then any at all."""
-
-    def value() -> Any:
-        return rng.choice((
-            *IDS, *TEXTS, None, True, False, 1.5, 5.0, 2**63, [], {}, ["5", 0, "x", [5], "é"],
-            list(map(str, range(7))), {"id": "5", "bot": True}, "hello",
-        ))  # fmt: skip
-
-    data = {path: value() for path in PATHS if "." not in path and rng.random() < 0.7}
-    if rng.random() < 0.7:
-        data["author"] = {key: value() for key in ("id", "bot", "name") if rng.random() < 0.8}
-    items = list(data.items())
-    rng.shuffle(items)
-    return dict(items)
 
 
 class Agreement:
@@ -121,6 +102,3 @@ def has_repeats(text: bytes) -> bool:
 
     json.loads(text, object_pairs_hook=pairs)
     return any(repeats)
-
-
-__all__ = ["PATHS", "TEXT", "Agreement", "has_repeats", "random_data", "random_filter"]
