@@ -60,7 +60,7 @@ def mutants_of(path: str, source: str) -> Iterator[Mutant]:
             code = compile(
                 ast.fix_missing_locations(module), path, "exec", FLAGS, dont_inherit=True
             )
-            found = _code_of(code, name.split("."), changed.lineno)
+            found = _code_of(code, name.split("."))
             if found is not None:
                 yield Mutant(path, line, name, what, found)
 
