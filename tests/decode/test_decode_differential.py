@@ -83,6 +83,11 @@ def final_state(decoder: Any, sequence: Any) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def is_error(outcome: Any) -> bool:
+    """Tell whether this is how a stream ended, and not what a frame gave."""
+    return outcome is not None and outcome[0] not in ("event", "message")
+
+
 def compare(stream: Stream) -> int:
     """Play one stream to both decoders; return how many frames were compared."""
     wrap = exact if stream.seed is None else PAYLOAD_TYPES[stream.seed % 4]
@@ -104,7 +109,12 @@ def compare(stream: Stream) -> int:
     got = list(play(decoder, stream, wrap))
     expected = list(play(reference, stream, bytes))
     assert got == expected, f"seed {stream.seed}: {stream}"
-    assert final_state(decoder, ours) == final_state(reference, theirs), f"seed {stream.seed}"
+    states = final_state(decoder, ours), final_state(reference, theirs)
+    if stream.compression == "zstd-stream" and got and is_error(got[-1]):
+        # Where in a damaged block the damage is noticed differs between versions of libzstd, and
+        # ours may not be the one of the package: not the bytes before it, nor anything else.
+        states = states[0][:-1], states[1][:-1]
+    assert states[0] == states[1], f"seed {stream.seed}"
     assert decoder.interests.counters() == reference.counters, f"seed {stream.seed}"
     return len(got)
 
