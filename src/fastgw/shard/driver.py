@@ -1,12 +1,10 @@
 """
 What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
 
-Theory. One task, the owner, makes one attempt after another and is the only place that connects;
-so two causes at once can never make two connections. Everything else happens in callbacks: the
-connection's link, one timer, and the gateway's tick hand what happened to the protocol, inside
+Theory. One task, the owner, begins one attempt after another. Everything else happens in callbacks:
+the connection's link, one timer, and the gateway's tick hand what happened to the protocol, inside
 `_input()`, which then writes its commands and obeys its signals. An attempt ends with `Closed`,
-which wakes the owner. Identify turns are taken before the socket is opened: a socket that waits for
-its turn for minutes would be closed by the service.
+which wakes the owner.
 
 Whatever raises on the way, a bug of ours or something that others have hung in, costs the
 connection and not the shard: `_drop()` ends it as if it was lost, and `Closed` comes as always.
@@ -47,8 +45,9 @@ from .counters import ShardCounters, shard_health
 from .face import Shard
 from .link import HeldTurn, Link
 from .origin import SessionOrigin
+from .owner import Owner
 from .reading import Reading, Reason
-from .reconnect import ReconnectPolicy, is_permanent
+from .reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,13 +116,12 @@ class ShardDriver:
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
         self._counters = ShardCounters()
-        self._owner: asyncio.Task[None] | None = None
+        self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
         self._lingering: set[asyncio.Task[object]] = set()  # old sockets on their way out
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._draining = False
-        self._held_until = 0.0  # no attempt before, after an error of our own
 
     # --- what users look at ----------------------------------------------------------------------
 
@@ -177,9 +175,7 @@ class ShardDriver:
 
     def start(self) -> None:
         """Begin to connect, and stay connected until `close()`."""
-        self._owner = asyncio.get_running_loop().create_task(
-            self._own(), name=f"fastgw shard {self._id}"
-        )
+        self._owner.start()
 
     async def close(self, *, keep_session: bool = False) -> None:
         """
@@ -189,15 +185,11 @@ class ShardDriver:
         """
         with self._input():
             self._protocol.close(time.monotonic(), keep_session=keep_session)
-        if self._owner is None:
-            return
-        timeouts = self._setup.timeouts
+        timeouts, patience_s = self._setup.timeouts, 0.0
         if self._link is not None and self.status in (State.CLOSING, State.STOPPED):
             # The end of the link wakes the owner, and it sees that all is over.
             patience_s = timeouts.close_s + timeouts.tls_shutdown_s + 1.0
-            await asyncio.wait((self._owner,), timeout=patience_s)
-        self._owner.cancel()  # it waits for a time or a turn, and holds no socket
-        await asyncio.wait((self._owner,))
+        await self._owner.stop(patience_s)
         if self._lingering:
             await asyncio.wait(self._lingering, timeout=timeouts.close_s + 1.0)
 
@@ -220,74 +212,30 @@ class ShardDriver:
                 received = connection.bytes_received()
                 self._protocol.handle_timer(now, bytes_received=received, wall=wall)
 
-    # --- the owner: one attempt after another ----------------------------------------------------
+    # --- what the owner asks ---------------------------------------------------------------------
 
-    async def _own(self) -> None:
-        error: FastgwError | None = None
-        try:
-            error = await self._keep_connected()
-        except FatalError as refused:  # the gate is shut: nobody may identify any more
-            error = refused
-        except asyncio.CancelledError:
-            pass  # close() cancels, and a loop that ends; nobody awaits this task for its result
-        finally:
-            self._end(error)
+    @property
+    def is_stopped(self) -> bool:
+        """Whether there is to be no further attempt."""
+        return self.status is State.STOPPED
 
-    async def _keep_connected(self) -> FastgwError | None:
-        """Attempt after attempt; return the error that ends it, None for a stop."""
-        while self.status is not State.STOPPED:  # close() may have come in any await below
-            if (wait_s := self._held_until - time.monotonic()) > 0:
-                await asyncio.sleep(wait_s)
-                continue
-            try:
-                ended = await self._attempt_when_due()
-            except FatalError:
-                raise
-            except Exception as bug:
-                self._drop(bug)
-                self._drain()
-                continue
-            if ended is None:
-                continue  # the session may have grown too old meanwhile: plan again
-            outcome, messages = ended
-            if outcome.action is Action.STOP:
-                return outcome.error if isinstance(outcome.error, FastgwError) else None
-            if self._setup.compression.does_without(outcome.error, messages):
-                continue
-            # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
-            # in the configuration. Later it is a bad moment of the network, and passes.
-            if is_permanent(outcome.error) and not self._host.was_ready:
-                assert isinstance(outcome.error, FastgwError)
-                return outcome.error
-        return None
-
-    async def _attempt_when_due(self) -> tuple[Outcome, int] | None:
-        """Make one attempt, if it is time and there is a turn; wait for the time otherwise."""
-        now = time.monotonic()
+    def plan(self, now: float) -> Plan:
+        """Return where to connect next, and whether to resume."""
         self._protocol.compress = self._setup.compression.in_url
         plan = self._protocol.plan(now)
         self._drain()
-        attempt_at = self._policy.attempt_at(resume=plan.resume)
-        if attempt_at > now:
-            await asyncio.sleep(attempt_at - now)
-            return None
-        try:
-            turn = None if plan.resume else HeldTurn(await self._setup.gate.acquire(self._id))
-        except FatalError:
-            raise
-        except Exception as error:  # a queue of the user's, away for a while: ask again
-            log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
-            self._counters.last_error = error
-            failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
-            self._policy.connection_ended(failed, time.monotonic())
-            return None
-        try:
-            return await self._attempt(plan, turn)
-        finally:
-            if turn is not None:
-                turn.release()
+        return plan
 
-    async def _attempt(self, plan: Plan, turn: HeldTurn | None) -> tuple[Outcome, int]:
+    def queue_failed(self, error: Exception) -> None:
+        """The identify queue raised."""
+        self._counters.last_error = error
+
+    def broken(self, bug: Exception) -> None:
+        """A step of the owner's raised."""
+        self._drop(bug)
+        self._drain()
+
+    async def attempt(self, plan: Plan, turn: HeldTurn | None) -> tuple[Outcome, int]:
         """Make one connection and see it through to its end; how, and how many messages it had."""
         setup = self._setup
         link = Link(
@@ -308,7 +256,7 @@ class ShardDriver:
             self._look(time.monotonic(), link)
             self._counters.connection_ended(link.decoder)
 
-    def _end(self, error: FastgwError | None) -> None:
+    def ended(self, error: FastgwError | None) -> None:
         """The owner ends: whatever the state is, it is STOPPED now."""
         self.error = error
         with self._input():
@@ -402,7 +350,7 @@ class ShardDriver:
         """Let the connection go because of an error of our own; False when there is none."""
         log.error("shard %d: an error in fastgw itself", self._id, exc_info=error)
         now = time.monotonic()
-        self._held_until = now + self._setup.backoff_s[0]
+        self._owner.hold_until(now + self._setup.backoff_s[0])
         if self.status in (State.DISCONNECTED, State.STOPPED):
             self._counters.last_error = error
             return False
