@@ -3,7 +3,8 @@ The public `Gateway`: handlers in, shards out.
 
 A gateway lives once: made, started, closed. `run()` is all of it in one blocking call; `start()`,
 `wait_ready()`, `wait_closed()` and `close()` are the steps for programs that have a loop already.
-Here are its options and handlers; what happens from `start()` on is `fleet.fleet`'s.
+Here are its options and its life; how events are asked for is `delivery.face`'s, and what happens
+from `start()` on is `fleet.fleet`'s.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .delivery.callables import check_handler
+from .delivery.face import EventSource
 from .delivery.handlers import Handlers
-from .delivery.names import check_names
 from .errors import UsageError
 from .fleet.fleet import Fleet
 from .fleet.gateway_info import GatewayInfo
@@ -48,15 +49,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._decode import Event
-    from .delivery.failures import HandlerFailure
-    from .delivery.limits import DeliveryLimits, PolicyName
-    from .delivery.streams import EventStream
+    from .delivery.limits import DeliveryLimits
     from .fleet.ports import IdentifyQueue, SessionStore
     from .health.figures import GatewayHealth
 
-    HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
-    ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[HandlerFailure], object])
     StatusHandlerT = TypeVar("StatusHandlerT", bound=Callable[[StatusChange], object])
 
 __all__ = ["Gateway"]
@@ -64,7 +60,7 @@ __all__ = ["Gateway"]
 API_URL = f"https://discord.com/api/v{API_VERSION}"
 
 
-class Gateway:
+class Gateway(EventSource):
     """
     A bot's connection to Discord: handlers, shards and their health.
 
@@ -156,8 +152,8 @@ class Gateway:
             drain_s=check_drain(drain_s),
             random=check_random(random),
         )
-        self._handlers = Handlers(
-            identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted
+        super().__init__(
+            Handlers(identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted)
         )
         self._status_handlers: list[Callable[[StatusChange], object]] = []
         self._fleet = Fleet(options, self._handlers, self._tell_status)
@@ -168,110 +164,6 @@ class Gateway:
         return f"<Gateway {self._fleet.phase.value}, {len(self.shards)} shards>"
 
     # --- handlers --------------------------------------------------------------------------------
-
-    def on(
-        self,
-        *names: str,
-        once: bool = False,
-        bound: int | None = None,
-        policy: PolicyName = "block",
-    ) -> Callable[[HandlerT], HandlerT]:
-        """
-        Register a handler: `@gateway.on("MESSAGE_CREATE")`, several names, or "*" for every event.
-
-        The handler takes one argument, the `Event`, and may be a function or a coroutine function,
-        a bound method or an object with `__call__`. What nobody registers for is never parsed. A
-        handler that raises is logged and counted, and told to `on_error`.
-
-        Args:
-            once: call it for the first event of any of the names, and for no other.
-            bound: of an async handler, how many of its coroutines may run at once; None is as many
-                as `limits` allows of all handlers together.
-            policy: of an async handler, what happens to an event that has to wait: with "block" it
-                waits; "drop_oldest" and "drop_newest" let as many wait as may run, and count in
-                health what they drop.
-        Raises:
-            UsageError: no name, a function instead of a name, what cannot be a handler, or a bound
-                or policy for a sync one.
-        """
-        check_names(names)
-
-        def register(handler: HandlerT) -> HandlerT:
-            return self._handlers.on(names, handler, once=once, bound=bound, policy=policy)
-
-        return register
-
-    def off(self, handler: Callable[..., object], *names: str) -> bool:
-        """
-        Take a handler back, for these names or for all; False when it was not registered.
-
-        Takes effect with the next event, also from inside a handler. What has begun goes on.
-        """
-        return self._handlers.off(handler, names)
-
-    def route(self, name: str, target: Callable[[Event], object] | None) -> None:
-        """
-        Set the one bare sync target of a name, called before its handlers; None takes it away.
-
-        For libraries that sit on top: without a warning of intents or a look at the signature, at
-        any time. With no handler beside it, the listener calls it directly.
-
-        Raises:
-            UsageError: not a name, or no sync callable.
-        """
-        self._handlers.route(name, target)
-
-    def on_error(self, handler: ErrorHandlerT) -> ErrorHandlerT:
-        """
-        Register a function or coroutine function for each `HandlerFailure`, however often it comes.
-
-        The failure is logged as well, in full at first and then in numbers. What an error handler
-        itself raises is only logged.
-        """
-        self._handlers.on_error(handler)
-        return handler
-
-    def events(
-        self, *names: str, bound: int | None = None, policy: PolicyName = "block"
-    ) -> EventStream[Event]:
-        """
-        Return an async iterator over events of these names, from now on; "*" means every event.
-
-        `async for event in gateway.events("MESSAGE_CREATE")` ends with the gateway. An event is
-        handled when the next one is asked for. After `break` the iterator is gone; one that is kept
-        in a variable has events until `aclose()`, or the end of `async with`.
-
-        Args:
-            bound: how many events may wait in it; None sets no number, or 1,000 where they are
-                dropped.
-            policy: what happens beyond: "block" stops reading until half of them are taken;
-                "drop_oldest" and "drop_newest" drop, and count in health what they drop.
-        Raises:
-            UsageError: no name, not a name, or a bad bound or policy.
-        """
-        return self._handlers.events(names, bound=bound, policy=policy)
-
-    async def wait_for(
-        self,
-        *names: str,
-        check: Callable[[Event], object] | None = None,
-        timeout: float | None = None,
-    ) -> Event:
-        """
-        Wait for the first event of these names that comes from now on, and return it.
-
-        It is served as it is received, before handlers and behind no bound. While somebody waits,
-        a shard that would stop reading goes on, up to twice its mark; then the wait fails.
-
-        Args:
-            check: called with each event; the first for which it returns something true is meant.
-            timeout: seconds; None waits for ever.
-        Raises:
-            asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
-            WaitFailed: it cannot come any more.
-            UsageError: no name, not a name, or a check that is no sync callable.
-        """
-        return await self._handlers.wait_for(names, check, timeout)
 
     def on_status(self, handler: StatusHandlerT) -> StatusHandlerT:
         """Register a function or coroutine function for each `StatusChange` of any shard."""

@@ -1,0 +1,136 @@
+"""
+How a program asks for events: what `Gateway` shows of handlers, iterators and waiting.
+
+Whatever hands out events offers these methods by standing on this class; where the events come from
+makes no difference to who asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from .names import check_names
+
+if TYPE_CHECKING:
+    from .._decode import Event
+    from .failures import HandlerFailure
+    from .handlers import Handlers
+    from .limits import PolicyName
+    from .streams import EventStream
+
+    HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
+    ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[HandlerFailure], object])
+
+__all__ = ["EventSource"]
+
+
+class EventSource:
+    """Where handlers are registered, and events iterated over and waited for."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+
+    def on(
+        self,
+        *names: str,
+        once: bool = False,
+        bound: int | None = None,
+        policy: PolicyName = "block",
+    ) -> Callable[[HandlerT], HandlerT]:
+        """
+        Register a handler: `@gateway.on("MESSAGE_CREATE")`, several names, or "*" for every event.
+
+        The handler takes one argument, the `Event`, and may be a function or a coroutine function,
+        a bound method or an object with `__call__`. What nobody registers for is never parsed. A
+        handler that raises is logged and counted, and told to `on_error`.
+
+        Args:
+            once: call it for the first event of any of the names, and for no other.
+            bound: of an async handler, how many of its coroutines may run at once; None is as many
+                as `limits` allows of all handlers together.
+            policy: of an async handler, what happens to an event that has to wait: with "block" it
+                waits; "drop_oldest" and "drop_newest" let as many wait as may run, and count in
+                health what they drop.
+        Raises:
+            UsageError: no name, a function instead of a name, what cannot be a handler, or a bound
+                or policy for a sync one.
+        """
+        check_names(names)
+
+        def register(handler: HandlerT) -> HandlerT:
+            return self._handlers.on(names, handler, once=once, bound=bound, policy=policy)
+
+        return register
+
+    def off(self, handler: Callable[..., object], *names: str) -> bool:
+        """
+        Take a handler back, for these names or for all; False when it was not registered.
+
+        Takes effect with the next event, also from inside a handler. What has begun goes on.
+        """
+        return self._handlers.off(handler, names)
+
+    def route(self, name: str, target: Callable[[Event], object] | None) -> None:
+        """
+        Set the one bare sync target of a name, called before its handlers; None takes it away.
+
+        For libraries that sit on top: without a warning of intents or a look at the signature, at
+        any time. With no handler beside it, the listener calls it directly.
+
+        Raises:
+            UsageError: not a name, or no sync callable.
+        """
+        self._handlers.route(name, target)
+
+    def on_error(self, handler: ErrorHandlerT) -> ErrorHandlerT:
+        """
+        Register a function or coroutine function for each `HandlerFailure`, however often it comes.
+
+        The failure is logged as well, in full at first and then in numbers. What an error handler
+        itself raises is only logged.
+        """
+        self._handlers.on_error(handler)
+        return handler
+
+    def events(
+        self, *names: str, bound: int | None = None, policy: PolicyName = "block"
+    ) -> EventStream[Event]:
+        """
+        Return an async iterator over events of these names, from now on; "*" means every event.
+
+        `async for event in gateway.events("MESSAGE_CREATE")` ends with the gateway. An event is
+        handled when the next one is asked for. After `break` the iterator is gone; one that is kept
+        in a variable has events until `aclose()`, or the end of `async with`.
+
+        Args:
+            bound: how many events may wait in it; None sets no number, or 1,000 where they are
+                dropped.
+            policy: what happens beyond: "block" stops reading until half of them are taken;
+                "drop_oldest" and "drop_newest" drop, and count in health what they drop.
+        Raises:
+            UsageError: no name, not a name, or a bad bound or policy.
+        """
+        return self._handlers.events(names, bound=bound, policy=policy)
+
+    async def wait_for(
+        self,
+        *names: str,
+        check: Callable[[Event], object] | None = None,
+        timeout: float | None = None,
+    ) -> Event:
+        """
+        Wait for the first event of these names that comes from now on, and return it.
+
+        It is served as it is received, before handlers and behind no bound. While somebody waits,
+        a shard that would stop reading goes on, up to twice its mark; then the wait fails.
+
+        Args:
+            check: called with each event; the first for which it returns something true is meant.
+            timeout: seconds; None waits for ever.
+        Raises:
+            asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
+            WaitFailed: it cannot come any more.
+            UsageError: no name, not a name, or a check that is no sync callable.
+        """
+        return await self._handlers.wait_for(names, check, timeout)
