@@ -110,7 +110,9 @@ def check_store(store: object) -> SessionStore:
         return MemorySessionStore()
     if isinstance(store, (str, bytes, os.PathLike)):
         raise UsageError(f"store={store!r} is a path: pass SQLiteSessionStore({store!r})")
-    if not callable(getattr(store, "open", None)) or not hasattr(store, "is_durable"):
+    if not callable(getattr(store, "open", None)) or not (
+        hasattr(store, "is_durable") and hasattr(store, "acknowledge")
+    ):
         raise UsageError(f"store={store!r} is not a store such as SQLiteSessionStore(path)")
     return cast("SessionStore", store)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
+
+from ..log import careful_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Drops"]
 
-log = logging.getLogger("fastgw.handlers")
+log = careful_logger("fastgw.handlers")
 
 # Seconds between two warnings about one party.
 WARNED_S = 60.0

@@ -23,6 +23,7 @@ from .failures import HandlerFailures
 from .ledger import Ledgers
 from .limits import DeliveryLimits, Policy, check_bound, check_policy
 from .names import EVERYTHING, check_names, warn_of
+from .overdue import Overdue
 from .plan import call_each, make_target
 from .pressure import Pressure
 from .streams import EventStream, Mailbox
@@ -71,6 +72,7 @@ class Handlers:
         self.drops = Drops()
         self._waiters = Waiters(self.add, self.remove)
         self.pressure = Pressure(self.ledgers, limits, self._waiters)
+        self._overdue = Overdue(self.ledgers)
         self._waiters.changed = self.pressure.waits_changed
         self.tasks = HandlerTasks(
             self.failures.failed, self.ledgers, self.pressure, limits, self.drops
@@ -249,6 +251,17 @@ class Handlers:
         self._waiters.end("the gateway was closed")
         for mailbox in self._mailboxes.values():
             mailbox.end()
+
+    def tick(self, *, names_overdue: bool) -> None:
+        """
+        Warn of those who hold reading, or the handled mark, for long; called once a second.
+
+        Args:
+            names_overdue: the mark matters: a store keeps it.
+        """
+        self.pressure.tick()
+        if names_overdue:
+            self._overdue.tick()
 
     def _leave(self, subscription: Subscription) -> None:
         if self._mailboxes.pop(subscription, None) is not None:

@@ -19,11 +19,12 @@ compiled ledger compares its bytes with two numbers, and calls here only when on
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
+
+from ..log import careful_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pressure"]
 
-log = logging.getLogger("fastgw.handlers")
+log = careful_logger("fastgw.handlers")
 
 LOW = 0.5  # of the high mark
 SECOND = 2  # times the high mark

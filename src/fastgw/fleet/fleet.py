@@ -380,6 +380,7 @@ class Fleet:
             random=options.random,
             backoff_s=options.backoff_s,
             opening=asyncio.Semaphore(MAX_OPENING),
+            stores_handled=options.store.acknowledge == "handled",
         )
         return ids
 
@@ -473,4 +474,4 @@ class Fleet:
             self._url_watch.look(max(failures, default=0), now)
         if self._sessions is not None:
             self._sessions.tick()
-        self._handlers.pressure.tick()
+        self._handlers.tick(names_overdue=self._setup is not None and self._setup.stores_handled)

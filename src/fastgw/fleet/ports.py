@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import Literal
 
     from ..health.figures import IdentifyBudget
     from ..protocol.session import Session
     from ..shard.ports import IdentifyTurn
     from .gateway_info import SessionStartLimit
+
+    Acknowledge = Literal["received", "handled"]
 
 __all__ = ["IdentifyQueue", "OpenStore", "SessionStore", "StoredSession"]
 
@@ -137,6 +140,10 @@ class SessionStore(Protocol):
     @property
     def is_durable(self) -> bool:
         """Whether what it keeps outlives the process."""
+
+    @property
+    def acknowledge(self) -> Acknowledge:
+        """Which sequence it is told: that of the last event received, or handled."""
 
     async def open(self, bot_id: int | None) -> OpenStore:
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..protocol.identity import Identity
     from ..protocol.session import Session
-    from .ports import OpenStore, SessionStore
+    from .ports import Acknowledge, OpenStore, SessionStore
 
 __all__ = [
     "MemorySessionStore",
@@ -233,6 +233,11 @@ class MemorySessionStore:
     def is_durable(self) -> bool:
         """False: it ends with the process."""
         return False
+
+    @property
+    def acknowledge(self) -> Acknowledge:
+        """What was received: there is no crash that it outlives."""
+        return "received"
 
     async def open(self, bot_id: int | None) -> OpenStore:
         """

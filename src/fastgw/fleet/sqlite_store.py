@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    from .ports import Acknowledge
+
 __all__ = ["SQLiteSessionStore"]
 
 log = careful_logger("fastgw.store")
@@ -55,13 +57,24 @@ class SQLiteSessionStore:
 
     Args:
         path: of the file; its directory must be there. "-wal", "-shm" and "-locks" stand beside it.
+        acknowledge: "received" keeps the sequence of the last event that came; "handled" the one
+            up to which every event is handled, so that after a crash the rest comes again.
         clock: the clocks of the machine; others are for tests.
     Raises:
-        UsageError: it is not a path, or this Python has no sqlite3.
+        UsageError: it is not a path, another acknowledgement, or this Python has no sqlite3.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, clock: BootClock | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        acknowledge: Acknowledge = "received",
+        clock: BootClock | None = None,
+    ) -> None:
         self._path = check_path(path, "SQLiteSessionStore")
+        if acknowledge not in ("received", "handled"):
+            raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
+        self._acknowledge: Acknowledge = acknowledge
         self._clock = clock or system_boot_clock()
 
     def __repr__(self) -> str:
@@ -71,6 +84,11 @@ class SQLiteSessionStore:
     def is_durable(self) -> bool:
         """True: what is stored outlives the process."""
         return True
+
+    @property
+    def acknowledge(self) -> Acknowledge:
+        """Which sequence is stored."""
+        return self._acknowledge
 
     async def open(self, bot_id: int | None) -> OpenSQLiteStore:
         """

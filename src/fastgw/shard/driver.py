@@ -200,7 +200,9 @@ class ShardDriver:
 
     def stored_sequence(self) -> int | None:
         """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
-        return self._origin.sequence(self._protocol.session, self.status)
+        received = self._protocol.sequence.last if self._protocol.session is not None else None
+        reached = self._ledger.handled(received) if self._setup.stores_handled else received
+        return self._origin.sequence(reached, self.status)
 
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second."""

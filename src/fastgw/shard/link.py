@@ -44,6 +44,7 @@ class ShardSetup:
     Attributes:
         delivery: hears straight from the listener how what it called for an event fared, also
             from that of an old connection; and has the ledger of each shard.
+        stores_handled: the store is told the sequence handled, not the one received.
         opening: how many connections may be on their way up at once; a place is held from the
             first packet to the upgrade.
     """
@@ -59,6 +60,7 @@ class ShardSetup:
     random: Callable[[], float]
     backoff_s: tuple[float, float]
     opening: asyncio.Semaphore
+    stores_handled: bool
 
 
 class LinkOwner(Receiver, Protocol):

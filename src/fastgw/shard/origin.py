@@ -43,13 +43,16 @@ class SessionOrigin:
             case Ready() | SessionDropped():
                 self.is_cold = False
 
-    def sequence(self, session: Session | None, state: State) -> int | None:
+    def sequence(self, reached: int | None, state: State) -> int | None:
         """
         Return how far a session is, for the store; None while nothing shows that it lives.
 
         It lives while the shard is READY, and when a replay brought something.
+
+        Args:
+            reached: the sequence received or handled; None without a session.
         """
-        if session is None or (state is not State.READY and session.sequence == self._stored):
+        if reached is None or (state is not State.READY and reached == self._stored):
             return None
-        self._stored = session.sequence
-        return session.sequence
+        self._stored = reached
+        return reached

@@ -348,6 +348,10 @@ class SessionStoreSuite:
 
     # --- its life --------------------------------------------------------------------------------
 
+    def test_it_says_which_sequence_it_wants(self) -> None:
+        """That of the last event received, or handled."""
+        assert self.make_store().acknowledge in ("received", "handled")
+
     def test_it_says_whether_it_is_durable(self) -> None:
         """The same when it is open, as long as nothing fails."""
 

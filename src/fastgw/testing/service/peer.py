@@ -88,6 +88,7 @@ class Service(Protocol):
 
     heartbeat_interval_ms: int
     heartbeat_patience: float | None
+    forgets_acknowledged: bool
 
     def is_muted(self, what: int | str) -> bool:
         """Whether messages of this opcode or event name are swallowed on all connections."""
@@ -356,6 +357,8 @@ class FakePeer:
             self.heartbeats += 1
             self.last_heartbeat = data
             self._beat_at = self.now
+            if self._service.forgets_acknowledged and self.session and isinstance(data, int):
+                self.session.forget_to(data)
             self._act(Moment.HEARTBEAT, self.ack)
             return
         heard = op != Opcode.PRESENCE_UPDATE or self._hears_presence()

@@ -48,6 +48,7 @@ class ServiceOptions(TypedDict, total=False):
     replay_limit: int
     replay_limit_bytes: int
     replay_overlap: int
+    forgets_acknowledged: bool
     first_sequence: int
     guilds: Iterable[Dispatch]
     resume_url: str | None
@@ -72,6 +73,8 @@ class FakeService:
         session_ttl_s: how long a session without connection can be resumed.
         replay_limit, replay_limit_bytes: dispatches kept for replay, by number and by size.
         replay_overlap: replay that many dispatches which the client has already acknowledged.
+        forgets_acknowledged: a heartbeat's `d` says what need not be kept for a replay. Whether the
+            real service does so is not known.
         first_sequence: that of READY.
         guilds: GUILD_CREATE dispatches (`Traffic.startup()`), streamed after READY to their shard.
         resume_url: what READY says; None for the URL of the `FakeGateway` (or, without one, for a
@@ -101,6 +104,7 @@ class FakeService:
         replay_limit: int = 200_000,
         replay_limit_bytes: int = 256 * 1024 * 1024,
         replay_overlap: int = 0,
+        forgets_acknowledged: bool = False,
         first_sequence: int = 1,
         guilds: Iterable[Dispatch] = (),
         resume_url: str | None = None,
@@ -119,6 +123,7 @@ class FakeService:
         self.replay_limit = replay_limit
         self.replay_limit_bytes = replay_limit_bytes
         self.replay_overlap = replay_overlap
+        self.forgets_acknowledged = forgets_acknowledged
         self.first_sequence = first_sequence
         self.guilds = list(guilds)
         self.resume_url = resume_url

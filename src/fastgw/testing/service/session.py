@@ -72,6 +72,11 @@ class FakeSession:
         self.log.clear()
         self.log_bytes = 0
 
+    def forget_to(self, sequence: int) -> None:
+        """Forget the dispatches up to that sequence: the client has said that it has them."""
+        while self.log and self.log[0][0] <= sequence:
+            self.log_bytes -= len(self.log.popleft()[1])
+
     def replay_after(self, sequence: int, *, overlap: int = 0) -> list[bytes] | None:
         """
         Return the dispatches after that sequence; None when some of them are forgotten.
