@@ -3,8 +3,8 @@ The public `Gateway`: handlers in, shards out.
 
 A gateway lives once: made, started, closed. `run()` is all of it in one blocking call; `start()`,
 `wait_ready()`, `wait_closed()` and `close()` are the steps for programs that have a loop already.
-Here are its options and its life; how events are asked for is `delivery.face`'s, and what happens
-from `start()` on is `fleet.fleet`'s.
+Here are its options and its life; how events are asked for is `delivery.face`'s, what is sent is
+`fleet.face`'s, and what happens from `start()` on is `fleet.fleet`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .delivery.callables import check_handler
 from .delivery.face import EventSource
 from .delivery.handlers import Handlers
-from .errors import UsageError
+from .fleet.face import CommandSender
 from .fleet.fleet import Fleet
 from .fleet.gateway_info import GatewayInfo
 from .fleet.settings import FleetOptions
@@ -39,7 +39,7 @@ from .protocol.identity import Identity
 from .protocol.timeouts import Timeouts
 from .protocol.wire import API_VERSION
 from .runner import run_until_closed
-from .shard.face import Shard, StatusChange, shard_id_for
+from .shard.face import Shard, StatusChange
 from .shard.reconnect import BACKOFF_S, check_backoff
 from .words import Intents
 
@@ -60,7 +60,7 @@ __all__ = ["Gateway"]
 API_URL = f"https://discord.com/api/v{API_VERSION}"
 
 
-class Gateway(EventSource):
+class Gateway(EventSource, CommandSender):
     """
     A bot's connection to Discord: handlers, shards and their health.
 
@@ -152,11 +152,12 @@ class Gateway(EventSource):
             drain_s=check_drain(drain_s),
             random=check_random(random),
         )
-        super().__init__(
-            Handlers(identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted)
-        )
         self._status_handlers: list[Callable[[StatusChange], object]] = []
-        self._fleet = Fleet(options, self._handlers, self._tell_status)
+        handlers = Handlers(
+            identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted
+        )
+        EventSource.__init__(self, handlers)
+        CommandSender.__init__(self, Fleet(options, handlers, self._tell_status))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_fleet"):  # a debugger shows it while the constructor fails
@@ -281,17 +282,6 @@ class Gateway(EventSource):
             UsageError: it does not run here.
         """
         self._fleet.reconnect_shard(shard_id)
-
-    def shard_for(self, guild_id: int | str) -> Shard | None:
-        """
-        Return the shard that a guild's events come on; None when it does not run here.
-
-        Raises:
-            UsageError: not an id, or the gateway was not started yet.
-        """
-        if not self._fleet.shard_count:
-            raise UsageError("the number of shards is not known before start()")
-        return self._fleet.shard(shard_id_for(guild_id, self._fleet.shard_count))
 
     # --- how it is -------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import pytest
 from invented_time import run_in_invented_time
 
 from fastgw.errors import SendQueueFull, SessionLost
+from fastgw.protocol.wire import Opcode
 from fastgw.shard.budget import SendBudget
 from fastgw.shard.commands import CommandQueue
 
@@ -100,12 +101,140 @@ async def test_a_cancelled_command_needs_no_timer(queue, wire):
 @in_loop
 async def test_the_queue_is_bounded(queue, wire):
     """One too many is a typed error that names the limit; a cancelled one makes room."""
-    waiting = [queue.put(b"x") for _ in range(10)]
+    waiting = [queue.put(b"x", may_wait=False) for _ in range(10)]
     with pytest.raises(SendQueueFull, match="10 commands wait") as caught:
-        queue.put(b"y")
+        queue.put(b"y", may_wait=False)
     assert caught.value.limit == 10
     waiting[4].cancel()
+    queue.put(b"y", may_wait=False)
+
+
+@in_loop
+async def test_who_waits_for_room_is_never_refused(queue, wire):
+    """Beyond the limit too, and in the order of the calls."""
+    queue.is_open = True
+    waiting = [queue.put(b"%d" % n) for n in range(30)]
+    for minute in range(6):
+        queue.pump(minute * 60.0, wire)
+    assert wire.sent == [b"%d" % n for n in range(30)]
+    assert all(written.done() for written in waiting)
+
+
+@in_loop
+async def test_cancelled_commands_are_not_kept(queue, wire):
+    """Nobody sends for hours, and everybody gives up after a while: nothing piles up."""
+    for _ in range(1_000):
+        queue.put(b"x").cancel()
     queue.put(b"y")
+    assert len(queue) == 1
+    assert len(queue._others) < 100
+
+
+@in_loop
+async def test_the_latest_presence_wins(queue, wire):
+    """Of those that wait one is written, and all of them are done."""
+    waiting = [queue.put(b"p%d" % n, Opcode.PRESENCE_UPDATE, {}) for n in range(4)]
+    assert len(queue) == 1
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"p3"]
+    assert all(written.done() for written in waiting)
+    assert queue.budget.sent_in_window(0.0) == 1
+
+
+@in_loop
+async def test_the_latest_voice_state_of_each_guild_wins(queue, wire):
+    """Whether the id is written as a number or a string."""
+    for command, guild_id in ((b"a1", "1"), (b"b1", "2"), (b"a2", 1), (b"b2", "2")):
+        queue.put(command, Opcode.VOICE_STATE_UPDATE, {"guild_id": guild_id})
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"a2", b"b2"]
+
+
+@in_loop
+async def test_a_cancelled_command_leaves_its_place_to_the_one_before(queue, wire):
+    """Who gave up must not take somebody else's command with him."""
+    first = queue.put(b"a1", Opcode.VOICE_STATE_UPDATE, {"guild_id": "1"})
+    queue.put(b"a2", Opcode.VOICE_STATE_UPDATE, {"guild_id": "1"}).cancel()
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"a1"]
+    assert first.done()
+
+
+@in_loop
+async def test_voice_goes_before_members(queue, wire):
+    """However many wait: a person waits for the voice state."""
+    queue.is_open = True
+    for n in range(7):
+        queue.put(b"m%d" % n, Opcode.REQUEST_GUILD_MEMBERS, {"guild_id": str(n)})
+    queue.pump(0.0, wire)
+    queue.put(b"p", Opcode.PRESENCE_UPDATE, {})
+    queue.put(b"v", Opcode.VOICE_STATE_UPDATE, {"guild_id": "9"})
+    queue.pump(60.0, wire)
+    assert wire.sent == [b"m0", b"m1", b"m2", b"m3", b"m4", b"v", b"p", b"m5", b"m6"]
+
+
+@in_loop
+async def test_presences_keep_to_their_own_limit(queue, wire):
+    """Five in 20 seconds, across connections; others pass one that waits."""
+    queue.budget.limit = 100
+    for n in range(6):
+        queue.is_open = True
+        queue.put(b"p%d" % n, Opcode.PRESENCE_UPDATE, {})
+        queue.pump(float(n), wire)
+        queue.new_connection()
+    assert len(wire.sent) == 5
+    queue.is_open = True
+    queue.put(b"m", Opcode.REQUEST_GUILD_MEMBERS, {"guild_id": "1"})
+    queue.pump(6.0, wire)
+    assert wire.sent[5:] == [b"m"]
+    assert queue.timer_at(6.0) == 20.5
+    queue.pump(20.4, wire)
+    assert len(wire.sent) == 6
+    queue.pump(20.5, wire)
+    assert wire.sent[6:] == [b"p5"]
+
+
+@in_loop
+async def test_a_wanted_presence_outlives_sessions(queue, wire):
+    """A command of a moment fails with its session; what is wanted for good waits on."""
+    queue.want_presence(b"wanted")
+    sent = queue.put(b"sent", Opcode.PRESENCE_UPDATE, {})
+    queue.fail(SessionLost("gone"))
+    with pytest.raises(SessionLost):
+        await sent
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"wanted"]
+
+
+@in_loop
+async def test_identify_says_the_wanted_presence(queue, wire):
+    """Then it need not be sent; one that is wanted later is."""
+    queue.want_presence(b"old")
+    queue.identified()
+    assert len(queue) == 0
+    queue.want_presence(b"new")
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"new"]
+
+
+@in_loop
+async def test_the_room_is_what_would_go_at_once(queue, wire):
+    """What waits and what was written are taken off; without a session nothing goes."""
+    assert queue.room(0.0) == 0
+    queue.is_open = True
+    assert queue.room(0.0) == 5
+    queue.put(b"a")
+    assert queue.room(0.0) == 4
+    queue.pump(0.0, wire)
+    assert queue.room(0.0) == 4
+    for _ in range(7):
+        queue.put(b"a")
+    assert queue.room(0.0) == 0
 
 
 @in_loop

@@ -88,7 +88,11 @@ async def main() -> None:
     async with gateway:
         await gateway.wait_ready()
         shard = gateway.shards[0]
-        await shard.send(Opcode.PRESENCE_UPDATE, {"status": "online"})
+        gateway.set_presence({"status": "online"}, shard_ids=range(1))
+        await shard.send(Opcode.VOICE_STATE_UPDATE, {"guild_id": "1", "channel_id": None})
+        await shard.send_encoded(b'{"op":4,"d":{"guild_id":"1"}}', wait=False)
+        session_id: str | None = shard.session_id
+        print(session_id, shard.resume_url, shard.send_room)
         latency: float | None = shard.latency
         print(latency, shard.status, shard.health().duplicates, gateway.health())
         await gateway.wait_closed()

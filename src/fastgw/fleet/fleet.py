@@ -32,11 +32,12 @@ from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
+from .presence import Presences
 from .sessions import SessionWriter, open_sessions
 from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ..delivery.handlers import Handlers
     from ..protocol.session import Session
@@ -88,6 +89,7 @@ class Fleet:
         self._options = options
         self._handlers = handlers
         self._tell_status = tell_status
+        self._presences = Presences(options.identity)
         self._drivers: dict[int, ShardDriver] = {}  # by shard id, in its order
         self._shard_count = 0
         self._ready: set[int] = set()  # ids of those that are READY now
@@ -296,6 +298,14 @@ class Fleet:
         """Give a shard another connection, by RESUME."""
         self._running(shard_id).reconnect()
 
+    def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
+        """Show a presence, now and in every later session, on some shards or on all."""
+        running = self._drivers if shard_ids is None else shard_ids
+        drivers = {i: self._running(i) for i in running}
+        self._presences.set(presence, shard_ids)
+        for shard_id, driver in drivers.items():
+            driver.set_presence(self._presences.identity(shard_id, self._shard_count))
+
     def _running(self, shard_id: int) -> ShardDriver:
         if (driver := self._drivers.get(shard_id)) is None:
             ids = list(self._drivers)
@@ -390,9 +400,7 @@ class Fleet:
         assert sessions is not None
         assert setup is not None
         count = self._shard_count
-        identities = {
-            i: replace(self._options.identity, shard_id=i, shard_count=count) for i in shard_ids
-        }
+        identities = {i: self._presences.identity(i, count) for i in shard_ids}
         stored = await sessions.take(identities)
         self._warn_of_cold_resumes(stored)
         now, drivers = time.monotonic(), {}

@@ -33,6 +33,7 @@ __all__ = [
     "encode_resume",
     "gateway_url",
     "is_heartbeat",
+    "read_command",
     "read_hello",
     "read_ready",
 ]
@@ -177,6 +178,28 @@ def encode_command(op: int, data: Any) -> bytes:
     if len(command) > MAX_COMMAND_BYTES:
         raise CommandTooBig(len(command), MAX_COMMAND_BYTES)
     return command
+
+
+def read_command(command: object) -> tuple[int, object]:
+    """
+    Return `op` and `d` of a command that somebody else has encoded.
+
+    Raises:
+        UsageError: not bytes, not one JSON object with a number `op` and with `d`.
+        CommandTooBig: over MAX_COMMAND_BYTES.
+    """
+    if not isinstance(command, bytes):
+        raise UsageError(f"an encoded command is bytes, not {quote(command)}")
+    if len(command) > MAX_COMMAND_BYTES:
+        raise CommandTooBig(len(command), MAX_COMMAND_BYTES)
+    try:
+        read = orjson.loads(command)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"an encoded command is JSON, and this is not: {error}") from None
+    op = read.get("op") if isinstance(read, dict) else None
+    if not isinstance(op, int) or isinstance(op, bool) or "d" not in read:
+        raise UsageError("an encoded command is one JSON object with a number `op` and with `d`")
+    return op, read["d"]
 
 
 def encode_heartbeat(sequence: int | None) -> bytes:

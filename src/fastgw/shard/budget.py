@@ -11,9 +11,9 @@ import math
 from collections import deque
 
 from ..errors import UsageError
-from ..protocol.wire import SEND_LIMIT, SEND_WINDOW_S
+from ..protocol.wire import PRESENCE_LIMIT, PRESENCE_WINDOW_S, SEND_LIMIT, SEND_WINDOW_S
 
-__all__ = ["SendBudget"]
+__all__ = ["PresenceBudget", "SendBudget"]
 
 # Two commands may arrive closer together than they left: the window is ours plus this much. It is
 # an estimate, more than any jitter between two commands that a live connection has shown.
@@ -108,6 +108,12 @@ class SendBudget:
             at = max(at, self._ordinary[len(self._ordinary) - room] + self.window_s)
         return at
 
+    def room(self, now: float) -> int:
+        """Return how many ordinary commands may go at `now`."""
+        self._forget(now)
+        ordinary = self.limit - self.reserved - len(self._ordinary)
+        return max(0, min(self.limit - len(self._sent), ordinary))
+
     def urgent_free_at(self, now: float) -> float:
         """Return when the next urgent command may go: `now`, or a later moment."""
         self._forget(now)
@@ -125,3 +131,27 @@ class SendBudget:
         for log in (self._sent, self._ordinary, self._answers, self._first):
             while log and log[0] + self.window_s <= now:
                 log.popleft()
+
+
+class PresenceBudget:
+    """
+    How many presences may still be sent: the service drops the excess without a word.
+
+    Unlike the `SendBudget` it outlives a connection, for nobody says that the service's count ends
+    with one, and a presence that was dropped would be wrong until the next.
+    """
+
+    __slots__ = ("_sent",)
+
+    def __init__(self) -> None:
+        self._sent: deque[float] = deque(maxlen=PRESENCE_LIMIT)  # when, oldest first
+
+    def take(self, now: float) -> None:
+        """Count one presence that is written at `now`."""
+        self._sent.append(now)
+
+    def free_at(self, now: float) -> float:
+        """Return when the next presence may go: `now`, or a later moment."""
+        if len(self._sent) < PRESENCE_LIMIT:
+            return now
+        return max(now, self._sent[0] + PRESENCE_WINDOW_S + SEND_WINDOW_PADDING_S)

@@ -115,6 +115,9 @@ class ShardDriver:
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
+        if session is not None and identity.presence is not None:
+            # IDENTIFY, which says it otherwise, was another process's.
+            self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
         self._counters = ShardCounters()
         self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
@@ -156,11 +159,26 @@ class ShardDriver:
         waiting, paused_by = len(self._queue), self._reading.paused_by
         return shard_health(now, self._protocol, self._counters, decoder, waiting, paused_by)
 
-    async def send(self, command: bytes) -> None:
+    @property
+    def session(self) -> Session | None:
+        """What RESUME would need now; None without a session."""
+        return self._protocol.session
+
+    def send_room(self, now: float) -> int:
+        """Return how many more commands would be written at once."""
+        return self._queue.room(now)
+
+    async def send(self, command: bytes, op: int, d: object, *, wait: bool) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
-        written = self._queue.put(command)
+        written = self._queue.put(command, op, d, may_wait=wait)
         self._drain()
         await written
+
+    def set_presence(self, identity: Identity) -> None:
+        """Show the presence of this identity, which every later IDENTIFY says."""
+        self._protocol.identity = identity
+        self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
+        self._drain()
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
@@ -389,19 +407,11 @@ class ShardDriver:
                 if (session := self._protocol.session) is not None:
                     self._host.session_began(session, signal.data)
             case Resumed():
-                presence = self._protocol.identity.presence
-                if self._origin.is_cold and presence is not None:
-                    # IDENTIFY, which says it otherwise, was another process's.
-                    self._queue.put_unwatched(encode_command(Opcode.PRESENCE_UPDATE, presence))
                 self._announcer.resumed(signal)
             case SessionDropped():
                 self._host.session_dropped(self._id)
-                self._queue.fail(
-                    SessionLost(
-                        f"the session of shard {self._id} was lost ({signal.cause.value}); "
-                        f"the command was not sent"
-                    )
-                )
+                why = f"the session of shard {self._id} was lost ({signal.cause.value})"
+                self._queue.fail(SessionLost(f"{why}; the command was not sent"))
             case CloseWanted():
                 if self._link is not None and signal.abort:
                     self._link.abort()
@@ -443,6 +453,7 @@ class ShardDriver:
             link.abort()
             return
         self._protocol.identify(now)
+        self._queue.identified()
         self._write_commands()
         link.turn.written()
         self._policy.identify_written(now)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SessionLost, UsageError
 from ..protocol.states import State
-from ..protocol.wire import Opcode, encode_command
+from ..protocol.wire import Opcode, encode_command, read_command
 
 if TYPE_CHECKING:
     from ..errors import FastgwError
     from ..health.figures import ShardHealth
+    from ..protocol.session import Session
     from ..protocol.signals import Cause
 
 __all__ = ["Shard", "StatusChange", "shard_id_for"]
@@ -82,8 +83,15 @@ class Keeper(Protocol):
     def health(self, now: float) -> ShardHealth:
         """Return the shard's figures."""
 
-    async def send(self, command: bytes) -> None:
-        """Queue a user's command and wait until it is written."""
+    @property
+    def session(self) -> Session | None:
+        """What RESUME would need now; None without a session."""
+
+    def send_room(self, now: float) -> int:
+        """Return how many more commands would be written at once."""
+
+    async def send(self, command: bytes, op: int, d: object, *, wait: bool) -> None:
+        """Queue a user's command, encoded; wait until it is written."""
 
     def pause_reading(self) -> None:
         """Stop reading from the connection."""
@@ -135,30 +143,72 @@ class Shard:
         """Seconds of the last heartbeat's round trip; None when unknown or too old to mean much."""
         return self._keeper.latency(time.monotonic())
 
+    @property
+    def session_id(self) -> str | None:
+        """The id of its session; None without one. With the token it is all that RESUME needs."""
+        session = self._keeper.session
+        return None if session is None else session.session_id
+
+    @property
+    def resume_url(self) -> str | None:
+        """Where its session would be resumed, without a query; None without a session."""
+        session = self._keeper.session
+        return None if session is None else session.resume_url
+
     def health(self) -> ShardHealth:
         """Return its figures at this moment."""
         return self._keeper.health(time.monotonic())
 
-    async def send(self, op: int, d: object = None) -> None:
+    # --- commands --------------------------------------------------------------------------------
+
+    @property
+    def send_room(self) -> int:
+        """How many commands would be written at once: what waits, or is ours, is taken off."""
+        return self._keeper.send_room(time.monotonic())
+
+    async def send(self, op: int, d: object = None, *, wait: bool = True) -> None:
         """
         Send a command; return when it is written.
 
         It waits until the session is up and the send budget (120 in 60 s, heartbeats included) has
-        room, in the order of the calls. Cancelling takes it back.
+        room: voice states first, then a presence (5 in 20 s), then the rest in the order of the
+        calls. A presence takes the place of one that waits, and so does a voice state of the same
+        guild; both calls return when the later is written. Cancelling takes a command back.
 
         Args:
-            op: an opcode such as Opcode.PRESENCE_UPDATE; heartbeat, identify and resume are ours.
+            op: an opcode such as Opcode.VOICE_STATE_UPDATE; heartbeat, identify and resume are
+                ours. A presence sent so ends with the session, see `Gateway.set_presence`.
             d: anything that JSON can hold; the whole command may have 4096 bytes.
+            wait: False raises when 500 commands wait already, which takes four minutes to send.
         Raises:
             UsageError: an opcode of ours, or data that is not JSON or too long.
             SendQueueFull: too many commands wait already.
             SessionLost: the session ended, or the shard stopped, before it was written.
         """
+        await self._send(encode_command(op, d), op, d, wait)
+
+    async def send_encoded(self, command: bytes, *, wait: bool = True) -> None:
+        """
+        Send a command that is encoded already, as `send` does.
+
+        Args:
+            command: one JSON object with `op` and `d`, 4096 bytes at most; sent as it is.
+            wait: as for `send`.
+        Raises:
+            UsageError: not such an object, too long, or an opcode of ours.
+            SendQueueFull, SessionLost: as for `send`.
+        """
+        op, d = read_command(command)
+        await self._send(command, op, d, wait)
+
+    async def _send(self, command: bytes, op: int, d: object, wait: bool) -> None:
         if op in _OWN_OPCODES:
             raise UsageError(f"op {int(op)} is sent by fastgw itself; it is not for shard.send()")
         if self.status is State.STOPPED:
             raise SessionLost(f"shard {self.id} is stopped: nothing can be sent any more")
-        await self._keeper.send(encode_command(op, d))
+        await self._keeper.send(command, op, d, wait=wait)
+
+    # --- reading ---------------------------------------------------------------------------------
 
     def pause_reading(self) -> None:
         """
