@@ -9,6 +9,7 @@ from deadline import scaled, until
 from gateways import gateway_to, no_jitter, quick_queue
 
 from fastgw import State, UsageError, shard_id_for
+from fastgw.connection.dial import Dial
 from fastgw.fleet import fleet as fleet_module
 from fastgw.testing import FakeGateway
 
@@ -64,31 +65,67 @@ async def test_after_an_outage_all_resume_without_turns():
         assert len(identified(fake)) == 8
 
 
-async def test_connections_on_their_way_up_are_bounded(monkeypatch):
-    """Never more than the bound are being opened, and all come up in the end."""
+class Openings:
+    """Counts the connections that are being opened; each takes a moment longer than usual."""
+
+    def __init__(self, monkeypatch, *, hold=None):
+        self.now = self.most = 0
+        usual = Dial.open
+
+        async def counted(dial, *arguments, **options):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                await (asyncio.sleep(0.01) if hold is None else hold.wait())
+                return await usual(dial, *arguments, **options)
+            finally:
+                self.now -= 1
+
+        monkeypatch.setattr(Dial, "open", counted)
+
+
+async def test_connections_on_their_way_up_to_resume_are_bounded(monkeypatch):
+    """After an outage never more than the bound are being opened, and all come up in the end."""
     monkeypatch.setattr(fleet_module, "MAX_OPENING", 3)
-    opening = most = 0
-    from fastgw.connection.dial import Dial
-
-    usual = Dial.open
-
-    async def counted(self, *arguments, **options):
-        nonlocal opening, most
-        opening += 1
-        most = max(most, opening)
-        try:
-            await asyncio.sleep(0.01)
-            return await usual(self, *arguments, **options)
-        finally:
-            opening -= 1
-
-    monkeypatch.setattr(Dial, "open", counted)
     async with (
         FakeGateway(max_concurrency=16) as fake,
-        gateway_to(fake, shards=12, identify_queue=quick_queue(16)) as gateway,
+        gateway_to(fake, shards=12, identify_queue=quick_queue(16), random=no_jitter) as gateway,
     ):
-        assert gateway.health().ready == 12
-    assert most == 3
+        openings = Openings(monkeypatch)
+        fake.cut()
+        await until(lambda: sum(s.health().resumes_won for s in gateway.shards) == 12, 10.0)
+        assert openings.most == 3
+        assert len(identified(fake)) == 12
+
+
+async def test_those_that_identify_are_bounded_by_their_turns(monkeypatch):
+    """Never more on their way up than there are identify keys."""
+    openings = Openings(monkeypatch)
+    async with (
+        FakeGateway(max_concurrency=4) as fake,
+        gateway_to(fake, shards=12, identify_queue=quick_queue(4)),
+    ):
+        assert openings.most == 4
+
+
+async def test_an_identify_turn_waits_for_no_place(monkeypatch):
+    """While all places are taken by resumes that hang, a new session is made all the same."""
+    monkeypatch.setattr(fleet_module, "MAX_OPENING", 2)
+    async with (
+        FakeGateway(max_concurrency=16) as fake,
+        gateway_to(fake, shards=4, identify_queue=quick_queue(16), random=no_jitter) as gateway,
+    ):
+        await gateway.stop_shard(3)
+        hold = asyncio.Event()
+        openings = Openings(monkeypatch, hold=hold)
+        fake.cut()
+        await until(lambda: openings.now == 2)
+        monkeypatch.undo()  # those that are under way hang, and no others
+        await gateway.start_shard(3)
+        await until(lambda: fake.is_ready(3), 10.0)
+        assert openings.now == 2
+        hold.set()
+        await gateway.wait_ready(scaled(10.0))
 
 
 async def test_a_shard_is_stopped_and_started_again():

@@ -9,8 +9,8 @@ means for the others is decided here: the identify gate is shut by the shard its
 have a session go on, and when none is left the fleet ends with the error.
 
 All shards start at once: those that identify wait for their turns, which come in the order of their
-ids within each key (Discord's start order), those that resume need none. What both share is a bound
-on connections that are on their way up.
+ids within each key (Discord's start order); those that resume need none, but one of a bounded
+number of places for connections on their way up.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ __all__ = ["Fleet", "Phase"]
 
 log = careful_logger("fastgw.gateway")
 
-# Connections on their way up at once, of all shards: after an outage a thousand TLS handshakes at
+# Connections on their way up to resume, of all shards: after an outage a thousand TLS handshakes at
 # the same moment would block the loop for seconds and fill the service's queue of half-open ones.
+# Those that identify come on top: as many as there are identify turns at once (max_concurrency).
 MAX_OPENING = 64
 
 

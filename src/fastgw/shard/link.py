@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,8 +46,8 @@ class ShardSetup:
         delivery: hears straight from the listener how what it called for an event fared, also
             from that of an old connection; and has the ledger of each shard.
         stores_handled: the store is told the sequence handled, not the one received.
-        opening: how many connections may be on their way up at once; a place is held from the
-            first packet to the upgrade.
+        opening: how many connections that resume may be on their way up at once; a place is held
+            from the first packet to the upgrade. Those that identify have their turns for it.
     """
 
     url: str
@@ -159,7 +160,10 @@ class Link:
                 opening.exception()  # reported above, or of no interest any more
 
     async def _open(self, setup: ShardSetup) -> None:
-        async with setup.opening:  # the deadline begins when it is our turn
+        # Whoever holds an identify turn does not stand in this line, for all shards of its key
+        # would stand with it; there are no more of them at once than keys.
+        place = setup.opening if self.turn is None else nullcontext()
+        async with place:  # the deadline begins when it is our turn
             await self._dial.open(
                 self.plan.url,
                 ssl_context=setup.ssl_context,
