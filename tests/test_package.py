@@ -22,7 +22,7 @@ PUBLIC = """
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
     NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed
-    BuildInfo DeliveryLimits build_info __version__ shard_id_for
+    BuildInfo DeliveryLimits StartProgress build_info __version__ shard_id_for
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService

@@ -35,6 +35,7 @@ from .errors import (
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
 from .fleet.ports import IdentifyQueue, SessionStore
+from .fleet.progress import StartProgress
 from .fleet.sessions import MemorySessionStore
 from .fleet.sqlite_queue import SQLiteIdentifyQueue
 from .fleet.sqlite_store import SQLiteSessionStore
@@ -95,6 +96,7 @@ __all__ = [
     "Shard",
     "ShardHealth",
     "ShardingRequired",
+    "StartProgress",
     "State",
     "StatusChange",
     "Timeouts",

@@ -36,6 +36,7 @@ from .options import (
     check_token,
 )
 from .protocol.identity import Identity
+from .protocol.states import State
 from .protocol.timeouts import Timeouts
 from .protocol.wire import API_VERSION
 from .runner import run_until_closed
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
 
     from .delivery.limits import DeliveryLimits
     from .fleet.ports import IdentifyQueue, SessionStore
+    from .fleet.progress import StartProgress
     from .health.figures import GatewayHealth
 
     StatusHandlerT = TypeVar("StatusHandlerT", bound=Callable[[StatusChange], object])
+    ProgressHandlerT = TypeVar("ProgressHandlerT", bound=Callable[[StartProgress], object])
 
 __all__ = ["Gateway"]
 
@@ -153,6 +156,7 @@ class Gateway(EventSource, CommandSender):
             random=check_random(random),
         )
         self._status_handlers: list[Callable[[StatusChange], object]] = []
+        self._progress_handlers: list[Callable[[StartProgress], object]] = []
         handlers = Handlers(
             identity.intents, limits=check_limits(limits), on_interrupt=self._interrupted
         )
@@ -170,6 +174,16 @@ class Gateway(EventSource, CommandSender):
         """Register a function or coroutine function for each `StatusChange` of any shard."""
         check_handler(handler)
         self._status_handlers.append(handler)
+        return handler
+
+    def on_progress(self, handler: ProgressHandlerT) -> ProgressHandlerT:
+        """
+        Register a function or coroutine function for each `StartProgress`.
+
+        It is called when a shard becomes READY, until all are for the first time.
+        """
+        check_handler(handler)
+        self._progress_handlers.append(handler)
         return handler
 
     # --- one life --------------------------------------------------------------------------------
@@ -299,6 +313,12 @@ class Gateway(EventSource, CommandSender):
     def _tell_status(self, change: StatusChange) -> None:
         for handler in self._status_handlers:
             self._handlers.call(handler, change)
+        if self._progress_handlers and change.new is State.READY:
+            progress = self._fleet.progress()
+            for progress_handler in self._progress_handlers:
+                self._handlers.call(progress_handler, progress)
+            if progress.is_done:
+                self._progress_handlers.clear()
 
     def _interrupted(self, error: BaseException) -> None:
         self._fleet.interrupted(error)

@@ -8,7 +8,7 @@ import pytest
 from deadline import scaled, until
 from gateways import gateway_to, no_jitter, quick_queue
 
-from fastgw import State, UsageError, shard_id_for
+from fastgw import MemorySessionStore, StartProgress, State, UsageError, shard_id_for
 from fastgw.connection.dial import Dial
 from fastgw.fleet import fleet as fleet_module
 from fastgw.testing import FakeGateway
@@ -126,6 +126,34 @@ async def test_an_identify_turn_waits_for_no_place(monkeypatch):
         assert openings.now == 2
         hold.set()
         await gateway.wait_ready(scaled(10.0))
+
+
+async def test_progress_is_told_until_all_are_ready():
+    """Once for each shard, with those of an earlier process apart; later moves are no start."""
+    async with FakeGateway() as fake:
+        told = []
+        gateway = gateway_to(fake, shards=3)
+        gateway.on_progress(told.append)
+        async with gateway:
+            assert told == [StartProgress(shards=3, ready=n, cold=0) for n in (1, 2, 3)]
+            assert [progress.is_done for progress in told] == [False, False, True]
+            fake.cut()
+            await until(lambda: sum(s.health().resumes_won for s in gateway.shards) == 3, 10.0)
+        assert len(told) == 3
+
+
+async def test_progress_tells_cold_sessions_apart():
+    """They cost no identify, and no READY comes for them."""
+    async with FakeGateway(max_concurrency=3) as fake:
+        options = {"store": MemorySessionStore(), "shard_count": 3}
+        first = gateway_to(fake, shards=[0, 1], **options)
+        async with first:
+            await first.close(end_session=False)
+        told = []
+        second = gateway_to(fake, shards=range(3), **options)
+        second.on_progress(told.append)
+        async with second:
+            assert told[-1] == StartProgress(shards=3, ready=3, cold=2)
 
 
 async def test_a_shard_is_stopped_and_started_again():

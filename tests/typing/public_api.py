@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 from fastgw import (
     DeliveryLimits,
     Event,
@@ -89,6 +91,8 @@ async def main() -> None:
         await gateway.wait_ready()
         shard = gateway.shards[0]
         gateway.set_presence({"status": "online"}, shard_ids=range(1))
+        future: Future[None] = gateway.call_threadsafe(shard.send, Opcode.VOICE_STATE_UPDATE, {})
+        future.cancel()
         await shard.send(Opcode.VOICE_STATE_UPDATE, {"guild_id": "1", "channel_id": None})
         await shard.send_encoded(b'{"op":4,"d":{"guild_id":"1"}}', wait=False)
         session_id: str | None = shard.session_id

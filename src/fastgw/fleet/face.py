@@ -6,17 +6,23 @@ What a program tells Discord through its gateway, where it is not a single shard
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, overload
 
 from ..errors import UsageError
 from ..shard.face import shard_id_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from concurrent.futures import Future
+    from typing import Any, ParamSpec, TypeVar
 
     from ..shard.face import Shard
     from .fleet import Fleet
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 __all__ = ["CommandSender"]
 
@@ -56,3 +62,51 @@ class CommandSender:
             UsageError: no mapping, no JSON, too long, or a shard that does not run here.
         """
         self._fleet.set_presence(presence, None if shard_ids is None else tuple(shard_ids))
+
+    @overload
+    def call_threadsafe(
+        self,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Future[T]: ...
+
+    @overload
+    def call_threadsafe(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]: ...
+
+    def call_threadsafe(
+        self, function: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """
+        Call a function in the gateway's loop, from another thread; everything else here is not
+        safe to call from there.
+
+        `gateway.call_threadsafe(shard.send, op, d).result(timeout=10)` waits for what it returns,
+        or what its coroutine does; cancelling the future cancels the coroutine.
+
+        Raises:
+            UsageError: the gateway was not started or has ended, or this is its own thread, where
+                waiting for the future would stop everything.
+        """
+        loop = self._fleet.loop
+        if loop is None:
+            raise UsageError("nothing can be called in the gateway's loop before start()")
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            raise UsageError("this is the thread of the gateway's loop: call the function itself")
+        call = _call(function, args, kwargs)
+        try:
+            return asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError as error:
+            call.close()
+            raise UsageError("the gateway's loop has ended: nothing can be called in it") from error
+
+
+async def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = function(*args, **kwargs)
+    return await result if inspect.isawaitable(result) else result

@@ -33,6 +33,7 @@ from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
 from .presence import Presences
+from .progress import StartProgress
 from .sessions import SessionWriter, open_sessions
 from .url_watch import UrlWatch
 
@@ -77,6 +78,7 @@ class Fleet:
     Attributes:
         phase: where it is in its life.
         was_ready: whether any shard has ever been READY.
+        loop: the one it runs in, None before it is started.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Fleet:
     ) -> None:
         self.phase = Phase.NEW
         self.was_ready = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._options = options
         self._handlers = handlers
         self._tell_status = tell_status
@@ -120,6 +123,7 @@ class Fleet:
                 f"start() works once, and this gateway is {self.phase.value}; make a new Gateway"
             )
         self.phase = Phase.STARTING
+        self.loop = asyncio.get_running_loop()
         try:
             asked_at = time.monotonic()
             info = self._options.info or await self._ask()
@@ -193,6 +197,11 @@ class Fleet:
     def shard_count(self) -> int:
         """How many shards the bot has in all; 0 while that is not known yet."""
         return self._shard_count or self._options.shard_count or 0
+
+    def progress(self) -> StartProgress:
+        """Return how many shards are READY."""
+        cold = sum(self._drivers[i].is_cold for i in self._ready if i in self._drivers)
+        return StartProgress(shards=len(self._drivers), ready=len(self._ready), cold=cold)
 
     def health(self) -> GatewayHealth:
         """Return the figures of all of it at this moment."""
