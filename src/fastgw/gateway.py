@@ -73,8 +73,9 @@ class Gateway(EventSource, CommandSender):
         shards: which shards to run here: "auto" for all that the API recommends, a number for that
             many and no others, or ids such as `range(0, 64)`, with shard_count.
         shard_count: how many shards the bot has in all.
-        compress: "zstd-stream", "zlib-stream", "payload" or "none"; "auto" is what costs least, and
-            does without where the service answers in text.
+        compress: "zstd-stream", "zlib-stream", "payload" or "none"; "auto" is what costs least:
+            zstd-stream for up to 32 shards, whose contexts hold 0.6 MB each, and zlib-stream for
+            more, and does without where the service answers in text.
         info: the answer of `GET /gateway/bot` if it is known; otherwise the API is asked.
         api_url: base of the API, with its version.
         presence: presence (`d` of op 3) to start with.
@@ -143,7 +144,6 @@ class Gateway(EventSource, CommandSender):
             shard_ids=check_shards(shards, shard_count),
             shard_count=shards if isinstance(shards, int) else shard_count,
             compression=compression,
-            is_compression_chosen=compress != "auto",
             info=check_info(info),
             api_url=api_url,
             timeouts=check_timeouts(timeouts),

@@ -41,9 +41,9 @@ __all__ = [
 
 # How long running handlers may go on after the end has begun.
 DRAIN_S = 5.0
-# What the Decoder calls it. "auto" is zstd: for few shards in a process it costs less than zlib.
+# What the Decoder calls it; "auto" is decided when the number of shards is known.
 _COMPRESSIONS = {
-    "auto": "zstd-stream",
+    "auto": None,
     "zstd-stream": "zstd-stream",
     "zlib-stream": "zlib-stream",
     "payload": "payload",
@@ -61,8 +61,8 @@ def check_token(token: str | None) -> str:
     return normalise_token(token)
 
 
-def check_compress(compress: str | None) -> str:
-    """Return the decoder's name of a compression."""
+def check_compress(compress: str | None) -> str | None:
+    """Return the decoder's name of a compression; None for "auto"."""
     if compress not in _COMPRESSIONS:
         known = ", ".join(repr(name) for name in _COMPRESSIONS)
         raise UsageError(f"compress={compress!r} is not one of {known}")

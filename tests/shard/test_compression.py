@@ -7,11 +7,13 @@ import json
 import pytest
 from deadline import scaled
 from gateways import TOKEN
+from gateways import gateway_to as gateway_with
 from raw_websocket import frame, raw_server
 
 from fastgw import Gateway, GatewayInfo, Intents, NotCompressed
 from fastgw.errors import DecodeError
 from fastgw.shard.compression import Compression
+from fastgw.testing import FakeGateway
 
 HELLO = b'{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
 READY = b'{"t":"READY","s":1,"op":0,"d":{"session_id":"a","guilds":[],"user":{}}}'
@@ -73,9 +75,31 @@ async def test_payload_compression_takes_text():
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("chosen", "shards", "asked"),
+    [
+        (None, 1, "zstd-stream"), (None, 32, "zstd-stream"), (None, 33, "zlib-stream"),
+        (None, 1024, "zlib-stream"), ("zstd-stream", 1024, "zstd-stream"),
+        ("zlib-stream", 1, "zlib-stream"), ("none", 1024, None),
+    ],
+)  # fmt: skip
+def test_many_shards_ask_for_what_holds_little_memory(chosen, shards, asked):
+    """Unless the user named a compression: that is asked for however many there are."""
+    assert Compression(chosen, shards=shards).in_url == asked
+
+
+async def test_a_gateway_of_many_shards_asks_for_zlib(monkeypatch):
+    """The shards that run here count, not those of the whole bot."""
+    monkeypatch.setattr("fastgw.shard.compression.MAX_ZSTD_SHARDS", 2)
+    async with FakeGateway(max_concurrency=8) as fake:
+        for ids, asked in (([0, 1], "zstd-stream"), ([2, 3, 4], "zlib-stream")):
+            async with gateway_with(fake, shards=ids, shard_count=8):
+                assert {upgrade.get("compress") for upgrade in fake.upgrades[-2:]} == {asked}
+
+
 def test_text_in_the_middle_of_a_stream_is_no_answer():
     """A broken stream is one, and the next connection may be whole again."""
-    compression = Compression("zstd-stream", is_chosen=False)
+    compression = Compression(None, shards=1)
     assert not compression.does_without(NotCompressed("zstd-stream"), messages=2)
     assert not compression.does_without(DecodeError("bad data"), messages=1)
     assert not compression.does_without(None, messages=0)
@@ -86,7 +110,7 @@ def test_text_in_the_middle_of_a_stream_is_no_answer():
 
 def test_shards_that_asked_before_it_was_known_go_without_as_well(caplog):
     """They were on their way already; nobody is told twice."""
-    compression = Compression("zstd-stream", is_chosen=False)
+    compression = Compression(None, shards=1)
     assert compression.does_without(NotCompressed("zstd-stream"), messages=1)
     assert compression.does_without(NotCompressed("zstd-stream"), messages=1)
     assert len(caplog.records) == 1
@@ -94,7 +118,7 @@ def test_shards_that_asked_before_it_was_known_go_without_as_well(caplog):
 
 def test_what_was_chosen_stays():
     """Nobody takes it away in silence."""
-    compression = Compression("zlib-stream", is_chosen=True)
+    compression = Compression("zlib-stream", shards=1)
     assert not compression.does_without(NotCompressed("zlib-stream"), messages=1)
     assert compression.in_url == "zlib-stream"
-    assert Compression("payload", is_chosen=True).in_url is None
+    assert Compression("payload", shards=1).in_url is None

@@ -390,7 +390,7 @@ class Fleet:
         self._shard_count = count or len(ids)
         self._setup = ShardSetup(
             url=info.url,
-            compression=Compression(options.compression, is_chosen=options.is_compression_chosen),
+            compression=Compression(options.compression, shards=len(ids)),
             interests=self._handlers.interests,
             delivery=self._handlers,
             gate=gate,

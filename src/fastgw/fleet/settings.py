@@ -25,15 +25,13 @@ class FleetOptions:
     Attributes:
         identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
         shard_ids, shard_count: None for what the API recommends.
-        compression: the Decoder's word for it.
-        is_compression_chosen: the user named it, and did not leave it to us.
+        compression: the Decoder's word for what the user named; None when it was left to us.
     """
 
     identity: Identity
     shard_ids: tuple[int, ...] | None
     shard_count: int | None
-    compression: str
-    is_compression_chosen: bool
+    compression: str | None
     info: GatewayInfo | None
     api_url: str
     timeouts: Timeouts

@@ -115,8 +115,7 @@ class ShardDriver:
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._queue = CommandQueue(SendBudget())
-        if session is not None and identity.presence is not None:
-            # IDENTIFY, which says it otherwise, was another process's.
+        if session is not None and identity.presence is not None:  # IDENTIFY was another process's
             self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
         self._counters = ShardCounters()
         self._owner = Owner(self, self._id, setup, self._policy, host)
@@ -226,8 +225,7 @@ class ShardDriver:
         """Look at the clocks; called about once a second."""
         with self._input():
             self._look(now, self._link)
-            connection = self._connection
-            if connection is not None and self.status in CONNECTED:
+            if self.status in CONNECTED and (connection := self._connection) is not None:
                 connection.notice_reset()
                 received = connection.bytes_received()
                 self._protocol.handle_timer(now, bytes_received=received, wall=wall)
@@ -448,8 +446,7 @@ class ShardDriver:
         if link is None or self.status is not State.IDENTIFYING:
             return  # the connection was dropped before this was obeyed
         if link.turn is None:
-            # Planned as a resume, and the session went meanwhile. A turn may take minutes, and the
-            # service does not wait that long: come back when it is held.
+            # Planned as a resume, and the session went meanwhile. Come back when a turn is held.
             link.abort()
             return
         self._protocol.identify(now)
