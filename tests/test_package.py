@@ -23,6 +23,7 @@ PUBLIC = """
     NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed
     BuildInfo DeliveryLimits StartProgress build_info __version__ shard_id_for
+    Fields Filter ValueSet field
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService

@@ -1,8 +1,9 @@
 """fastgw: the Discord gateway core for Python bots that outgrew their library."""
 
-from ._decode import Event
+from ._decode import Event, Fields, ValueSet
 from .build import BuildInfo, build_info
 from .delivery.failures import HandlerFailure
+from .delivery.filters import Filter, field
 from .delivery.limits import DeliveryLimits
 from .delivery.names import MissingIntentWarning
 from .delivery.streams import EventStream
@@ -65,6 +66,8 @@ __all__ = [
     "EventStream",
     "FastgwError",
     "FatalError",
+    "Fields",
+    "Filter",
     "Gateway",
     "GatewayHealth",
     "GatewayInfo",
@@ -101,8 +104,10 @@ __all__ = [
     "StatusChange",
     "Timeouts",
     "UsageError",
+    "ValueSet",
     "WaitFailed",
     "__version__",
     "build_info",
+    "field",
     "shard_id_for",
 ]

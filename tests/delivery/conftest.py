@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgw._decode import Decoder
+from fastgw._decode import Calls, Decoder
 from fastgw.delivery.handlers import Handlers
 from fastgw.words import Intents
 
@@ -14,7 +14,12 @@ def handlers():
 
 @pytest.fixture
 def feed(handlers):
-    """Do what the compiled listener does: decode a dispatch, call the target of its name."""
+    """
+    Do what the compiled listener does: decode a dispatch, call the target of its name.
+
+    Returns:
+        The Event; the Calls of a plan, which have been made; or None.
+    """
     decoder = Decoder(interests=handlers.interests)
     count = 0
 
@@ -22,14 +27,16 @@ def feed(handlers):
         nonlocal count
         count += 1
         message = b'{"t":"%s","s":%d,"op":0,"d":%s}' % (name.encode(), count, data)
-        event = decoder.feed(message, 1, True)
-        if event is not None and (target := handlers.target_of(name)) is not None:
+        result = decoder.feed(message, 1, True)
+        if isinstance(result, Calls):
+            result.make()
+        elif result is not None and (target := handlers.target_of(name)) is not None:
             try:
-                result = target(event)
+                given = target(result)
             except BaseException as error:
-                handlers.failed(event, target, error)
+                handlers.failed(result, target, error)
             else:
-                handlers.returned(event, target, result)
-        return event
+                handlers.returned(result, target, given)
+        return result
 
     return feed

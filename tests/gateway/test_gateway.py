@@ -8,6 +8,7 @@ import pytest
 from deadline import until
 from gateways import TOKEN, gateway_to
 
+from fastgw import field
 from fastgw.errors import CertificateRefused, SessionLost, UsageError
 from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
@@ -62,6 +63,30 @@ async def test_everything_goes_to_a_star_handler(fake):
         fake.dispatch("FROBNICATED", [1])
         await until(lambda: len(names) == 2)
     assert names == ["READY", "FROBNICATED"]
+
+
+async def test_fields_and_filters_reach_the_listener(fake):
+    """Values without an event, for those that pass; READY stays the library's own all the same."""
+    gateway = gateway_to(fake)
+    read, later, ready = [], [], []
+    gateway.on("READY", where=field("user.id").exists(), fields=("v",))(ready.append)
+    gateway.on("MESSAGE_CREATE", fields=("n",), guilds={7})(read.append)
+
+    @gateway.on("MESSAGE_CREATE", fields=("n", "author.id"), where=field("n").is_in([1, 3]))
+    async def handler(n, author_id):
+        await asyncio.sleep(0)
+        later.append((n, author_id))
+
+    async with gateway:
+        await gateway.wait_ready()
+        for n in range(5):
+            fake.dispatch("MESSAGE_CREATE", {"n": n, "guild_id": str(6 + n % 2)})
+        fake.dispatch("MESSAGE_CREATE", {"n": 3, "author": {"id": "9"}})
+        await until(lambda: len(later) == 3)
+    assert read == [1, 3]
+    assert later == [(1, None), (3, None), (3, "9")]
+    assert ready == [10]
+    assert gateway.health().events_filtered == {"MESSAGE_CREATE": 3}
 
 
 async def test_a_handler_may_be_added_while_connected(fake):

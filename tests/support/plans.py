@@ -17,6 +17,7 @@ class Wanting:
 
     where: Any = None
     form: Any = None
+    missing: Any = None
     once: bool = False
     is_ours: bool = False
     fails: BaseException | None = None

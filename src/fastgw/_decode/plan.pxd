@@ -11,6 +11,7 @@ cdef class _Step:
     cdef bint once
     cdef bint spread                # the target takes the values one by one
     cdef Fields fields              # None: it takes the event
+    cdef object missing             # stands for values that are not there
     cdef tuple numbers              # of the fields' nodes
     cdef int32_t test               # -1: it takes all
 

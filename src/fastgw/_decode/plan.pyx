@@ -31,6 +31,7 @@ cdef class _Walk:
             step.once = subscription.once
             step.spread = subscription.target is subscription.handler
             step.fields = subscription.form
+            step.missing = subscription.missing
             step.test = -1
             if subscription.where is not None:
                 step.test = self.tests._add(subscription.where.spec)
@@ -45,14 +46,18 @@ cdef class _Walk:
         """
         if step.test >= 0 and not self.tests._holds(step.test, spans):
             return None
-        return step if step.fields is None else _values_at(spans, step.numbers, None, end)
+        if step.fields is None:
+            return step
+        return _values_at(spans, step.numbers, step.missing, end)
 
     cdef object _parsed(self, _Step step, Event event):
         """The same by the event's data, or the DecodeError that it raises."""
         try:
             if step.test >= 0 and not self.tests._holds_parsed(step.test, event.data):
                 return None
-            return step if step.fields is None else step.fields._index(event.data, None)
+            if step.fields is None:
+                return step
+            return step.fields._index(event.data, step.missing)
         except DecodeError as error:
             return error
 
@@ -68,9 +73,10 @@ cdef class Plan:
 
     Args:
         subscriptions: in the order of their calls, each with `target`, `handler`, `once`, `where`
-            (None, or an object whose `spec` is the filter) and `form` (None for the Event, or
-            Fields). A target that is the handler itself takes the values of its fields as
-            arguments; another one, which starts a task or keeps the event, takes a Reading.
+            (None, or an object whose `spec` is the filter), `form` (None for the Event, or Fields)
+            and `missing` (what stands for values that are not there). A target that is the handler
+            itself takes the values of its fields as arguments; another one, which starts a task or
+            keeps the event, takes a Reading.
         reports: is told how they fared: `failed(what, handler, error)`, `returned(what, handler,
             result)` of a result that is not None; `spend(subscription)` says whether one with
             `once` may be called. `what` is the Event or the Reading.
@@ -168,10 +174,12 @@ cdef class Calls:
         for i in range(len(self._steps)):
             step = <_Step>self._steps[i]
             made = what = self._made[i]
-            if made is None or step.once and not self._reports.spend(step.subscription):
+            if made is None:
                 continue
-            if isinstance(made, DecodeError):
+            if isinstance(made, DecodeError):  # nobody is called, and nothing is spent
                 self._reports.failed(self.event, step.handler, made)
+                continue
+            if step.once and not self._reports.spend(step.subscription):
                 continue
             try:
                 if step.fields is None:

@@ -19,7 +19,7 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.string cimport memcpy, memmove
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
-from .._decode cimport Assembler, Event, Message
+from .._decode cimport Assembler, Calls, Event
 
 from time import monotonic
 
@@ -133,8 +133,8 @@ cdef class Listener(WSListener):
         delivery: `failed(event, target, error)` of a target that raised, and
             `returned(event, target, result)` of one that gave back something that may run.
 
-    Events go to the target that their interest names, called directly. Events that the library
-    itself needs go to the receiver first.
+    Events go to the target that their interest names, called directly, or to those whom its Plan
+    calls. Events that the library itself needs go to the receiver first.
     """
 
     def __init__(self, Assembler assembler not None, receiver, dial, delivery):
@@ -214,6 +214,7 @@ cdef class Listener(WSListener):
 
     cdef int _data(self, WSFrame frame) except -1:
         cdef Event event
+        cdef Calls calls
         cdef object result, target
         if not self._stamped:
             self._assembler.received_at = monotonic()
@@ -224,6 +225,12 @@ cdef class Listener(WSListener):
         except ProtocolError as error:
             return self._refuse(error)
         if result is None:
+            return 0
+        if type(result) is Calls:
+            calls = <Calls>result
+            if calls.route.internal:
+                self._receiver.message_received(calls.event)
+            calls.run()
             return 0
         if type(result) is not Event:
             self._receiver.message_received(result)

@@ -1,21 +1,23 @@
-"""What may be a handler: callables that take one argument, and whether they must be awaited."""
+"""What may be a handler: callables of so many arguments, and whether they must be awaited."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._decode import Fields
+
 __all__ = ["check_handler", "is_async", "is_of_event", "name_of"]
 
 
-def check_handler(handler: object) -> None:
-    """Raise UsageError unless it can be called with one argument."""
+def check_handler(handler: object, fields: Fields[Any] | None = None) -> None:
+    """Raise UsageError unless it can be called with one argument, or with a value of each field."""
     if not callable(handler):
         raise UsageError(f"a handler must be callable, and {handler!r:.100} is not")
     if any(_is_generator(made) for made in _faces(handler)):
@@ -25,14 +27,15 @@ def check_handler(handler: object) -> None:
     except (ValueError, TypeError):
         return  # some builtins tell no signature
     try:
-        signature.bind(object())
+        signature.bind(*(object(),) * (1 if fields is None else len(fields)))
     except TypeError as error:
         advice = ""
         if next(iter(signature.parameters), None) == "self":
             advice = "; register the bound method of an object, in its __init__ perhaps"
-        raise UsageError(
-            f"handler {handler!r} is called with one argument, the event: {error}{advice}"
-        ) from None
+        given = "one argument, the event"
+        if fields is not None:
+            given = f"{len(fields)} arguments, the values of {', '.join(fields.paths):.200}"
+        raise UsageError(f"handler {handler!r} is called with {given}: {error}{advice}") from None
 
 
 def is_async(handler: Callable[..., object]) -> bool:

@@ -8,13 +8,21 @@ makes no difference to who asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
+from .filters import check_where
+from .forms import check_fields
 from .names import check_names
 
 if TYPE_CHECKING:
-    from .._decode import Event
+    from collections.abc import Iterable
+
+    from typing_extensions import Unpack
+
+    from .._decode import Event, ValueSet
+    from . import signatures as of
     from .failures import HandlerFailure
+    from .filters import Filter
     from .handlers import Handlers
     from .limits import PolicyName
     from .streams import EventStream
@@ -31,13 +39,55 @@ class EventSource:
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
 
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths1, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking1T], of.Taking1T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths2, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking2T], of.Taking2T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths3, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking3T], of.Taking3T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths4, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking4T], of.Taking4T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths5, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking5T], of.Taking5T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths6, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking6T], of.Taking6T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths7, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking7T], of.Taking7T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths8, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.Taking8T], of.Taking8T]: ...
+    @overload
+    def on(
+        self, *names: str, fields: of.Paths, **options: Unpack[of.FieldsOptions]
+    ) -> Callable[[of.TakingT], of.TakingT]: ...
+    @overload
+    def on(self, *names: str, **options: Unpack[of.Options]) -> Callable[[HandlerT], HandlerT]: ...
     def on(
         self,
         *names: str,
+        fields: of.Paths | None = None,
+        missing: object = None,
+        where: Filter | None = None,
+        guilds: ValueSet | Iterable[str | int] | None = None,
         once: bool = False,
         bound: int | None = None,
         policy: PolicyName = "block",
-    ) -> Callable[[HandlerT], HandlerT]:
+    ) -> Callable[[of.TakingT], of.TakingT]:
         """
         Register a handler: `@gateway.on("MESSAGE_CREATE")`, several names, or "*" for every event.
 
@@ -46,6 +96,13 @@ class EventSource:
         handler that raises is logged and counted, and told to `on_error`.
 
         Args:
+            fields: paths of members, such as `("channel_id", "author.id")`: the handler takes their
+                values instead, one by one, and no event is made; see `Fields` for what they are.
+            missing: stands for values that are not there; null is None in any case.
+            where: which of these events, such as `~field("author.bot").is_true()`: decided before
+                anything is made of an event.
+            guilds: ids of guilds: events of these only, and none that have no guild. A `ValueSet`
+                may change at any time.
             once: call it for the first event of any of the names, and for no other.
             bound: of an async handler, how many of its coroutines may run at once; None is as many
                 as `limits` allows of all handlers together.
@@ -53,13 +110,24 @@ class EventSource:
                 waits; "drop_oldest" and "drop_newest" let as many wait as may run, and count in
                 health what they drop.
         Raises:
-            UsageError: no name, a function instead of a name, what cannot be a handler, or a bound
-                or policy for a sync one.
+            UsageError: no name, a function instead of a name, what cannot be a handler, or not of
+                so many arguments, what is no path or filter, or a bound or policy for a sync one.
         """
         check_names(names)
+        form = check_fields(fields, missing)
+        wanted = check_where(where, guilds)
 
-        def register(handler: HandlerT) -> HandlerT:
-            return self._handlers.on(names, handler, once=once, bound=bound, policy=policy)
+        def register(handler: of.TakingT) -> of.TakingT:
+            return self._handlers.on(
+                names,
+                handler,
+                once=once,
+                bound=bound,
+                policy=policy,
+                fields=form,
+                missing=missing,
+                where=wanted,
+            )
 
         return register
 
@@ -94,7 +162,12 @@ class EventSource:
         return handler
 
     def events(
-        self, *names: str, bound: int | None = None, policy: PolicyName = "block"
+        self,
+        *names: str,
+        where: Filter | None = None,
+        guilds: ValueSet | Iterable[str | int] | None = None,
+        bound: int | None = None,
+        policy: PolicyName = "block",
     ) -> EventStream[Event]:
         """
         Return an async iterator over events of these names, from now on; "*" means every event.
@@ -104,19 +177,23 @@ class EventSource:
         in a variable has events until `aclose()`, or the end of `async with`.
 
         Args:
+            where, guilds: which of these events, as of `on`.
             bound: how many events may wait in it; None sets no number, or 1,000 where they are
                 dropped.
             policy: what happens beyond: "block" stops reading until half of them are taken;
                 "drop_oldest" and "drop_newest" drop, and count in health what they drop.
         Raises:
-            UsageError: no name, not a name, or a bad bound or policy.
+            UsageError: no name, not a name, or a bad filter, bound or policy.
         """
-        return self._handlers.events(names, bound=bound, policy=policy)
+        wanted = check_where(where, guilds)
+        return self._handlers.events(names, bound=bound, policy=policy, where=wanted)
 
     async def wait_for(
         self,
         *names: str,
         check: Callable[[Event], object] | None = None,
+        where: Filter | None = None,
+        guilds: ValueSet | Iterable[str | int] | None = None,
         timeout: float | None = None,
     ) -> Event:
         """
@@ -127,10 +204,12 @@ class EventSource:
 
         Args:
             check: called with each event; the first for which it returns something true is meant.
+            where, guilds: which of these events it is called with, as of `on`.
             timeout: seconds; None waits for ever.
         Raises:
             asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
             WaitFailed: it cannot come any more.
-            UsageError: no name, not a name, or a check that is no sync callable.
+            UsageError: no name, not a name, no filter, or a check that is no sync callable.
         """
-        return await self._handlers.wait_for(names, check, timeout)
+        wanted = check_where(where, guilds)
+        return await self._handlers.wait_for(names, check, timeout, where=wanted)

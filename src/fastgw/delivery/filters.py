@@ -9,15 +9,13 @@ of another type than the test's, and `~` turns false into true.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from .._decode import Fields, ValueSet
 from ..errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["Field", "Filter", "field", "in_guilds"]
+__all__ = ["Field", "Filter", "check_where", "field", "in_guilds"]
 
 # How many filters may stand inside each other: asking one recurses in C.
 MAX_DEPTH = 100
@@ -169,8 +167,29 @@ def field(path: str) -> Field:
     return Field(path)
 
 
+def check_where(where: object, guilds: ValueSet | Iterable[str | int] | None) -> Filter | None:
+    """
+    Return the one filter of `where=` and `guilds=`; None when neither is given.
+
+    Raises:
+        UsageError: what is no filter, or no collection of ids.
+    """
+    if where is not None and not isinstance(where, Filter):
+        if isinstance(where, Field):
+            raise UsageError(_advice(where))
+        raise UsageError(
+            f'where= is a filter such as field("author.bot").is_true(), not {where!r:.100}'
+        )
+    if guilds is None:
+        return where
+    ours = in_guilds(guilds)
+    return ours if where is None else ours & where
+
+
 def in_guilds(guilds: ValueSet | Iterable[str | int]) -> Filter:
     """Return the filter of `guilds=`: events of these guilds, and none that have no guild."""
+    if isinstance(guilds, str) or not isinstance(guilds, Iterable):
+        raise UsageError(f"guilds= is a collection of ids, such as {{7, 8}}, not {guilds!r:.100}")
     return Filter(("guild_in", _as_set(guilds)))
 
 

@@ -12,7 +12,7 @@ removed here: it may be done at any time, also from inside a handler.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._decode import Event, Interests
 from ..errors import UsageError
@@ -20,6 +20,7 @@ from ..protocol.events import LIBRARY_EVENTS
 from .callables import check_handler, is_async
 from .drops import Drops
 from .failures import HandlerFailures
+from .forms import spreading
 from .ledger import Ledgers
 from .limits import DeliveryLimits, Policy, check_bound, check_policy
 from .names import EVERYTHING, check_names, warn_of
@@ -34,7 +35,10 @@ from .waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .._decode import Fields, Plan
     from ..words import Intents
+    from .filters import Filter
+    from .lanes import Lane
     from .limits import PolicyName
 
     Handler = Callable[[Event], object]
@@ -95,6 +99,9 @@ class Handlers:
         once: bool = False,
         bound: int | None = None,
         policy: PolicyName = "block",
+        fields: Fields[Any] | None = None,
+        missing: object = None,
+        where: Filter | None = None,
     ) -> HandlerT:
         """
         Register a sync or async handler for events of these names; "*" means every event.
@@ -104,29 +111,47 @@ class Handlers:
             bound: of an async handler, how many of its coroutines may run at once; None is as many
                 as of all handlers together.
             policy: of an async handler, what happens to an event when as many wait as may run.
+            fields: what it is called with; None is the event.
+            missing: stands for values of fields that are not there.
+            where: which events it is called for; None is all of them.
         Returns:
             The handler itself.
         Raises:
-            UsageError: no name, not a name, a handler that cannot be called with one event, or
-                a bound or policy for a sync one.
+            UsageError: no name, not a name, a handler that cannot be called with one event or with
+                the values of the fields, or a bound or policy for a sync one.
         """
         check_names(names)
-        check_handler(handler)
+        check_handler(handler, fields)
         check_bound(bound)
         kind = check_policy(policy)
+        lane: Lane | None = None
+        target: Callable[..., object] = handler
         if is_async(handler):
             lane = self.tasks.lane(
-                handler, bound=bound, policy=kind, is_urgent="INTERACTION_CREATE" in names
+                handler,
+                call=None if fields is None else spreading(handler),
+                bound=bound,
+                policy=kind,
+                is_urgent="INTERACTION_CREATE" in names,
             )
             target = self.tasks.starter(lane)
-            self.add(Subscription(names, handler, target, once=once, lane=lane))
         elif bound is not None or kind is not Policy.BLOCK:
             raise UsageError(
                 f"bound and policy are for async handlers, and {handler!r} is sync: it is called "
                 "at once, so none of its events ever waits"
             )
-        else:
-            self.add(Subscription(names, handler, once=once))
+        self.add(
+            Subscription(
+                names,
+                handler,
+                target,
+                once=once,
+                lane=lane,
+                where=where,
+                form=fields,
+                missing=missing,
+            )
+        )
         for name in dict.fromkeys(names):
             warn_of(name, self._intents)
         return handler
@@ -189,10 +214,15 @@ class Handlers:
     # --- iterators and waiters -------------------------------------------------------------------
 
     def events(
-        self, names: tuple[str, ...], *, bound: int | None, policy: PolicyName
+        self,
+        names: tuple[str, ...],
+        *,
+        bound: int | None,
+        policy: PolicyName,
+        where: Filter | None = None,
     ) -> EventStream[Event]:
         """
-        Return an iterator over events of these names; see `Gateway.events`.
+        Return an iterator over events of these names; see `EventSource.events`.
 
         Raises:
             UsageError: no name, not a name, bad bound or policy.
@@ -207,7 +237,7 @@ class Handlers:
             bound=check_bound(bound),
             policy=check_policy(policy),
         )
-        subscription = Subscription(names, mailbox.take, mailbox.target())
+        subscription = Subscription(names, mailbox.take, mailbox.target(), where=where)
         stream: EventStream[Event] = EventStream(mailbox, lambda: self._leave(subscription))
         if self._is_ended:
             mailbox.end()
@@ -223,9 +253,11 @@ class Handlers:
         names: tuple[str, ...],
         check: Callable[[Event], object] | None,
         timeout: float | None,
+        *,
+        where: Filter | None = None,
     ) -> Event:
         """
-        Wait for one event of these names; see `Gateway.wait_for`.
+        Wait for one event of these names; see `EventSource.wait_for`.
 
         Raises:
             UsageError: no name, not a name, or a check that is no sync callable.
@@ -239,7 +271,8 @@ class Handlers:
             if name not in self._waited_for:  # a bot may wait a thousand times
                 self._waited_for.add(name)
                 warn_of(name, self._intents)
-        return await self._waiters.wait(names, check, timeout)  # type: ignore[no-any-return]
+        event: Event = await self._waiters.wait(names, check, timeout, where=where)
+        return event
 
     def end(self) -> None:
         """
@@ -291,7 +324,7 @@ class Handlers:
         self._route(names)
         return gone
 
-    def target_of(self, name: str) -> Callable[[Event], object] | None:
+    def target_of(self, name: str) -> Callable[[Event], object] | Plan | None:
         """Return what the listener calls for an event of this name; None when nobody wants it."""
         return make_target(self._line(name), self)
 

@@ -5,6 +5,8 @@ The plan of an event name: what the listener calls, made of the subscriptions of
     one sync handler     the user's own function; nothing of ours stands between
     one async handler    a small function that starts a task
     several              a small function that calls one after the other
+    any with a filter    the compiled Plan, which asks all filters and reads the fields of all
+    or with fields       in one walk, and then calls who is left
 
 A plan belongs to the moment it was made in: whoever is called for an event stood in line when the
 event came, and those who come or go meanwhile count from the next event on.
@@ -13,6 +15,8 @@ event came, and those who come or go meanwhile count from the next event on.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
+
+from .._decode import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +41,12 @@ class Reports(Protocol):
 
 def make_target(
     subscriptions: Sequence[Subscription], reports: Reports
-) -> Callable[[Any], object] | None:
+) -> Callable[[Any], object] | Plan | None:
     """Return what the listener calls for an event of a name that these want, in their order."""
     if not subscriptions:
         return None
+    if any(s.where is not None or s.form is not None for s in subscriptions):
+        return Plan(subscriptions, reports)
     if len(subscriptions) == 1 and not subscriptions[0].once:
         return subscriptions[0].target
     return call_each(subscriptions, reports)

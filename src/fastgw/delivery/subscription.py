@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._decode import Fields
+    from .filters import Filter
     from .lanes import Lane
 
 __all__ = ["Rank", "Subscription"]
@@ -42,11 +44,14 @@ class Subscription:
         lane: where the coroutines of an async handler run and wait; None for all others.
         where: which events of these names, as a predicate over fields; None is all of them.
         form: what the target is called with; None is the Event.
+        missing: what stands for values of fields that are not there.
 
     `where` and `form` are for the compiled plan, which evaluates them before anything is made.
     """
 
-    __slots__ = ("form", "handler", "lane", "names", "once", "rank", "target", "where")
+    __slots__ = (
+        "form", "handler", "lane", "missing", "names", "once", "rank", "target", "where",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,8 +62,9 @@ class Subscription:
         rank: Rank = Rank.HANDLER,
         once: bool = False,
         lane: Lane | None = None,
-        where: object = None,
-        form: object = None,
+        where: Filter | None = None,
+        form: Fields[Any] | None = None,
+        missing: object = None,
     ) -> None:
         self.names = tuple(dict.fromkeys(names))
         self.handler = handler
@@ -68,3 +74,4 @@ class Subscription:
         self.lane = lane
         self.where = where
         self.form = form
+        self.missing = missing

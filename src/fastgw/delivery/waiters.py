@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._decode import Event
+    from .filters import Filter
 
 __all__ = ["Waiters"]
 
@@ -50,12 +51,15 @@ class Waiters:
         check: Callable[[Event], object] | None,
         timeout: float | None,
         shard_id: int | None = None,
+        *,
+        where: Filter | None = None,
     ) -> Any:
         """
         Wait for the first event of these names that passes the check; see `Gateway.wait_for`.
 
         Args:
             shard_id: the one shard that can receive it; None when any may.
+            where: which events reach the check.
         Raises:
             WaitFailed: it cannot come any more.
             asyncio.TimeoutError: it did not come in `timeout` seconds.
@@ -63,7 +67,9 @@ class Waiters:
         if self._ended is not None:
             raise WaitFailed(self._ended)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        subscription = Subscription(names, self.wait, _serve(answer, check), rank=Rank.WAITER)
+        subscription = Subscription(
+            names, self.wait, _serve(answer, check), rank=Rank.WAITER, where=where
+        )
         self._add(subscription)
         self._begin(answer, shard_id)
         try:

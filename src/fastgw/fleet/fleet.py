@@ -217,6 +217,7 @@ class Fleet:
             events_dropped=dict(self._handlers.drops.counts),
             handler_failures=dict(self._handlers.failures.counts),
             events=self._handlers.interests.counters(),
+            events_filtered=self._handlers.interests.filtered(),
             refusal=None if self._gate is None else self._gate.error,
             identify_budget=None if self._gate is None else self._gate.budget,
         )

@@ -121,6 +121,8 @@ class GatewayHealth:
         handler_failures: event name -> how often a handler of it raised.
         events_dropped: handler -> how many events its policy dropped.
         events: event name -> (seen, delivered, bytes), dropped ones included.
+        events_filtered: event name -> how many nobody was called for, because every filter of it
+            (`where=`, `guilds=`) rejected them; they are not among the delivered.
         refusal: the fatal error that forbids new identifies, None while they are allowed.
         identify_budget: what is left of the day's identifies, in monotonic seconds; None before it
             is known.
@@ -137,6 +139,7 @@ class GatewayHealth:
     handler_failures: dict[str, int]
     events_dropped: dict[str, int]
     events: dict[str, tuple[int, int, int]]
+    events_filtered: dict[str, int]
     refusal: FatalError | None
     identify_budget: IdentifyBudget | None
 
