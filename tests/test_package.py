@@ -13,8 +13,9 @@ import fastgw.testing
 
 # A name that comes, goes or moves is a change for users: say so in CHANGELOG.md, too.
 PUBLIC = """
-    Cause Event EventStream Gateway GatewayHealth GatewayInfo IdentifyQueue IdentifyTurn Intents
-    LocalIdentifyQueue Opcode SessionStartLimit Shard ShardHealth State StatusChange Timeouts
+    Cause Event EventName EventStream Gateway GatewayHealth GatewayInfo IdentifyQueue IdentifyTurn
+    Intents LocalIdentifyQueue Opcode SessionStartLimit Shard ShardHealth State StatusChange
+    Timeouts
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
     HandlerFailure IdentifyBudget IdentifyBudgetSpent MemorySessionStore SQLiteIdentifyQueue

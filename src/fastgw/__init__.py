@@ -42,6 +42,7 @@ from .fleet.sqlite_queue import SQLiteIdentifyQueue
 from .fleet.sqlite_store import SQLiteSessionStore
 from .gateway import Gateway
 from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
+from .protocol.events import EventName
 from .protocol.signals import Cause
 from .protocol.states import State
 from .protocol.timeouts import Timeouts
@@ -63,6 +64,7 @@ __all__ = [
     "DeliveryLimits",
     "DisallowedIntents",
     "Event",
+    "EventName",
     "EventStream",
     "FastgwError",
     "FatalError",

@@ -1,11 +1,13 @@
 """Warnings about names: they point at the user's line, however a handler is registered."""
 
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
-from fastgw import Gateway, Intents, MissingIntentWarning
+from fastgw import EventName, Gateway, Intents, MissingIntentWarning
+from fastgw.protocol.events import EVENT_NAMES
 
 LINES = Path(__file__).read_text(encoding="utf-8").splitlines()
 
@@ -87,3 +89,42 @@ def test_a_users_package_may_be_named_like_ours(gateway, package):
     with pytest.warns(MissingIntentWarning) as caught:
         exec(code, {"__name__": package, "gateway": gateway})
     assert places(caught) == ["bot.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MESSAGE_CRATE", "MESSAGE_CREATE"),
+        ("GUILD_MEMBERS_ADD", "GUILD_MEMBER_ADD"),
+        ("VOICE_STATES_UPDATE", "VOICE_STATE_UPDATE"),
+        ("TYPING_STARTED", "TYPING_START"),
+        ("REDY", "READY"),
+        ("RESUME", "RESUMED"),
+    ],
+)
+def test_a_slip_is_told_what_was_meant(gateway, caplog, name, meant):
+    """However long the name is."""
+    gateway.on(name)(print)
+    assert f"{name} is not a documented event; did you mean {meant}?" in caplog.text
+
+
+# Discord sends these, or did, and documents none of them.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GUILD_MEMBER_LIST_UPDATE",
+        "GUILD_JOIN_REQUEST_CREATE",
+        "MESSAGE_REACTION_ADD_MANY",
+        "CHANNEL_UPDATE_PARTIAL",
+        "SESSIONS_REPLACE",
+    ],
+)
+def test_a_name_that_is_not_documented_is_no_slip(gateway, caplog, name):
+    """It is taken as it is, in silence."""
+    gateway.on(name)(print)
+    assert not caplog.records
+
+
+def test_the_names_for_completion_are_the_names_that_are_known():
+    """One list serves type checkers and warnings."""
+    assert set(typing.get_args(EventName)) == EVENT_NAMES

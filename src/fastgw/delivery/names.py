@@ -57,10 +57,17 @@ def warn_of(name: str, intents: Intents) -> None:
             MissingIntentWarning,
             stacklevel=_depth_of_caller(),
         )
-    elif name not in EVENT_NAMES and (
-        close := difflib.get_close_matches(name, EVENT_NAMES, 1, 0.9)
-    ):
-        log.warning("%s is not a documented event; did you mean %s?", name, close[0])
+    elif name not in EVENT_NAMES and (meant := _likely_meant(name)):
+        log.warning("%s is not a documented event; did you mean %s?", name, meant)
+
+
+def _likely_meant(name: str) -> str | None:
+    """Return the documented name that this one is a slip of, if it looks like one."""
+    # 0.9 is one slip in ten letters: names that Discord sends without documenting them, such as
+    # GUILD_MEMBER_LIST_UPDATE, are less like their neighbours. In a short name one slip is more.
+    likeness = 0.75 if len(name) <= len("RESUMED") + 1 else 0.9
+    close = difflib.get_close_matches(name, EVENT_NAMES, 1, likeness)
+    return close[0] if close else None
 
 
 def _depth_of_caller() -> int:
