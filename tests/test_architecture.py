@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "fastgw"
 MAX_LINES = 500
 
 # Rooms that know no clock, socket, loop, task or random source: time and chance are passed in.
-PURE = ("_decode", "errors", "protocol", "quoting", "testing.service", "words")
+PURE = ("_decode", "errors", "protocol", "quoting", "testing.service", "types", "words")
 IMPURE = frozenset(
     {
         "aiofastnet", "asyncio", "concurrent", "datetime", "multiprocessing", "picows", "random",
@@ -25,7 +25,7 @@ MAY_KNOW_PICOWS = ("connection", "testing.server.listen")
 
 # From the ground up. A module may import those of its own floor and of the floors below it.
 FLOORS = (
-    ("errors", "log", "quoting", "version", "words"),
+    ("errors", "log", "quoting", "types", "version", "words"),
     ("_decode",),
     ("protocol",),
     ("health",),

@@ -77,3 +77,9 @@ def test_an_import_needs_no_extra(module):
     """What the extras bring is imported where it is used."""
     roots = {name.partition(".")[0] for name in modules_after(f"import {module}")}
     assert not roots & set(EXTRAS)
+
+
+def test_types_are_imported_by_those_who_use_them():
+    """They cost nothing at run time otherwise."""
+    assert not {name for name in modules_after("import fastgw") if name.startswith("fastgw.types")}
+    assert "fastgw.types.events" in modules_after("from fastgw import types")
