@@ -529,3 +529,18 @@ async def test_the_token_is_in_no_error_of_the_api(fake):
     caught = await refused(gateway, AuthenticationFailed, "401")
     text = "".join(traceback.format_exception(caught))
     assert TOKEN not in text
+
+
+async def test_an_outage_is_told_and_its_end(fake, caplog, monkeypatch):
+    """By a warning, which Python's own logging shows as well; and once when it is over."""
+    caplog.set_level(logging.WARNING, "fastgw")
+    async with gateway_to(fake, backoff_s=(0.01, 0.02)):
+        fake.refuse_upgrade(503, times=3)
+        fake.cut()
+        await until(lambda: caplog.records)
+        (told,) = caplog.messages
+        assert "shard 0 has been away" in told
+        assert "503" in told
+        monkeypatch.setattr("fastgw.fleet.outages.STABLE_S", 0.0)  # a test need not wait for it
+        await until(lambda: len(caplog.records) > 1)
+    assert "the shard is back" in caplog.messages[1]

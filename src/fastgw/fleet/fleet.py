@@ -32,9 +32,10 @@ from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
+from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress
-from .sessions import SessionWriter, open_sessions
+from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
 from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
     from .gateway_info import GatewayInfo
-    from .ports import StoredSession
     from .settings import FleetOptions
 
 __all__ = ["Fleet", "Phase"]
@@ -102,6 +102,7 @@ class Fleet:
         self._gate: IdentifyGate | None = None
         self._sessions: SessionWriter | None = None
         self._end_session: bool | None = None  # as close() was told
+        self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
@@ -238,6 +239,7 @@ class Fleet:
             self._ready.add(change.shard.id)
         else:
             self._ready.discard(change.shard.id)
+        self._outages.note(change, time.monotonic())
         self._announce()
         self._tell_status(change)
 
@@ -280,6 +282,7 @@ class Fleet:
         driver = self._running(shard_id)
         del self._drivers[shard_id]
         self._stopped.discard(shard_id)
+        self._outages.forget(shard_id)
         self._announce()
         await driver.close(keep_session=self.keeps_sessions)
         if self._sessions is not None:
@@ -413,7 +416,7 @@ class Fleet:
         count = self._shard_count
         identities = {i: self._presences.identity(i, count) for i in shard_ids}
         stored = await sessions.take(identities)
-        self._warn_of_cold_resumes(stored)
+        warn_of_cold_resumes(len(stored), self._handlers.wanted_by_name(("READY", "GUILD_CREATE")))
         now, drivers = time.monotonic(), {}
         for shard_id, identity in identities.items():
             one = stored.get(shard_id)
@@ -424,16 +427,6 @@ class Fleet:
             )  # fmt: skip
             sessions.watch(shard_id, driver.stored_sequence)
         return drivers
-
-    def _warn_of_cold_resumes(self, stored: Mapping[int, StoredSession]) -> None:
-        missed = self._handlers.wanted_by_name(("READY", "GUILD_CREATE"))
-        if stored and missed:
-            log.warning(
-                "%d of the sessions are resumed from the store: no %s comes for them, which "
-                "handlers want. If they cannot do without, run without a durable store "
-                "(docs/sessions.md)",
-                len(stored), " and no ".join(missed),
-            )  # fmt: skip
 
     async def _all_ready(self) -> None:
         while True:
@@ -488,6 +481,7 @@ class Fleet:
         now, wall = time.monotonic(), time.time()
         for driver in list(self._drivers.values()):
             driver.tick(now, wall)
+        self._outages.tick(now, len(self._drivers))
         if self._url_watch is not None:
             failures = (driver.main_failures for driver in self._drivers.values())
             self._url_watch.look(max(failures, default=0), now)

@@ -36,6 +36,7 @@ __all__ = [
     "encode_terms",
     "open_sessions",
     "usable_sessions",
+    "warn_of_cold_resumes",
 ]
 
 log = careful_logger("fastgw.store")
@@ -100,6 +101,16 @@ def _ranges(shard_ids: Iterable[int]) -> str:
         else:
             parts.append([shard_id, shard_id])
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def warn_of_cold_resumes(count: int, missed: list[str]) -> None:
+    """Tell which of the events that handlers want stored sessions do not bring."""
+    if count and missed:
+        log.warning(
+            "%d of the sessions are resumed from the store: no %s comes for them, which handlers "
+            "want. If they cannot do without, run without a durable store (docs/sessions.md)",
+            count, " and no ".join(missed),
+        )  # fmt: skip
 
 
 async def open_sessions(store: SessionStore, identity: Identity) -> SessionWriter:
