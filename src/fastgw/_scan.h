@@ -120,6 +120,10 @@ static inline const char *fgw_skip_value(const char *p, const char *end)
     case '{':
     case '[':
         return fgw_skip_container(p + 1, end);
+    case 'n':
+        if (end - p > 4 && memcmp(p, "null", 4) == 0 && fgw_ends_scalar[(unsigned char)p[4]])
+            return p + 4;
+        /* fall through */
     default:
         while (p < end && !fgw_ends_scalar[(unsigned char)*p])
             p++;

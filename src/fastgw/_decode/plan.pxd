@@ -37,14 +37,16 @@ cdef class Calls:
     cdef Route route
     cdef Event event                # None: nobody takes one
     cdef object _reports
-    cdef list _steps
-    cdef list _made                 # what each step is called with; None: it is not called
+    cdef _Step _step                # the first that is called, and with what
+    cdef object _made
+    cdef list _more                 # those behind it, as pairs; None: there are none
     cdef int64_t _sequence
     cdef int _shard_id
     cdef double _received_at
     cdef Py_ssize_t _message_bytes
 
     cdef int run(self) except -1
+    cdef int _call(self, _Step step, object made) except -1
     cdef object _reading(self, _Step step, tuple values)
 
 

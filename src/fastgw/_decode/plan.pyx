@@ -103,13 +103,11 @@ cdef class Plan:
         cdef Event event = None
         cdef _Step step
         cdef object made
-        cdef list all_made = None
-        cdef Py_ssize_t i
+        cdef Calls calls = None
         if route.internal:
             event = _new_event(route, dispatch, owner)
         try:
-            for i in range(len(walk.steps)):
-                step = <_Step>walk.steps[i]
+            for step in walk.steps:
                 made = None
                 is_understood = spans != NULL
                 if is_understood:
@@ -127,26 +125,27 @@ cdef class Plan:
                     if event is None:
                         event = _new_event(route, dispatch, owner)
                     made = event
-                if all_made is None:
-                    all_made = [None] * len(walk.steps)
-                all_made[i] = made
+                if calls is None:
+                    calls = _new_calls(self, route, dispatch)
+                    calls._step, calls._made = step, made
+                else:
+                    if calls._more is None:
+                        calls._more = []
+                    calls._more.append((step, made))
         finally:
             if spans != some:
                 PyMem_Free(spans)
-        if all_made is None:
+        if calls is None:
             route.filtered += 1
             return event if route.internal else None
-        return _new_calls(self, walk.steps, all_made, route, dispatch, event)
+        calls.event = event
+        return calls
 
 
-cdef Calls _new_calls(Plan plan, list steps, list made, Route route, const fgw_dispatch* dispatch,
-                      Event event):
+cdef Calls _new_calls(Plan plan, Route route, const fgw_dispatch* dispatch):
     cdef Calls calls = Calls.__new__(Calls)
     calls.route = route
-    calls.event = event
     calls._reports = plan._reports
-    calls._steps = steps
-    calls._made = made
     calls._sequence = dispatch.sequence
     calls._shard_id = dispatch.shard_id
     calls._received_at = dispatch.received_at
@@ -156,6 +155,7 @@ cdef Calls _new_calls(Plan plan, list steps, list made, Route route, const fgw_d
 
 @cython.final
 @cython.freelist(8)
+@cython.no_gc
 cdef class Calls:
     """The calls that one event leads to, for the listener to make once it holds no buffer."""
 
@@ -164,40 +164,41 @@ cdef class Calls:
 
     def make(self):
         """Make them, in order. What handlers raise is reported, and goes no further."""
-        if self._steps is not None:
+        if self._step is not None:
             self.run()
 
     cdef int run(self) except -1:
-        cdef _Step step
-        cdef object made, what, result
-        cdef Py_ssize_t i
-        for i in range(len(self._steps)):
-            step = <_Step>self._steps[i]
-            made = what = self._made[i]
-            if made is None:
-                continue
-            if isinstance(made, DecodeError):  # nobody is called, and nothing is spent
-                self._reports.failed(self.event, step.handler, made)
-                continue
-            if step.once and not self._reports.spend(step.subscription):
-                continue
-            try:
-                if step.fields is None:
-                    result = step.target(made)
-                elif step.spread:
-                    result = PyObject_CallObject(step.target, made)
-                else:
-                    what = self._reading(step, made)
-                    result = step.target(what)
-            except BaseException as error:
+        cdef object step, made
+        self._call(self._step, self._made)
+        if self._more is not None:
+            for step, made in self._more:
+                self._call(<_Step>step, made)
+        return 0
+
+    cdef int _call(self, _Step step, object made) except -1:
+        cdef object what = made, result
+        if isinstance(made, DecodeError):  # nobody is called, and nothing is spent
+            self._reports.failed(self.event, step.handler, made)
+            return 0
+        if step.once and not self._reports.spend(step.subscription):
+            return 0
+        try:
+            if step.fields is None:
+                result = step.target(made)
+            elif step.spread:
+                result = PyObject_CallObject(step.target, made)
+            else:
+                what = self._reading(step, made)
+                result = step.target(what)
+        except BaseException as error:
+            if type(what) is tuple:
+                what = self._reading(step, made)
+            self._reports.failed(what, step.handler, error)
+        else:
+            if result is not None:
                 if type(what) is tuple:
                     what = self._reading(step, made)
-                self._reports.failed(what, step.handler, error)
-            else:
-                if result is not None:
-                    if type(what) is tuple:
-                        what = self._reading(step, made)
-                    self._reports.returned(what, step.handler, result)
+                self._reports.returned(what, step.handler, result)
         return 0
 
     cdef object _reading(self, _Step step, tuple values):
