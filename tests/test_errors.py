@@ -17,6 +17,7 @@ VALUES = {
     "close_code": 4_000, "reason": "why", "initiator": Initiator.SERVICE, "outcome": Action.RESUME,
     "shard_id": 3, "intents": Intents.GUILDS, "free_at": 1_000.0,
     "remaining": 40, "total": 1_000, "reserve": 50, "compression": "zstd-stream",
+    "path": "author.id",
 }  # fmt: skip
 
 

@@ -97,12 +97,14 @@ class ProtocolError(FastgwError):
 
 class DecodeError(ProtocolError):
     """
-    Bytes that are not what they must be: a bad stream, bad JSON, bad UTF-8.
+    Bytes that are not what they must be: a bad stream, bad JSON, bad UTF-8, or of another type.
 
     Attributes:
         offset: bytes into the data where decoding failed, or None when the decoder cannot know.
         name: the event's name when an event's own data is at fault, else None.
         sequence: that event's sequence, else None.
+        path: where in the event's data it does not fit the type asked for, such as "author.id"; ""
+            is the data itself, None is no such error.
     """
 
     def __init__(
@@ -113,11 +115,13 @@ class DecodeError(ProtocolError):
         offset: int | None = None,
         name: str | None = None,
         sequence: int | None = None,
+        path: str | None = None,
     ) -> None:
         super().__init__(message, close_code=close_code)
         self.offset = offset
         self.name = name
         self.sequence = sequence
+        self.path = path
 
 
 class NotCompressed(DecodeError):

@@ -31,6 +31,8 @@ cdef class Event:
 
     cdef int _check(self) except -1
     cdef object _loads(self)
+    cdef object _text(self)
+    cdef int _mismatch(self, kind, error) except -1
     cdef int _verify(self) except -1
     cdef int _find_guild(self) except -1
 

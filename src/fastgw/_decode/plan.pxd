@@ -10,7 +10,8 @@ cdef class _Step:
     cdef object handler
     cdef bint once
     cdef bint spread                # the target takes the values one by one
-    cdef Fields fields              # None: it takes the event
+    cdef Fields fields              # None: it takes the event, or an object of
+    cdef object kind                # this type; None: of no type
     cdef object missing             # stands for values that are not there
     cdef tuple numbers              # of the fields' nodes
     cdef int32_t test               # -1: it takes all

@@ -30,7 +30,10 @@ cdef class _Walk:
             step.handler = subscription.handler
             step.once = subscription.once
             step.spread = subscription.target is subscription.handler
-            step.fields = subscription.form
+            if isinstance(subscription.form, Fields):
+                step.fields = subscription.form
+            elif step.spread:
+                step.kind = subscription.form
             step.missing = subscription.missing
             step.test = -1
             if subscription.where is not None:
@@ -73,10 +76,11 @@ cdef class Plan:
 
     Args:
         subscriptions: in the order of their calls, each with `target`, `handler`, `once`, `where`
-            (None, or an object whose `spec` is the filter), `form` (None for the Event, or Fields)
-            and `missing` (what stands for values that are not there). A target that is the handler
-            itself takes the values of its fields as arguments; another one, which starts a task or
-            keeps the event, takes a Reading.
+            (None, or an object whose `spec` is the filter), `form` (None for the Event, Fields, or
+            a type to decode into) and `missing` (what stands for values that are not there). A
+            target that is the handler itself takes the values of its fields as arguments, or the
+            object; another one, which starts a task or keeps the event, takes a Reading or the
+            Event.
         reports: is told how they fared: `failed(what, handler, error)`, `returned(what, handler,
             result)` of a result that is not None; `spend(subscription)` says whether one with
             `once` may be called. `what` is the Event or the Reading.
@@ -183,7 +187,9 @@ cdef class Calls:
         if step.once and not self._reports.spend(step.subscription):
             return 0
         try:
-            if step.fields is None:
+            if step.kind is not None:
+                result = step.target((<Event>made).decode(step.kind))
+            elif step.fields is None:
                 result = step.target(made)
             elif step.spread:
                 result = PyObject_CallObject(step.target, made)

@@ -1,5 +1,5 @@
 """
-How a program asks for events: what `Gateway` shows of handlers, iterators and waiting.
+How a program asks for events: what `Gateway` shows of handlers; iterators and waiting are `pull`'s.
 
 Whatever hands out events offers these methods by standing on this class; where the events come from
 makes no difference to who asks for them.
@@ -8,11 +8,12 @@ makes no difference to who asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .filters import check_where
-from .forms import check_fields
+from .forms import check_form
 from .names import check_names
+from .pull import PulledEvents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._decode import Event, ValueSet
+    from ..protocol.events import EventName
     from . import signatures as of
     from .failures import HandlerFailure
     from .filters import Filter
-    from .handlers import Handlers
     from .limits import PolicyName
-    from .streams import EventStream
 
     HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
     ErrorHandlerT = TypeVar("ErrorHandlerT", bound=Callable[[HandlerFailure], object])
@@ -33,55 +33,59 @@ if TYPE_CHECKING:
 __all__ = ["EventSource"]
 
 
-class EventSource:
+class EventSource(PulledEvents):
     """Where handlers are registered, and events iterated over and waited for."""
-
-    def __init__(self, handlers: Handlers) -> None:
-        self._handlers = handlers
 
     @overload
     def on(
-        self, *names: str, fields: of.Paths1, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths1, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking1T], of.Taking1T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths2, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths2, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking2T], of.Taking2T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths3, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths3, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking3T], of.Taking3T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths4, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths4, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking4T], of.Taking4T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths5, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths5, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking5T], of.Taking5T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths6, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths6, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking6T], of.Taking6T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths7, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths7, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking7T], of.Taking7T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths8, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths8, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.Taking8T], of.Taking8T]: ...
     @overload
     def on(
-        self, *names: str, fields: of.Paths, **options: Unpack[of.FieldsOptions]
+        self, *names: EventName | str, fields: of.Paths, **options: Unpack[of.FieldsOptions]
     ) -> Callable[[of.TakingT], of.TakingT]: ...
     @overload
-    def on(self, *names: str, **options: Unpack[of.Options]) -> Callable[[HandlerT], HandlerT]: ...
+    def on(
+        self, *names: EventName | str, type: type[of.KindT], **options: Unpack[of.Options]
+    ) -> Callable[[Callable[[of.KindT], of.ResultT]], Callable[[of.KindT], of.ResultT]]: ...
+    @overload
+    def on(
+        self, *names: EventName | str, **options: Unpack[of.Options]
+    ) -> Callable[[HandlerT], HandlerT]: ...
     def on(
         self,
-        *names: str,
+        *names: EventName | str,
         fields: of.Paths | None = None,
         missing: object = None,
+        type: Any = None,
         where: Filter | None = None,
         guilds: ValueSet | Iterable[str | int] | None = None,
         once: bool = False,
@@ -99,6 +103,8 @@ class EventSource:
             fields: paths of members, such as `("channel_id", "author.id")`: the handler takes their
                 values instead, one by one, and no event is made; see `Fields` for what they are.
             missing: stands for values that are not there; null is None in any case.
+            type: a msgspec Struct, a dataclass or a TypedDict: the handler takes an object of it,
+                as `event.decode(type)` makes it. What does not fit is an error of the handler.
             where: which of these events, such as `~field("author.bot").is_true()`: decided before
                 anything is made of an event.
             guilds: ids of guilds: events of these only, and none that have no guild. A `ValueSet`
@@ -111,10 +117,11 @@ class EventSource:
                 health what they drop.
         Raises:
             UsageError: no name, a function instead of a name, what cannot be a handler, or not of
-                so many arguments, what is no path or filter, or a bound or policy for a sync one.
+                so many arguments, what is no path, type or filter, or a bound or policy for a sync
+                one.
         """
         check_names(names)
-        form = check_fields(fields, missing)
+        form = check_form(fields, missing, type)
         wanted = check_where(where, guilds)
 
         def register(handler: of.TakingT) -> of.TakingT:
@@ -124,14 +131,14 @@ class EventSource:
                 once=once,
                 bound=bound,
                 policy=policy,
-                fields=form,
+                form=form,
                 missing=missing,
                 where=wanted,
             )
 
         return register
 
-    def off(self, handler: Callable[..., object], *names: str) -> bool:
+    def off(self, handler: Callable[..., object], *names: EventName | str) -> bool:
         """
         Take a handler back, for these names or for all; False when it was not registered.
 
@@ -139,7 +146,7 @@ class EventSource:
         """
         return self._handlers.off(handler, names)
 
-    def route(self, name: str, target: Callable[[Event], object] | None) -> None:
+    def route(self, name: EventName | str, target: Callable[[Event], object] | None) -> None:
         """
         Set the one bare sync target of a name, called before its handlers; None takes it away.
 
@@ -160,56 +167,3 @@ class EventSource:
         """
         self._handlers.on_error(handler)
         return handler
-
-    def events(
-        self,
-        *names: str,
-        where: Filter | None = None,
-        guilds: ValueSet | Iterable[str | int] | None = None,
-        bound: int | None = None,
-        policy: PolicyName = "block",
-    ) -> EventStream[Event]:
-        """
-        Return an async iterator over events of these names, from now on; "*" means every event.
-
-        `async for event in gateway.events("MESSAGE_CREATE")` ends with the gateway. An event is
-        handled when the next one is asked for. After `break` the iterator is gone; one that is kept
-        in a variable has events until `aclose()`, or the end of `async with`.
-
-        Args:
-            where, guilds: which of these events, as of `on`.
-            bound: how many events may wait in it; None sets no number, or 1,000 where they are
-                dropped.
-            policy: what happens beyond: "block" stops reading until half of them are taken;
-                "drop_oldest" and "drop_newest" drop, and count in health what they drop.
-        Raises:
-            UsageError: no name, not a name, or a bad filter, bound or policy.
-        """
-        wanted = check_where(where, guilds)
-        return self._handlers.events(names, bound=bound, policy=policy, where=wanted)
-
-    async def wait_for(
-        self,
-        *names: str,
-        check: Callable[[Event], object] | None = None,
-        where: Filter | None = None,
-        guilds: ValueSet | Iterable[str | int] | None = None,
-        timeout: float | None = None,
-    ) -> Event:
-        """
-        Wait for the first event of these names that comes from now on, and return it.
-
-        It is served as it is received, before handlers and behind no bound. While somebody waits,
-        a shard that would stop reading goes on, up to twice its mark; then the wait fails.
-
-        Args:
-            check: called with each event; the first for which it returns something true is meant.
-            where, guilds: which of these events it is called with, as of `on`.
-            timeout: seconds; None waits for ever.
-        Raises:
-            asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
-            WaitFailed: it cannot come any more.
-            UsageError: no name, not a name, no filter, or a check that is no sync callable.
-        """
-        wanted = check_where(where, guilds)
-        return await self._handlers.wait_for(names, check, timeout, where=wanted)

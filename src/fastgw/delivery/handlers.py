@@ -20,7 +20,7 @@ from ..protocol.events import LIBRARY_EVENTS
 from .callables import check_handler, is_async
 from .drops import Drops
 from .failures import HandlerFailures
-from .forms import spreading
+from .forms import fields_of, making
 from .ledger import Ledgers
 from .limits import DeliveryLimits, Policy, check_bound, check_policy
 from .names import EVERYTHING, check_names, warn_of
@@ -35,7 +35,7 @@ from .waiters import Waiters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._decode import Fields, Plan
+    from .._decode import Plan
     from ..words import Intents
     from .filters import Filter
     from .lanes import Lane
@@ -99,7 +99,7 @@ class Handlers:
         once: bool = False,
         bound: int | None = None,
         policy: PolicyName = "block",
-        fields: Fields[Any] | None = None,
+        form: Any = None,
         missing: object = None,
         where: Filter | None = None,
     ) -> HandlerT:
@@ -111,7 +111,7 @@ class Handlers:
             bound: of an async handler, how many of its coroutines may run at once; None is as many
                 as of all handlers together.
             policy: of an async handler, what happens to an event when as many wait as may run.
-            fields: what it is called with; None is the event.
+            form: what it is called with; see `forms`.
             missing: stands for values of fields that are not there.
             where: which events it is called for; None is all of them.
         Returns:
@@ -121,7 +121,7 @@ class Handlers:
                 the values of the fields, or a bound or policy for a sync one.
         """
         check_names(names)
-        check_handler(handler, fields)
+        check_handler(handler, fields_of(form))
         check_bound(bound)
         kind = check_policy(policy)
         lane: Lane | None = None
@@ -129,7 +129,7 @@ class Handlers:
         if is_async(handler):
             lane = self.tasks.lane(
                 handler,
-                call=None if fields is None else spreading(handler),
+                call=making(handler, form),
                 bound=bound,
                 policy=kind,
                 is_urgent="INTERACTION_CREATE" in names,
@@ -148,7 +148,7 @@ class Handlers:
                 once=once,
                 lane=lane,
                 where=where,
-                form=fields,
+                form=form,
                 missing=missing,
             )
         )

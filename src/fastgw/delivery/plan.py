@@ -5,8 +5,8 @@ The plan of an event name: what the listener calls, made of the subscriptions of
     one sync handler     the user's own function; nothing of ours stands between
     one async handler    a small function that starts a task
     several              a small function that calls one after the other
-    any with a filter    the compiled Plan, which asks all filters and reads the fields of all
-    or with fields       in one walk, and then calls who is left
+    any with a filter,   the compiled Plan, which asks all filters and reads the fields of all
+    fields, or a type    in one walk, and then calls who is left
 
 A plan belongs to the moment it was made in: whoever is called for an event stood in line when the
 event came, and those who come or go meanwhile count from the next event on.

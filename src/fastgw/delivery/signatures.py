@@ -42,6 +42,9 @@ Taking7T = TypeVar("Taking7T", bound=Callable[[Any, Any, Any, Any, Any, Any, Any
 Taking8T = TypeVar("Taking8T", bound=Callable[[Any, Any, Any, Any, Any, Any, Any, Any], object])
 TakingT = TypeVar("TakingT", bound=Callable[..., object])
 
+KindT = TypeVar("KindT")
+ResultT = TypeVar("ResultT")
+
 
 class Options(TypedDict, total=False):
     """The options of every handler."""
@@ -57,3 +60,20 @@ class FieldsOptions(Options, total=False):
     """The options of one that takes values of fields."""
 
     missing: object
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of an iterator."""
+
+    where: Filter | None
+    guilds: ValueSet | Iterable[str | int] | None
+    bound: int | None
+    policy: PolicyName
+
+
+class WaitOptions(TypedDict, total=False):
+    """The options of a wait, `check` not counted."""
+
+    where: Filter | None
+    guilds: ValueSet | Iterable[str | int] | None
+    timeout: float | None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._decode import Fields
     from .filters import Filter
     from .lanes import Lane
 
@@ -43,7 +42,7 @@ class Subscription:
         once: it ends as the first event comes.
         lane: where the coroutines of an async handler run and wait; None for all others.
         where: which events of these names, as a predicate over fields; None is all of them.
-        form: what the target is called with; None is the Event.
+        form: what the target is called with: None is the Event; see `forms`.
         missing: what stands for values of fields that are not there.
 
     `where` and `form` are for the compiled plan, which evaluates them before anything is made.
@@ -63,7 +62,7 @@ class Subscription:
         once: bool = False,
         lane: Lane | None = None,
         where: Filter | None = None,
-        form: Fields[Any] | None = None,
+        form: Any = None,
         missing: object = None,
     ) -> None:
         self.names = tuple(dict.fromkeys(names))

@@ -29,7 +29,6 @@ from .components import (
     MediaItem,
     SelectDefault,
     SelectOption,
-    SubmittedComponent,
 )
 from .events import (
     PAYLOADS,
@@ -81,6 +80,7 @@ from .interactions import (
     Interaction,
     InteractionData,
     InteractionGuild,
+    SubmittedComponent,
 )
 from .messages import (
     Attachment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 if sys.version_info >= (3, 11):
     from typing import NotRequired, TypedDict
@@ -18,7 +17,6 @@ __all__ = [
     "MediaItem",
     "SelectDefault",
     "SelectOption",
-    "SubmittedComponent",
 ]
 
 
@@ -99,16 +97,3 @@ class Component(TypedDict):
     component: NotRequired[Component]
     file_types: NotRequired[list[str]]
     default: NotRequired[bool]
-
-
-class SubmittedComponent(TypedDict):
-    """What somebody entered into one component of a modal."""
-
-    type: int
-    component_type: NotRequired[int]
-    id: int
-    custom_id: NotRequired[str]
-    values: NotRequired[list[str]]
-    value: NotRequired[str | bool | None]
-    resolved: NotRequired[dict[str, Any]]
-    component: NotRequired[SubmittedComponent]

@@ -10,7 +10,6 @@ else:
     from typing_extensions import NotRequired, TypedDict
 
 from .channels import Channel
-from .components import SubmittedComponent
 from .messages import Message, Resolved
 from .users import Member, User
 
@@ -20,6 +19,7 @@ __all__ = [
     "Interaction",
     "InteractionData",
     "InteractionGuild",
+    "SubmittedComponent",
 ]
 
 
@@ -46,6 +46,19 @@ class CommandOption(TypedDict):
     value: NotRequired[str | int | float | bool]
     options: NotRequired[list[CommandOption]]
     focused: NotRequired[bool]
+
+
+class SubmittedComponent(TypedDict):
+    """What somebody entered into one component of a modal."""
+
+    type: int
+    component_type: NotRequired[int]
+    id: int
+    custom_id: NotRequired[str]
+    values: NotRequired[list[str]]
+    value: NotRequired[str | bool | None]
+    resolved: NotRequired[Resolved]
+    component: NotRequired[SubmittedComponent]
 
 
 class InteractionData(TypedDict):
