@@ -38,7 +38,7 @@ class Echo:
         assert self.connection is not None
         self.connection.send(payload, opcode)
 
-    def connection_lost(self, info: CloseInfo) -> None:
+    def connection_ended(self, info: CloseInfo) -> None:
         self.ended.set_result(info)
 
 
@@ -56,5 +56,5 @@ async def agent(url: str, ssl_context: SSLContext | None = None) -> CloseInfo:
     )
     connection = await dial.open(url, ssl_context=ssl_context)
     info = await echo.ended
-    await connection.wait_closed()
+    await connection.wait_settled()
     return info

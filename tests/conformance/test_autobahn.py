@@ -50,7 +50,7 @@ async def ask(url: str) -> list[bytes]:
     listener = Listener()
     connection = await Dial(Assembler(), listener).open(url)
     await listener.ended
-    await connection.wait_closed()
+    await connection.wait_settled()
     return listener.heard
 
 

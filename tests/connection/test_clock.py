@@ -20,7 +20,7 @@ class Deaf:
     def message_received(self, message):
         pass
 
-    def connection_lost(self, info):
+    def connection_ended(self, info):
         pass
 
 
@@ -46,7 +46,7 @@ async def test_a_ping_at_the_end_of_a_read_does_not_keep_the_old_time():
         connection = await dial.open(url)
         await asyncio.wait_for(heard.wait(), 10)
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
     first, second, third = (event.received_at for event in events)
     assert first == second
     assert third >= first + 0.04

@@ -47,7 +47,7 @@ async def test_cancelled_open_leaves_no_connection():
             await task
         await asyncio.wait_for(ended.wait(), 10)
     assert receiver.connection is None
-    assert receiver.lost == []
+    assert receiver.ended == []
 
 
 async def test_open_times_out_with_its_deadline():
@@ -176,7 +176,7 @@ async def test_a_deadline_that_strikes_just_after_the_upgrade_takes_nothing_back
         assert receiver.connection is connection
         assert connection.is_open
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_upgrade_that_comes_after_the_dial_was_abandoned_is_dropped():
@@ -199,7 +199,7 @@ async def test_upgrade_that_comes_after_the_dial_was_abandoned_is_dropped():
         with pytest.raises(ConnectFailed):
             await dial.open(url)
     assert dial.state is DialState.ABANDONED
-    assert (receiver.connection, receiver.messages, receiver.lost) == (None, [], [])
+    assert (receiver.connection, receiver.messages, receiver.ended) == (None, [], [])
 
 
 async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch):
@@ -213,7 +213,7 @@ async def test_a_reset_while_the_transport_is_made_leaves_no_socket(monkeypatch)
     async def script(peer):
         await peer.at_end()
 
-    monkeypatch.setattr(reaching, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(reaching, "_ABANDONED_S", 0.0)
     monkeypatch.setattr(reaching.aiofastnet, "create_connection", create_connection)
     async with raw_server(script) as url:
         with pytest.raises(ConnectFailed, match="reset by peer"):
@@ -296,7 +296,7 @@ async def test_no_error_of_one_address_ends_it(
         connection, receiver = await opened(good, ssl_context=client_tls, open_timeout_s=2.0)
         await receiver.until(lambda: receiver.messages)
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_a_refusal_of_the_service_itself_ends_it(monkeypatch):
@@ -326,7 +326,7 @@ async def test_a_certificate_whose_time_has_not_come_is_no_refusal(monkeypatch, 
         error.verify_code, error.verify_message = code, "certificate is not yet valid"
         raise error
 
-    monkeypatch.setattr(reaching, "_ORPHANED_S", 0.0)
+    monkeypatch.setattr(reaching, "_ABANDONED_S", 0.0)
     monkeypatch.setattr(reaching.aiofastnet, "create_connection", create_connection)
     async with raw_server(stays_silent) as url:
         with pytest.raises(ConnectFailed, match=r"not yet valid.*clock") as caught:

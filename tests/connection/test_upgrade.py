@@ -66,7 +66,7 @@ async def test_other_spellings_are_websockets_too(head, cut):
         connection, receiver = await opened(url)
         await receiver.until(lambda: receiver.messages)
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_a_subprotocol_that_was_offered_may_be_chosen():
     async with raw_server(script) as url:
         connection, _ = await opened(url, headers={"Sec-WebSocket-Protocol": "chat"})
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 @pytest.mark.parametrize("said", [b"", b"HTT", SWITCH[:40], b"HTTP/1.1 103 Early Hints\r\n\r\n"])
@@ -161,7 +161,7 @@ async def test_the_request_names_host_and_resource():
             f"ws://me:secret@localhost:{port}?v=10&encoding=json", headers={"User-Agent": "x"}
         )
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
     lines = seen[0].split(b"\r\n")
     assert lines[0] == b"GET /?v=10&encoding=json HTTP/1.1"
     assert f"Host: localhost:{port}".encode() in lines

@@ -43,7 +43,7 @@ async def test_message_in_the_segment_of_the_upgrade_is_not_lost():
         assert receiver.connection is connection
         assert receiver.messages[0].data == {"heartbeat_interval": 41250}
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_target_is_called_and_its_error_reported():
@@ -67,7 +67,7 @@ async def test_target_is_called_and_its_error_reported():
         assert error.args == (7,)
         assert connection.is_open
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def _nothing():
@@ -105,7 +105,7 @@ async def test_what_may_run_is_handed_on_when_a_target_returns_it(make):
         if make is _nothing:
             await result
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}, object(), print])
@@ -123,7 +123,7 @@ async def test_other_values_that_a_target_returns_are_ignored(value):
         await receiver.until(lambda: receiver.messages)
         assert not receiver.returns
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_internal_event_reaches_receiver_before_its_target():
@@ -146,7 +146,7 @@ async def test_internal_event_reaches_receiver_before_its_target():
         await receiver.until(lambda: receiver.messages and order)
         assert order == ["target 1"]
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ async def test_close_of_the_peer_is_answered_once_and_settles(code, answer):
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (code, Initiator.SERVICE)
     assert info.reason == ("why" if code else "")
     assert receiver.messages == []
@@ -181,10 +181,10 @@ async def test_close_is_reported_before_a_lingering_peer_lets_go():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.2)
-        await receiver.until(lambda: receiver.lost)
+        await receiver.until(lambda: receiver.ended)
         assert not connection.is_open
-        await connection.wait_closed()
-    assert len(receiver.lost) == 1
+        await connection.wait_settled()
+    assert len(receiver.ended) == 1
 
 
 async def test_our_close_waits_for_the_answer():
@@ -199,8 +199,8 @@ async def test_our_close_waits_for_the_answer():
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
         connection.close(4000, "bye")
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator, receiver.messages) == (4000, Initiator.CLIENT, [])
 
 
@@ -215,8 +215,8 @@ async def test_close_of_the_peer_that_crosses_ours_is_the_peers():
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
         connection.close(4000)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (4004, Initiator.SERVICE)
     assert info.reason == "Authentication failed."
 
@@ -231,8 +231,8 @@ async def test_our_close_does_not_wait_for_ever():
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.05)
         connection.close(4000)
-        info = await asyncio.wait_for(connection.wait_closed(), 10)
-    assert info is receiver.lost[0]
+        info = await asyncio.wait_for(connection.wait_settled(), 10)
+    assert info is receiver.ended[0]
     assert info.close_code == 4000
 
 
@@ -244,11 +244,11 @@ async def test_send_after_the_end_raises():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await receiver.until(lambda: receiver.lost)
+        await receiver.until(lambda: receiver.ended)
         with pytest.raises(ConnectionClosed) as caught:
             connection.send(b"{}")
         assert caught.value.close_code == 4009
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_send_reaches_the_peer_as_masked_text():
@@ -262,7 +262,7 @@ async def test_send_reaches_the_peer_as_masked_text():
     async with raw_server(script) as url:
         connection, _ = await opened(url)
         connection.send(b'{"op":1,"d":null}')
-        await connection.wait_closed()
+        await connection.wait_settled()
     assert seen == [(1, b'{"op":1,"d":null}')]
 
 
@@ -306,8 +306,8 @@ async def test_broken_rule_closes_with_its_code(data, code):
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.2)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (code, Initiator.CLIENT)
     assert isinstance(info.error, ProtocolError)
     assert receiver.messages == []
@@ -326,8 +326,8 @@ async def test_oversized_frame_is_refused_and_not_delivered():
         connection, receiver = await opened(
             url, decoder=Decoder(max_message_bytes=100), close_timeout_s=0.2
         )
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert info.close_code == 1009
     assert isinstance(info.error, (MessageTooBig, ProtocolError))
     assert receiver.messages == []
@@ -347,7 +347,7 @@ async def test_ping_is_answered_with_its_payload():
         await receiver.until(lambda: receiver.messages)
         await until(lambda: seen)
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
     assert seen == [(10, b"hi")]
 
 
@@ -364,7 +364,7 @@ async def test_ping_is_not_answered_after_our_close():
     async with raw_server(script) as url:
         connection, _ = await opened(url)
         connection.close(4000)
-        await connection.wait_closed()
+        await connection.wait_settled()
     assert seen == [(8, b"\x0f\xa0"), b""]
 
 
@@ -395,7 +395,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_kept(is_secure, server
         kept = connection._transport.underlying_transport.get_write_buffer_size()
         assert 0 < kept < 256 * 1024
         read_on.set()
-        await asyncio.wait_for(connection.wait_closed(), scaled(30))
+        await asyncio.wait_for(connection.wait_settled(), scaled(30))
     assert len(pongs) < 200_000
     assert pongs == sorted(pongs)
 
@@ -418,8 +418,8 @@ async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog):
     receiver = Failing()
     async with raw_server(script) as url:
         connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (4000, Initiator.CLIENT)
     assert isinstance(info.error, FastgwError)
     assert isinstance(info.error.__cause__, ZeroDivisionError)
@@ -445,8 +445,8 @@ async def test_a_receiver_that_fails_at_the_beginning_hears_of_the_end(own_error
     receiver = Failing()
     async with raw_server(script) as url:
         connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
-        await connection.wait_closed()
-    assert [info.initiator for info in receiver.lost] == [Initiator.CLIENT]
+        await connection.wait_settled()
+    assert [info.initiator for info in receiver.ended] == [Initiator.CLIENT]
     assert receiver.messages == []
     assert own_errors
     own_errors.clear()
@@ -464,10 +464,10 @@ async def test_what_picows_ended_is_not_ended_by_the_service(answer):
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.2)
-        await receiver.until(lambda: receiver.lost)
+        await receiver.until(lambda: receiver.ended)
         assert connection.state is ConnectionState.ENDED
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (1002, Initiator.CLIENT)
     assert isinstance(info.error, ProtocolError)
     assert "1005" in str(info.error)
@@ -491,8 +491,8 @@ async def test_a_close_with_a_reason_cut_inside_a_character_keeps_its_code(befor
     decoder = Decoder(interests=[], compression="none")
     async with raw_server(script) as url:
         connection, receiver = await opened(url, decoder=decoder, close_timeout_s=0.2)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.reason) == (4004, "nicht g\N{REPLACEMENT CHARACTER}")
     assert info.initiator is Initiator.SERVICE
 
@@ -519,8 +519,8 @@ async def test_lost_tcp_is_reported_without_a_code():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_closed()
-    (info,) = receiver.lost
+        await connection.wait_settled()
+    (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (None, Initiator.TRANSPORT)
 
 
@@ -538,7 +538,7 @@ async def test_tls_connection_counts_bytes_and_aborts(authority, server_tls):
         await receiver.until(lambda: receiver.messages)
         assert connection.bytes_received() > 0
         connection.abort()
-        await asyncio.wait_for(connection.wait_closed(), 10)
+        await asyncio.wait_for(connection.wait_settled(), 10)
 
 
 async def test_bytes_of_an_unfinished_frame_are_counted():
@@ -561,7 +561,7 @@ async def test_bytes_of_an_unfinished_frame_are_counted():
         await until(lambda: connection.bytes_received() > before)
         assert receiver.messages == []
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_paused_reading_stops_delivery():
@@ -585,7 +585,7 @@ async def test_paused_reading_stops_delivery():
         connection.resume_reading()
         await receiver.until(lambda: len(receiver.messages) == 2)
         connection.abort()
-        await connection.wait_closed()
+        await connection.wait_settled()
 
 
 async def test_a_dropped_connection_reports_nothing():
@@ -601,11 +601,11 @@ async def test_a_dropped_connection_reports_nothing():
         connection, receiver = await opened(url)
         await receiver.until(lambda: receiver.messages)
         connection.send(b"{}")
-        connection.drop()
+        connection.abandon()
         assert connection.state is ConnectionState.ENDED
-        await asyncio.wait_for(connection.wait_closed(), 10)
-    assert connection.state is ConnectionState.GONE
-    assert (len(receiver.messages), receiver.lost) == (1, [])
+        await asyncio.wait_for(connection.wait_settled(), 10)
+    assert connection.state is ConnectionState.SETTLED
+    assert (len(receiver.messages), receiver.ended) == (1, [])
 
 
 async def test_bytes_are_still_known_when_the_socket_is_gone():
@@ -620,7 +620,7 @@ async def test_bytes_are_still_known_when_the_socket_is_gone():
         await receiver.until(lambda: receiver.messages)
         before = connection.bytes_received()
         connection.send(b"{}")
-        await connection.wait_closed()
+        await connection.wait_settled()
         assert connection.bytes_received() == before
 
 
@@ -632,7 +632,7 @@ async def test_connection_is_freed_after_its_end():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_closed()
+        await connection.wait_settled()
         left = weakref.ref(connection)
         del connection, receiver
         await until(lambda: gc.collect() >= 0 and left() is None)
@@ -660,7 +660,7 @@ async def test_an_ended_connection_is_freed_at_once(end):
                 left.append(weakref.ref(dial.connection))
                 if end == "of ours":
                     dial.connection.abort()
-                await dial.connection.wait_closed()
+                await dial.connection.wait_settled()
             dial = receiver.connection = None
             await until(lambda: not any(thing() for thing in left))
     finally:

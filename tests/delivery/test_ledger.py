@@ -88,7 +88,7 @@ def test_an_event_without_a_sequence_holds_nothing(ledgers, opened):
 def test_what_is_given_up_frees_its_bytes_and_holds_the_mark(ledgers, opened):
     """The close cut it short: it was not handled, and the next process should get it again."""
     delivery = opened(3)
-    delivery.give_up()
+    delivery.abandon()
     assert ledgers.bytes == 0
     assert ledgers[0].handled(5) == 2
     assert delivery.arguments == ()

@@ -128,7 +128,7 @@ def test_a_single_message_above_the_mark_is_taken(world):
 def test_what_the_close_cuts_short_holds_nothing(world):
     """Its bytes are free."""
     delivery = world.open(SHARD + 1)
-    delivery.give_up()
+    delivery.abandon()
     assert not world.is_held()
 
 

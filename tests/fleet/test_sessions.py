@@ -179,7 +179,7 @@ async def test_a_session_that_is_over_is_removed():
     writer = await rig.start()
     writer.began(session(900), {})
     rig.sequence = None
-    writer.dropped(0)
+    writer.ended(0)
     rig.tick()
     writer.began(session(1, "t"), {})
     rig.sequence = 1
@@ -211,7 +211,7 @@ async def test_another_bots_store_is_told_once_and_left_alone(caplog):
     for sequence in (6, 7):
         writer.began(session(sequence), ready_of(222))
     assert not writer.is_durable
-    writer.dropped(0)
+    writer.ended(0)
     await writer.close()
     assert caplog.text.count("sessions are kept in memory only") == 1
     assert "bot 111" in caplog.text

@@ -147,8 +147,8 @@ def test_a_stale_callback_raises_instead_of_moving():
     client.end()
     with pytest.raises(UsageError, match="old connection"):
         client.proto.receive(Message(Opcode.HEARTBEAT_ACK), client.now)
-    with pytest.raises(UsageError, match="no connection to lose"):
-        client.proto.lost(client.now, close_code=None, initiator=Initiator.TRANSPORT)
+    with pytest.raises(UsageError, match="no connection to end"):
+        client.proto.connection_ended(client.now, close_code=None, initiator=Initiator.TRANSPORT)
     with pytest.raises(UsageError, match="being opened"):
         client.proto.connect_failed(client.now, OSError())
     with pytest.raises(UsageError, match="no identify"):
@@ -165,7 +165,7 @@ def test_a_second_connection_is_no_move():
 
 
 def test_two_causes_make_one_end():
-    """case 20: a zombie timer and a close event together give one Closed and one way back."""
+    """case 20: a zombie timer and a close event together give one Ended and one way back."""
     client = Client().become_ready()
     client.acks = False
     client.advance_to(State.CLOSING)

@@ -15,7 +15,7 @@ from fastgw.errors import (
     UsageError,
 )
 from fastgw.protocol.close_codes import CLOSE_RULES
-from fastgw.protocol.signals import Cause, Closed, Outcome, SessionDropped
+from fastgw.protocol.signals import Cause, Ended, Outcome, SessionEnded
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
@@ -239,7 +239,7 @@ def test_a_refused_token_is_never_tried_again():
     outcome = client.end(4004)
     assert client.proto.state is State.STOPPED
     assert client.proto.session is None
-    assert client.of(SessionDropped)
+    assert client.of(SessionEnded)
     assert TOKEN not in f"{outcome!r}{outcome.error}"
 
 
@@ -366,7 +366,7 @@ def test_a_resume_that_was_not_pulled_yet_goes_with_its_connection():
     client.connect()
     hello = client.decoder.feed(b'{"op":10,"d":{"heartbeat_interval":40000}}', 1, True)
     client.proto.receive(hello, client.now)
-    client.proto.lost(client.now, close_code=None, initiator=Initiator.TRANSPORT)
+    client.proto.connection_ended(client.now, close_code=None, initiator=Initiator.TRANSPORT)
     client.connect()
     assert client.sent[-1]["op"] != Opcode.RESUME
 
@@ -430,7 +430,7 @@ def test_stop_wins_in_every_state(state, keep_session):
     client = Client()
     reach(client, state)
     assert client.proto.state is state
-    written, ended = len(client.sent), len(client.of(Closed))
+    written, ended = len(client.sent), len(client.of(Ended))
     client.proto.close(client.now, keep_session=keep_session)
     client.proto.close(client.now, keep_session=keep_session)
     client.pump()
@@ -441,7 +441,7 @@ def test_stop_wins_in_every_state(state, keep_session):
         client.obey()
     assert client.proto.state is State.STOPPED
     assert len(client.sent) == written
-    assert len(client.of(Closed)) == ended + (state is not State.STOPPED)
+    assert len(client.of(Ended)) == ended + (state is not State.STOPPED)
     assert client.proto.timer_at() is None
     with pytest.raises(UsageError, match="no move"):
         client.proto.connecting(client.proto.plan(client.now), client.now)
@@ -498,7 +498,7 @@ def test_a_stop_that_nobody_answers_ends():
 def test_a_token_that_comes_back_as_a_reason_is_cut_out():
     """What the service says may hold the token, also the short one of a test."""
     client = Client(identity=an_identity(token="token")).become_ready()
-    client.proto.lost(
+    client.proto.connection_ended(
         client.now, close_code=4000, reason="bad token: tokens", initiator=Initiator.SERVICE
     )
     client.pump()

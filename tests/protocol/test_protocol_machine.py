@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pairing import RESUME_URL, Pair
 
 from fastgw.protocol.close_codes import CLOSE_RULES
-from fastgw.protocol.signals import Closed, SessionDropped, StateChanged
+from fastgw.protocol.signals import Ended, SessionEnded, StateChanged
 from fastgw.protocol.states import CONNECTED, State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
@@ -182,7 +182,7 @@ class ShardAndService(RuleBasedStateMachine):
     @invariant()
     def one_end_for_each_beginning(self):
         client = self.pair.client
-        ends = len(client.of(Closed))
+        ends = len(client.of(Ended))
         alive = self.pair.proto.state not in (State.DISCONNECTED, State.STOPPED)
         # A stop between attempts is an end without a beginning.
         extra = ends + alive - self.pair.attempts
@@ -242,7 +242,7 @@ class ShardAndService(RuleBasedStateMachine):
         if pair.proto.state is State.STOPPED:
             return
         assert pair.proto.state is State.READY
-        dropped = {signal.session_id for signal in pair.client.of(SessionDropped)}
+        dropped = {signal.session_id for signal in pair.client.of(SessionEnded)}
         session = pair.service.session()
         assert session.session_id not in dropped
         got = pair.delivered[session.session_id]

@@ -6,7 +6,7 @@ import pytest
 from pairing import MAIN_URL, QUERY, Client
 
 from fastgw.errors import DecodeError, ProtocolError
-from fastgw.protocol.signals import Cause, Ready, SessionDropped
+from fastgw.protocol.signals import Cause, Ready, SessionEnded
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
 from fastgw.words import Action
@@ -97,7 +97,7 @@ def test_a_ready_nobody_asked_for_is_a_broken_rule():
     """READY of another session means that ours is not what we think: new session."""
     client = Client().become_ready()
     client.ready("other")
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.PROTOCOL_ERROR)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.PROTOCOL_ERROR)]
     outcome = client.obey()
     assert (outcome.action, outcome.cause) == (Action.IDENTIFY, Cause.PROTOCOL_ERROR)
 
@@ -112,7 +112,7 @@ def test_a_ready_that_is_delivered_again_changes_nothing(resuming):
     state, session = client.proto.state, client.proto.session
     client.ready("first")
     assert (client.proto.state, client.proto.session) == (state, session)
-    assert client.of(SessionDropped) == client.closes == []
+    assert client.of(SessionEnded) == client.closes == []
     assert len(client.of(Ready)) == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pairing import RESUME_URL, Pair, paired
 
-from fastgw.protocol.signals import Cause, Outcome, Resumed, SessionDropped
+from fastgw.protocol.signals import Cause, Outcome, Resumed, SessionEnded
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
 from fastgw.testing import FakePeer, Moment
@@ -99,7 +99,7 @@ def test_a_killed_session_begins_anew():
     pair.peer.cut()
     pair.advance(10.0)
     assert pair.proto.state is State.READY
-    assert len(pair.client.of(SessionDropped)) == 1
+    assert len(pair.client.of(SessionEnded)) == 1
     assert last_session(pair) == complete(pair) == [1]
 
 

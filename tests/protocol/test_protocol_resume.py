@@ -7,7 +7,7 @@ from pairing import INTERVAL_S, MAIN_URL, QUERY, RESUME_URL, Client
 
 from fastgw.errors import ConnectFailed, DecodeError, HandshakeRefused, UsageError
 from fastgw.protocol.session import Session
-from fastgw.protocol.signals import Cause, Ready, Resumed, SessionDropped
+from fastgw.protocol.signals import Cause, Ready, Resumed, SessionEnded
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
@@ -73,7 +73,7 @@ def test_a_refused_resume_drops_everything_together():
     client.serve(Opcode.INVALID_SESSION, False)
     assert client.proto.session is None
     assert client.proto.sequence.last is None
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.INVALID_SESSION)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.INVALID_SESSION)]
     outcome = client.obey()
     assert outcome.action is Action.IDENTIFY
     assert 1.0 <= outcome.delay_s <= 5.0
@@ -103,7 +103,7 @@ def test_op_9_true_for_ever_ends_in_a_new_session():
         client.serve(Opcode.INVALID_SESSION, True)
         actions.append(client.obey().action)
     assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
     client.become_ready("second")
 
 
@@ -143,7 +143,7 @@ def test_a_resume_that_met_a_lost_connection_is_no_answer(close_code):
         attempts += 1
     client.pump()
     assert attempts == 30
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
 
 
 @pytest.mark.parametrize("leave", ["op 7", "zombied", "reset"])
@@ -190,7 +190,7 @@ def test_refusals_are_forgotten_at_resumed_not_at_open():
             client.serve(Opcode.INVALID_SESSION, True)
             client.obey()
         client.resume()
-    assert client.of(SessionDropped) == []
+    assert client.of(SessionEnded) == []
 
 
 def test_outcome_says_how_long_it_had_been_ready():
@@ -378,7 +378,7 @@ def test_a_session_ages_from_its_drop():
     plan = client.proto.plan(client.now)
     assert (plan.resume, plan.url) == (False, MAIN_URL + QUERY)
     client.pump()
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.EXPIRED)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
 
 
 def test_a_session_ages_from_its_last_byte():
@@ -502,13 +502,13 @@ def test_a_new_session_starts_without_sequence():
 
 
 def test_a_lost_session_is_reported_so_that_waiting_commands_fail():
-    """case 37: commands are held until READY or RESUMED; SessionDropped ends their wait."""
+    """case 37: commands are held until READY or RESUMED; SessionEnded ends their wait."""
     client = Client().become_ready()
     client.end()
-    assert client.of(SessionDropped) == []  # a drop alone loses nothing
+    assert client.of(SessionEnded) == []  # a drop alone loses nothing
     client.start_resume()
     client.serve(Opcode.INVALID_SESSION, False)
-    assert client.of(SessionDropped) == [SessionDropped("first", Cause.INVALID_SESSION)]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.INVALID_SESSION)]
 
 
 def test_nothing_but_the_protocols_own_is_written_before_ready():
@@ -547,7 +547,7 @@ def test_a_replay_that_makes_progress_keeps_its_session():
         client.now += 100.0
         assert client.end().action is Action.RESUME
     client.resume()
-    assert client.of(SessionDropped) == []
+    assert client.of(SessionEnded) == []
 
 
 def test_a_session_without_sequence_cannot_be_resumed():

@@ -8,14 +8,14 @@ from fastgw.protocol.states import CONNECTED, TRANSITIONS, State, Trigger
 def test_every_state_can_be_left_for_stopped():
     """case 48: a stop is a move from every state but STOPPED: directly, or by way of CLOSING."""
     for state in set(State) - {State.STOPPED}:
-        assert TRANSITIONS[state, Trigger.END] is State.STOPPED
+        assert TRANSITIONS[state, Trigger.STOP] is State.STOPPED
 
 
 def test_every_connected_state_can_close_and_be_lost():
     """There is one way down, and it is open from every state that has a connection."""
     for state in CONNECTED:
         assert TRANSITIONS[state, Trigger.CLOSE] is State.CLOSING
-        assert TRANSITIONS[state, Trigger.LOST] is State.DISCONNECTED
+        assert TRANSITIONS[state, Trigger.END] is State.DISCONNECTED
 
 
 def test_the_way_up_is_one_way():

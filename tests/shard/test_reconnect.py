@@ -11,7 +11,7 @@ from fastgw.errors import (
     NotAWebSocket,
     UsageError,
 )
-from fastgw.protocol.signals import Cause, Closed, Outcome, Ready
+from fastgw.protocol.signals import Cause, Ended, Outcome, Ready
 from fastgw.shard.reconnect import Backoff, ReconnectPolicy, check_backoff, is_permanent
 from fastgw.words import Action
 
@@ -66,7 +66,7 @@ def test_a_policy_reads_the_ends_among_the_signals(policy):
     """Whatever else is reported says nothing about waiting."""
     policy.note(Ready({}), 3.0)
     assert policy.attempt_at(resume=True) < 0
-    policy.note(Closed(ended()), 5.0)
+    policy.note(Ended(ended()), 5.0)
     assert policy.attempt_at(resume=True) == 6.0
 
 

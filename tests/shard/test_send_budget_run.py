@@ -11,11 +11,11 @@ from invented_time import run_in_invented_time
 from pairing import TOKEN, Client
 
 from fastgw.protocol.signals import (
-    Closed,
     CloseWanted,
+    Ended,
     HeartbeatWanted,
     IdentifyWanted,
-    SessionDropped,
+    SessionEnded,
     StateChanged,
 )
 from fastgw.protocol.states import State
@@ -64,7 +64,7 @@ class Run:
         self.peer.receive(command, self.client.now)
 
     def settle(self):
-        """Let everything that can happen now happen, as `ShardDriver._drain` does."""
+        """Let everything that can happen now happen, as `ShardDriver._run` does."""
         while True:
             self.apply_all()
             assert not self.queue._urgent  # a heartbeat never waits for the budget
@@ -109,18 +109,18 @@ class Run:
                 self.proto.beat(now)
                 for command in self.proto.commands_to_send():
                     queue.put_urgent(command, is_counted=True)
-            elif isinstance(signal, SessionDropped):
+            elif isinstance(signal, SessionEnded):
                 queue.fail(ConnectionError("session lost"))
             elif isinstance(signal, CloseWanted):
                 self.lost(signal.close_code, Initiator.CLIENT)
-            elif isinstance(signal, Closed):
+            elif isinstance(signal, Ended):
                 self.peer = None
 
     def lost(self, code, initiator):
         if self.peer is not None:
             self.peer.closed(code, self.client.now)
             self.peer = None
-            self.proto.lost(self.client.now, close_code=code, initiator=initiator)
+            self.proto.connection_ended(self.client.now, close_code=code, initiator=initiator)
             self.apply_all()
 
     def advance(self, seconds):

@@ -16,8 +16,8 @@ from fastgw.protocol.events import LIBRARY_EVENTS
 from fastgw.protocol.identity import Identity
 from fastgw.protocol.machine import GatewayProtocol
 from fastgw.protocol.signals import (
-    Closed,
     CloseWanted,
+    Ended,
     HeartbeatWanted,
     IdentifyWanted,
     Outcome,
@@ -108,7 +108,9 @@ class Client:
         """End the connection: by the service when there is a code, else by the network."""
         if initiator is None:
             initiator = Initiator.TRANSPORT if close_code is None else Initiator.SERVICE
-        self.proto.lost(self.now, close_code=close_code, initiator=initiator, error=error)
+        self.proto.connection_ended(
+            self.now, close_code=close_code, initiator=initiator, error=error
+        )
         self.pump()
         return self.outcome
 
@@ -237,7 +239,7 @@ class Client:
     @property
     def ends(self) -> list[Outcome]:
         """The outcomes of all connections so far."""
-        return [signal.outcome for signal in self.of(Closed)]
+        return [signal.outcome for signal in self.of(Ended)]
 
 
 class Pair:
@@ -330,7 +332,7 @@ class Pair:
                 elif self.proto.state is State.CLOSING and not self.hangs:
                     self._gone()
                     self.client.end(None)
-            elif isinstance(signal, Closed):
+            elif isinstance(signal, Ended):
                 self._gone()
                 self.retry_at = None
                 if signal.outcome.action is not Action.STOP:

@@ -18,7 +18,7 @@ class Recorder:
         self.messages: list[Any] = []
         self.failures: list[tuple[Any, Any, BaseException]] = []
         self.returns: list[tuple[Any, Any, Any]] = []
-        self.lost: list[Any] = []
+        self.ended: list[Any] = []
         self.heard = asyncio.Event()
 
     def connection_made(self, connection):
@@ -26,7 +26,7 @@ class Recorder:
         self.connection = connection
 
     def message_received(self, message):
-        assert not self.lost, "nothing comes after the end"
+        assert not self.ended, "nothing comes after the end"
         self.messages.append(message)
         self.heard.set()
 
@@ -36,8 +36,8 @@ class Recorder:
     def returned(self, event, target, result):
         self.returns.append((event, target, result))
 
-    def connection_lost(self, info):
-        self.lost.append(info)
+    def connection_ended(self, info):
+        self.ended.append(info)
         self.heard.set()
 
     async def until(self, condition):

@@ -36,7 +36,7 @@ _DECODED_EVERY = 10
 # Rates are taken over at least this; what a shorter time shows is chance.
 _RATE_WINDOW_S = 0.2
 # Once the service has stopped sending: so long nothing may arrive before the rest counts as lost.
-_SETTLE_S = 15.0
+_REST_S = 15.0
 
 
 def fingerprint(sequence: int, guild_id: int | None) -> int:
@@ -165,7 +165,7 @@ async def watch_bot(
                 service.tell("cut")
                 was_cut = True
         sent = await service.ask("stop")
-        unseen, health = await _settle(service, shard)
+        unseen, health = await _wait_for_rest(service, shard)
         frame = meter.frame(health, bot)
         show(frame)
         return Summary(
@@ -188,7 +188,7 @@ async def watch_bot(
         )
 
 
-async def _settle(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
+async def _wait_for_rest(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
     """
     Wait until the bot has all that was sent, as long as something arrives.
 
@@ -197,7 +197,7 @@ async def _settle(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
     Returns:
         How many dispatches the bot lacks (negative: has too many), and the health at that moment.
     """
-    seen, until = 0, time.monotonic() + _SETTLE_S
+    seen, until = 0, time.monotonic() + _REST_S
     while True:
         sequence = (await service.ask("where"))["sequence"]
         health = shard.health()
@@ -208,7 +208,7 @@ async def _settle(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
         if health.identifies > 1:
             return 0, health  # what the lost session held is not known; its loss says enough
         if health.dispatches > seen:
-            seen, until = health.dispatches, time.monotonic() + _SETTLE_S
+            seen, until = health.dispatches, time.monotonic() + _REST_S
         elif time.monotonic() >= until:
             return unseen, health
         await asyncio.sleep(0.02)

@@ -37,7 +37,7 @@ from ..errors import (
     UsageError,
 )
 from . import gate
-from .reach import give_up, reach, transport_over
+from .reach import abandon_socket, reach, transport_over
 from .tcp import OwnSocket
 from .tls import default_context, is_not_yet_valid
 from .upgrade import Upgrade
@@ -155,7 +155,7 @@ class Dial:
         receiver: hears of everything that happens from the upgrade on.
         delivery: hears how the targets of events fared; without it the loop's exception handler
             does.
-        close_timeout_s: how long a closing handshake may take before TCP is dropped.
+        close_timeout_s: how long a closing handshake may take before TCP is aborted.
 
     Attributes:
         state: who has the socket.
@@ -238,7 +238,7 @@ class Dial:
         self._socket = sock
         if self.state is DialState.ABANDONED:
             sock.close()
-            raise ConnectFailed(f"connecting to {target.authority} was given up")
+            raise ConnectFailed(f"connecting to {target.authority} was abandoned")
         log = self._log = _PicowsLog()
         protocol = WSProtocol(
             target.authority,
@@ -273,10 +273,10 @@ class Dial:
                 raise error
             await protocol.wait_until_handshake_complete()
         except Exception:
-            self._let_go_of_socket()
+            self._abandon_socket()
             raise
         if self.connection is None:
-            raise ConnectFailed(f"the upgrade to {target.authority} was given up")
+            raise ConnectFailed(f"the upgrade to {target.authority} was abandoned")
         return self.connection
 
     def _make_listener(self, *_ignored: object) -> Listener:
@@ -303,21 +303,21 @@ class Dial:
         return self.connection
 
     def abandon(self) -> None:
-        """Give it up: no socket stays open, and what still comes reaches nobody."""
+        """Want it no more: no socket stays open, and what still comes reaches nobody."""
         if self.connection is not None:
-            self.connection.drop()
+            self.connection.abandon()
             return
         if self._listener is not None:
-            self._listener.let_go()
-        self._let_go_of_socket()
+            self._listener.settle()
+        self._abandon_socket()
         self.state = DialState.ABANDONED
 
-    def _let_go_of_socket(self) -> None:
+    def _abandon_socket(self) -> None:
         """Back to connecting, without a socket."""
         sock, upgrade = self._socket, self._upgrade
         self._socket = self._upgrade = None
         if sock is not None and self.state is DialState.UPGRADING:
-            give_up(sock, None if upgrade is None else upgrade.transport)
+            abandon_socket(sock, None if upgrade is None else upgrade.transport)
             self.state = DialState.CONNECTING
 
 

@@ -152,7 +152,7 @@ cdef class Listener(WSListener):
         """Take nothing any more."""
         self._closed = True
 
-    def let_go(self):
+    def settle(self):
         """Take nothing any more, and hold nothing."""
         self._closed = True
         self._receiver = self._dial = self._connection = self._transport = None
@@ -160,8 +160,8 @@ cdef class Listener(WSListener):
     cpdef on_ws_connected(self, WSTransport transport):
         if not self._closed:
             self._connection = self._dial.upgraded(transport)
-        if self._connection is None:  # given up meanwhile
-            self.let_go()
+        if self._connection is None:  # abandoned meanwhile
+            self.settle()
             transport.disconnect(False)
             return
         self._dial, self._transport = None, transport
@@ -270,7 +270,7 @@ cdef class Listener(WSListener):
     cdef int _broken(self, error) except -1:
         self._closed = True
         if self._connection is not None:
-            self._connection.broken(error)
+            self._connection.failed(error)
         return 0
 
     cdef int _refuse(self, error) except -1:

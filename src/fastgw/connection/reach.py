@@ -20,12 +20,12 @@ from .tcp import OwnSocket, connect_first, in_turns
 from .time_limit import time_limit
 from .tls import quiet_handshake
 
-__all__ = ["give_up", "reach", "transport_over"]
+__all__ = ["abandon_socket", "reach", "transport_over"]
 
 Result = TypeVar("Result")
 
-# When the loop is done with a socket given up.
-_ORPHANED_S = 2.0
+# When the loop is done with an abandoned socket.
+_ABANDONED_S = 2.0
 
 
 async def reach(
@@ -51,7 +51,7 @@ async def reach(
         asyncio.TimeoutError: not within `limit_s`.
         Whatever `attempt` raised for the address that got furthest.
     """
-    give_up_at = monotonic() + limit_s
+    deadline_at = monotonic() + limit_s
     failure: Exception | None = None
     with time_limit(limit_s):
         addresses = in_turns(await resolve(host, port))
@@ -61,12 +61,12 @@ async def reach(
             except OSError as error:
                 raise failure or error from None  # what got further says more
             # An address that answers TCP and then nothing leaves half of the time to the others.
-            share_s = (give_up_at - monotonic()) * (0.5 if addresses else 1.0)
+            share_s = (deadline_at - monotonic()) * (0.5 if addresses else 1.0)
             try:
                 with time_limit(share_s):
                     return await attempt(sock, share_s)
             except Exception as error:
-                if not addresses or is_final(error) or monotonic() >= give_up_at:
+                if not addresses or is_final(error) or monotonic() >= deadline_at:
                     raise
                 failure = error
 
@@ -88,7 +88,7 @@ async def transport_over(
         server_hostname: whom the certificate must name.
         limit_s: how long the TLS handshake may take at the most; the caller's own limit is shorter.
         shutdown_s: how long the end of TLS may take.
-    When it raises, `give_up` the socket.
+    When it raises, the socket is for `abandon_socket`.
     """
     tls: dict[str, Any] = {}
     if ssl_context is not None:
@@ -104,7 +104,7 @@ async def transport_over(
         await aiofastnet.create_connection(loop, lambda: protocol, sock=sock, **tls)
 
 
-def give_up(sock: OwnSocket, transport: asyncio.Transport | None) -> None:
+def abandon_socket(sock: OwnSocket, transport: asyncio.Transport | None) -> None:
     """Leave nothing of a socket that a transport was made over, or was going to be."""
     if transport is not None:
         transport.abort()
@@ -114,4 +114,4 @@ def give_up(sock: OwnSocket, transport: asyncio.Transport | None) -> None:
             sock.shutdown(socket.SHUT_RDWR)
         # Where making the transport failed, nobody else closes it. Not at once: a transport on its
         # way out still reads and writes the descriptor by its number.
-        asyncio.get_running_loop().call_later(_ORPHANED_S, sock.close)
+        asyncio.get_running_loop().call_later(_ABANDONED_S, sock.close)

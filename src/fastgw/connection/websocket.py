@@ -1,8 +1,8 @@
 """
 One open websocket connection over picows: send, close, and every picows trap hidden.
 
-States: `ConnectionState`. What ends a connection is reported once, by `Receiver.connection_lost`:
-at once when the peer's CLOSE or our own refusal has settled it, else when TCP is gone. After the
+States: `ConnectionState`. What ends a connection is reported once, by `Receiver.connection_ended`:
+at once when the peer's CLOSE or our own refusal has decided it, else when TCP is gone. After the
 report nothing is delivered, and the socket is gone `close_timeout_s` later at the latest.
 """
 
@@ -48,7 +48,7 @@ class CloseInfo:
     How a connection ended.
 
     Attributes:
-        close_code: the code of the CLOSE frame that settled it, None when there was none.
+        close_code: the code of the CLOSE frame that decided it, None when there was none.
         reason: its text.
         initiator: who began: the service, we (client), or nobody in particular (transport).
         error: why we closed it, when it was the peer's fault.
@@ -69,7 +69,7 @@ class Receiver(Protocol):
     def message_received(self, message: Message | Event) -> None:
         """A message that is no dispatch came, or a dispatch that the library itself needs."""
 
-    def connection_lost(self, info: CloseInfo) -> None:
+    def connection_ended(self, info: CloseInfo) -> None:
         """The connection has ended; called once, after everything else, if it was made."""
 
 
@@ -77,9 +77,9 @@ class ConnectionState(Enum):
     """Where a connection is; it only ever moves down this list."""
 
     OPEN = "open"  # a send reaches the peer as far as we know
-    CLOSING = "closing"  # we sent CLOSE, or dropped TCP, and wait for what comes of it
+    CLOSING = "closing"  # we sent CLOSE, or aborted, and wait for what comes of it
     ENDED = "ended"  # reported to the receiver; TCP is on its way out
-    GONE = "gone"  # so is TCP
+    SETTLED = "settled"  # so is TCP
 
 
 class Connection:
@@ -92,7 +92,7 @@ class Connection:
         receiver: hears of everything that happens.
         sock: its socket, owned by the transport; asked for its counters and errors only.
         assembler: what the listener feeds.
-        close_timeout_s: how long a closing handshake may take before TCP is dropped.
+        close_timeout_s: how long a closing handshake may take before TCP is aborted.
 
     Attributes:
         state: where it is.
@@ -121,7 +121,7 @@ class Connection:
         self._info: CloseInfo | None = None  # how it ended
         self._is_paused = False
         self._kernel_bytes = 0  # as `bytes_received` was told last
-        self._deadline: asyncio.TimerHandle | None = None  # TCP is dropped then
+        self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     # What the listener reports.
@@ -136,7 +136,7 @@ class Connection:
             self._end(CloseInfo(self._sent_code, reason, Initiator.CLIENT))
         else:
             self._end(CloseInfo(code, reason, Initiator.SERVICE))
-        self._drop_later(self._close_timeout_s)
+        self._abort_later(self._close_timeout_s)
 
     def _answer_close(self, code: int | None) -> None:
         # RFC 6455 5.5.1 lets us echo the code. 1000 and 1001 from us end the session, so these two
@@ -151,9 +151,9 @@ class Connection:
         if self.state is ConnectionState.OPEN:
             self._transport.send_close(error.close_code, _reason(str(error)))  # type: ignore[arg-type]
         self._end(CloseInfo(error.close_code, str(error), Initiator.CLIENT, error))
-        self._drop_later(self._close_timeout_s)
+        self._abort_later(self._close_timeout_s)
 
-    def broken(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """What takes the frames failed, by no fault of the peer: close, and report it as ours."""
         log.error("a connection is closed because of an error in fastgw itself", exc_info=error)
         if self.state is ConnectionState.OPEN:
@@ -161,11 +161,11 @@ class Connection:
         ours = FastgwError(f"an error in fastgw itself: {error!r}")
         ours.__cause__ = error
         self._end(CloseInfo(_OWN_FAULT, "", Initiator.CLIENT, ours))
-        self._drop_later(self._close_timeout_s)
+        self._abort_later(self._close_timeout_s)
 
     def frame_refused(self, error: WSProtocolError) -> None:
         """
-        The peer broke a rule of framing: picows sends CLOSE now, and drops TCP a moment later.
+        The peer broke a rule of framing: picows sends CLOSE now, and aborts TCP a moment later.
 
         It would go on delivering until then, and the peer's answer to that CLOSE would look like
         one of the peer's own. When what it refuses is the reason of a CLOSE, which is no UTF-8, the
@@ -196,19 +196,19 @@ class Connection:
         if self.state is ConnectionState.CLOSING and info.error is None:
             info = CloseInfo(self._sent_code, "", Initiator.CLIENT)
         self._end(info)
-        self.state = ConnectionState.GONE
+        self.state = ConnectionState.SETTLED
         # Nor may the two hold each other: the decoder would wait with megabytes for the garbage
         # collector, which counts objects.
-        self._listener.let_go()
+        self._listener.settle()
 
     def _end(self, info: CloseInfo) -> None:
         """Report the end, once."""
         if self._info is None:
             self._info = info
             self.state = ConnectionState.ENDED
-            self._receiver.connection_lost(info)
+            self._receiver.connection_ended(info)
 
-    def _drop_later(self, delay_s: float) -> None:
+    def _abort_later(self, delay_s: float) -> None:
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(
                 delay_s, self._transport.disconnect, False
@@ -252,17 +252,17 @@ class Connection:
         self._listener.closing()
         self.resume_reading()  # or the peer's answer is never seen
         self._transport.send_close(close_code, _reason(reason))  # type: ignore[arg-type]
-        self._drop_later(self._close_timeout_s)
+        self._abort_later(self._close_timeout_s)
 
     def abort(self) -> None:
-        """Drop TCP now, without CLOSE: for a peer that no longer answers. The report follows."""
+        """End TCP now, without CLOSE: for a peer that no longer answers. The report follows."""
         self._listener.stop()
         if self.state is ConnectionState.OPEN:
             self.state = ConnectionState.CLOSING
         self._transport.disconnect(False)
 
-    def drop(self) -> None:
-        """Report nothing any more; drop TCP now, unless a closing handshake is under way."""
+    def abandon(self) -> None:
+        """Report nothing any more; abort TCP now, unless a closing handshake is under way."""
         was_open = self.state is ConnectionState.OPEN
         self._listener.stop()
         if self._info is None:
@@ -279,13 +279,13 @@ class Connection:
         callback stops at a short read (aiofastnet): data and a reset that arrive together are read
         as data alone, and the reset would never be seen.
         """
-        if self._deadline is None and self.state is not ConnectionState.GONE:
+        if self._deadline is None and self.state is not ConnectionState.SETTLED:
             with suppress(OSError):
                 if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     # Not at once: a loop that still reads delivers what came before the reset.
-                    self._drop_later(_LAST_READ_S)
+                    self._abort_later(_LAST_READ_S)
 
-    async def wait_closed(self) -> CloseInfo | None:
+    async def wait_settled(self) -> CloseInfo | None:
         """Wait until TCP is gone, and tell how it ended."""
         await asyncio.shield(self._watcher)
         return self._info
@@ -326,8 +326,8 @@ class Connection:
 def _refusal(error: WSProtocolError) -> CloseInfo:
     """Return how a connection ended that picows closed with this error."""
     code = int(error.code)
-    broken = ProtocolError(str(error), close_code=code)
-    return CloseInfo(code, str(error), Initiator.CLIENT, broken)
+    violation = ProtocolError(str(error), close_code=code)
+    return CloseInfo(code, str(error), Initiator.CLIENT, violation)
 
 
 def _reason(text: str) -> bytes:

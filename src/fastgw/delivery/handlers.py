@@ -165,12 +165,12 @@ class Handlers:
         if names:
             check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
-        gone = False
+        removed = False
         for subscription in found:
-            gone |= self.remove(subscription, names or None)
+            removed |= self.remove(subscription, names or None)
             if subscription.lane is not None:
                 self.tasks.forget(subscription.lane, names)
-        return gone
+        return removed
 
     def route(self, name: str, target: Handler | None) -> None:
         """
@@ -313,16 +313,16 @@ class Handlers:
     def remove(self, subscription: Subscription, names: tuple[str, ...] | None = None) -> bool:
         """Let it have them no more, of these names or of all; False when it had none."""
         names = subscription.names if names is None else names
-        gone = False
+        removed = False
         for name in names:
             line = self._subscriptions.get(name, [])
             if subscription in line:
                 line.remove(subscription)
-                gone = True
+                removed = True
             if not line:
                 self._subscriptions.pop(name, None)
         self._route(names)
-        return gone
+        return removed
 
     def target_of(self, name: str) -> Callable[[Event], object] | Plan | None:
         """Return what the listener calls for an event of this name; None when nobody wants it."""

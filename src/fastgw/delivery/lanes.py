@@ -69,7 +69,7 @@ class Lane:
         """What the handler is called in logs."""
         return name_of(self.handler)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Bring `is_blocked` in step with what runs and waits."""
         self.is_blocked = self.running >= self.bound or bool(self.waiting)
 
@@ -107,7 +107,7 @@ class WaitingLanes:
     def take_oldest(self, lane: Lane) -> Delivery:
         """Return what waits longest in one lane, waiting no longer."""
         _, delivery = lane.waiting.popleft()
-        self._settle(lane)
+        self._update(lane)
         return delivery
 
     def take_all(
@@ -118,10 +118,10 @@ class WaitingLanes:
         left = [entry for entry in lane.waiting if not condition(entry[1])]
         lane.waiting.clear()
         lane.waiting.extend(left)
-        self._settle(lane)
+        self._update(lane)
         return taken
 
-    def _settle(self, lane: Lane) -> None:
+    def _update(self, lane: Lane) -> None:
         if not lane.waiting:
             self.lanes.pop(lane, None)
-        lane.look()
+        lane.update()

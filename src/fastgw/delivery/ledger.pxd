@@ -13,7 +13,7 @@ cdef class Delivery:
 
     cpdef int open(self) except -1
     cpdef int done(self) except -1
-    cpdef int give_up(self) except -1
+    cpdef int abandon(self) except -1
 
 
 cdef class Ledger:

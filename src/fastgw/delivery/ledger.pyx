@@ -7,7 +7,7 @@ here. What reads the ledger: the bounds on memory (bytes), the drain at the clos
 store that keeps how far a session was handled (sequences).
 
 Who opens a delivery closes it, once: with `done` when it is handled, which is also when its handler
-failed or a policy dropped it; with `give_up` when we ended it ourselves before it was.
+failed or a policy dropped it; with `abandon` when we ended it ourselves before it was.
 
 Compiled because every event of an async handler that waits, and of an iterator, passes here:
 bench/test_handlers.py, "waits once": 2.2 of create_task, and 2.6 in plain Python.
@@ -76,7 +76,7 @@ cdef class Delivery:
             self.ledger._fell()
         return 0
 
-    cpdef int give_up(self) except -1:
+    cpdef int abandon(self) except -1:
         """Free what it holds, and leave it unhandled: the close cut it short."""
         self.arguments = ()
         if self.ledger is not None:

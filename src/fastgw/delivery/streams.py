@@ -115,7 +115,7 @@ class Mailbox:
             self._in_hand = None
         while self.waiting:
             self.waiting.popleft().done()
-        self._look()
+        self._read_on()
 
     async def next(self) -> Any:
         """
@@ -141,10 +141,10 @@ class Mailbox:
                 self._wakeup = None
         delivery = self._in_hand = self.waiting.popleft()
         if self._is_full:
-            self._look()
+            self._read_on()
         return delivery.arguments[0]
 
-    def _look(self) -> None:
+    def _read_on(self) -> None:
         """Let reading go on when half of the bound has been taken out."""
         if self._is_full and len(self.waiting) <= (self.bound or 0) // 2:
             self._is_full = False

@@ -137,7 +137,7 @@ class HandlerTasks:
         tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
         make, running_loop = asyncio.Task, asyncio.get_running_loop
         call, handler = lane.call, lane.handler
-        take, ended, failed, returned = self.take, self._ended, self._failed, self.returned
+        take, report, failed, returned = self.take, self._report, self._failed, self.returned
 
         # 0.6 us for a handler that never waits; the task itself is nearly all of it.
         def start(event: Any) -> None:
@@ -157,7 +157,7 @@ class HandlerTasks:
             try:
                 result = task.result()
             except BaseException:
-                ended(task, event, handler)
+                report(task, event, handler)
                 return
             if result is not None:
                 returned(event, handler, result)
@@ -238,7 +238,7 @@ class HandlerTasks:
         if is_open:
             delivery.done()
         if task is not None:
-            self._ended(task, delivery.origin, lane.handler)
+            self._report(task, delivery.origin, lane.handler)
         elif error is not None:
             self._failed(delivery.origin, lane.handler, error)
 
@@ -248,33 +248,33 @@ class HandlerTasks:
         lane.running += 1
         if lane.running >= lane.bound:
             lane.is_blocked = True
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._ended)
 
     # --- ending ----------------------------------------------------------------------------------
 
-    def _finished(self, task: asyncio.Task[object]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         delivery = self._tasks.pop(task)
         lane = delivery.holder
         lane.running -= 1
         if self._is_cutting and task.cancelled():
-            delivery.give_up()
+            delivery.abandon()
         else:
             delivery.done()
         try:
             result = task.result()
         except BaseException:
-            self._ended(task, delivery.origin, lane.handler)
+            self._report(task, delivery.origin, lane.handler)
         else:
             if result is not None:
                 self.returned(delivery.origin, lane.handler, result)
         if lane.is_blocked:
-            lane.look()
+            lane.update()
         if self._lanes.lanes:
             self._advance_soon()
         elif self._idle is not None:
             self._tell_idle()
 
-    def _ended(
+    def _report(
         self, task: asyncio.Task[object], argument: object, handler: Callable[..., object]
     ) -> None:
         if task.cancelled():
@@ -354,7 +354,7 @@ class HandlerTasks:
         unbegun = [d for lane in list(self._lanes.lanes) for d in self._lanes.take_all(lane)]
         for delivery in unbegun:
             _dispose(delivery)
-            delivery.give_up()
+            delivery.abandon()
         late = self._tasks.keys() - self._spared
         for task in late:
             task.cancel()

@@ -76,7 +76,7 @@ class Waiters:
             await asyncio.wait((answer,), timeout=timeout)
         finally:
             self._remove(subscription)
-            self._settle(answer)
+            self._leave(answer)
             if not answer.cancel():
                 answer.exception()  # seen, also where this wait was cancelled meanwhile
         if answer.cancelled():
@@ -108,7 +108,7 @@ class Waiters:
         self._counts[shard_id] += 1
         self._tell()
 
-    def _settle(self, answer: asyncio.Future[Any]) -> None:
+    def _leave(self, answer: asyncio.Future[Any]) -> None:
         """It waits no more, unless it was failed before."""
         if answer in self._pending:
             self._counts[self._pending.pop(answer)] -= 1

@@ -248,10 +248,10 @@ class Fleet:
         if self._sessions is not None:
             self._sessions.began(session, ready)
 
-    def session_dropped(self, shard_id: int) -> None:
+    def session_ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
         if self._sessions is not None:
-            self._sessions.dropped(shard_id)
+            self._sessions.ended(shard_id)
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good."""

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from enum import Enum
 
-from ..connection.reach import give_up, reach, transport_over
+from ..connection.reach import abandon_socket, reach, transport_over
 from ..connection.tcp import OwnSocket
 from ..connection.tls import default_context
 
@@ -246,6 +246,6 @@ async def http_get(
                 raise error
             return exchange.answer
         finally:
-            give_up(sock, exchange.transport)
+            abandon_socket(sock, exchange.transport)
 
     return await reach(host, port, limit_s, ask)

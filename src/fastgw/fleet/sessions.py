@@ -189,7 +189,7 @@ class SessionWriter:
             self._is_refused = True
             log.error("sessions are kept in memory only, and the next start identifies: %s", error)
 
-    def dropped(self, shard_id: int) -> None:
+    def ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
         self._told.pop(shard_id, None)
         if not self._is_refused:

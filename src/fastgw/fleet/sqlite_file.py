@@ -280,7 +280,7 @@ class SQLiteThread:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
-        def settle(result: T | None, error: BaseException | None) -> None:
+        def answer(result: T | None, error: BaseException | None) -> None:
             if done.done():
                 return  # cancelled; the work is done all the same
             if error is not None:
@@ -295,7 +295,7 @@ class SQLiteThread:
             except BaseException as raised:
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(settle, result, error)
+                loop.call_soon_threadsafe(answer, result, error)
 
         self._jobs.put(job)
         return done

@@ -291,12 +291,12 @@ class OpenSQLiteStore:
         if self._opened != self._thread.opened:
             dirty |= rows.keys()  # another file, which has none of them
         kept = [_to_row(*rows[shard_id]) for shard_id in dirty if shard_id in rows]
-        gone = [(shard_id,) for shard_id in dirty if shard_id not in rows]
+        removed = [(shard_id,) for shard_id in dirty if shard_id not in rows]
         try:
             with immediate(connection):
                 self._bind(connection)
                 connection.executemany(_SAVE, kept)
-                connection.executemany("DELETE FROM sessions WHERE shard_id = ?", gone)
+                connection.executemany("DELETE FROM sessions WHERE shard_id = ?", removed)
         except BaseException:
             with self._guard:
                 self._dirty |= dirty

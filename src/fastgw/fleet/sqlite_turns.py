@@ -187,7 +187,7 @@ class TurnTable:
 
     def close(self) -> None:
         """End it after what was asked for; from then on nobody here holds anything."""
-        self._thread.stop(self._let_go)
+        self._thread.stop(self._release_locks)
 
     # --- in the thread ---------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class TurnTable:
             raise
         self._locks, self._holder = locks, number
 
-    def _let_go(self) -> None:
+    def _release_locks(self) -> None:
         if self._locks is not None:
             self._locks.close()
 

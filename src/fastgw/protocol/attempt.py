@@ -1,5 +1,5 @@
 """
-What lives as long as one connection: made by `connecting()`, dropped at its end.
+What lives as long as one connection: made by `connecting()`, forgotten at its end.
 
 Nothing of it has to be reset by anybody: the next connection begins with another one.
 """

@@ -184,7 +184,7 @@ def judge(
     Turn an end that others began into an outcome; how long it had been READY is not known here.
 
     Args:
-        close_code, reason, initiator, error: as `GatewayProtocol.lost` takes them.
+        close_code, reason, initiator, error: as `GatewayProtocol.connection_ended` takes them.
         identity: whose connection it was, for the text of a fatal error.
         random: for a wait that the rule wants spread.
     """
@@ -202,10 +202,10 @@ def judge(
             cause=Cause.CLOSED_BY_SERVICE, delay_s=between(rule.wait_s, random), error=error,
         )  # fmt: skip
     # Whatever broke, the session may live on; a broken rule made the transport close by itself.
-    broken = isinstance(error, ProtocolError)
+    broke_rule = isinstance(error, ProtocolError)
     return Outcome(
         Action.RESUME, close_code=close_code, reason=reason, initiator=initiator, error=error,
-        cause=Cause.PROTOCOL_ERROR if broken else Cause.CONNECTION_LOST,
+        cause=Cause.PROTOCOL_ERROR if broke_rule else Cause.CONNECTION_LOST,
     )  # fmt: skip
 
 

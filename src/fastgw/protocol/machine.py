@@ -3,23 +3,24 @@ The state machine of one shard, without IO: messages and time go in, commands an
 
 Theory.
 - One instance lives as long as its shard and sees one connection after another. Each begins with
-  `connecting(plan)` and ends with exactly one `Closed` signal, however many causes come together.
+  `connecting(plan)` and ends with exactly one `Ended` signal, however many causes come together.
   What lives as long as a connection stands in its `Attempt`; the session outlives it (`session`).
 - Every move goes through `_move` and the table of `states`. There is one way down, `_end()`: we
   begin (`_leave`: CLOSING, a CLOSE frame, after `close_s` an abort, after `tls_shutdown_s` more the
-  connection is given up even if nobody ever says that it is gone), or others do (`lost`: the table
-  of close codes judges).
+  connection counts as ended even if nobody ever says so), or others do (`connection_ended`: the
+  table of close codes judges).
 - `generation` names the connection. It moves when one begins and when one ends, so a callback that
-  remembers another number is stale and must be dropped by the caller.
+  remembers another number is stale and must be ignored by the caller.
 - IDENTIFY is produced by `identify()` alone, which the shard calls when it holds a turn; a beat
   that the service asks for by `beat()`, which the shard calls when its send budget has room.
-- `receive()`, `handle_timer()` and `lost()` never raise because of what the service did: a broken
-  rule closes the connection and stands in the outcome. What the caller does out of turn raises.
+- `receive()`, `handle_timer()` and `connection_ended()` never raise because of what the service
+  did: a broken rule closes the connection and stands in the outcome. What the caller does out of
+  turn raises.
 
 How to use it. Give an input: `connecting`, `opened`, `connect_failed`, `receive`, `handle_timer`,
-`lost`, `close`, ... Then pull, in this order: send `commands_to_send()` at once and ahead of
-anything queued; take `next_signal()` until it is None, sending again after each; arm one timer at
-`timer_at()`. The attributes may be looked at any time.
+`connection_ended`, `close`, ... Then pull, in this order: send `commands_to_send()` at once and
+ahead of anything queued; take `next_signal()` until it is None, sending again after each; arm one
+timer at `timer_at()`. The attributes may be looked at any time.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from .replay import Replay, ReplayCounts
 from .session import Plan, Session, SessionKeeper
 from .signals import (
     Cause,
-    Closed,
     CloseWanted,
+    Ended,
     HeartbeatWanted,
     IdentifyWanted,
     Outcome,
     Ready,
     Resumed,
-    SessionDropped,
+    SessionEnded,
     Signal,
     StateChanged,
 )
@@ -228,22 +229,22 @@ class GatewayProtocol:
 
     def plan(self, now: float) -> Plan:
         """
-        Decide the next attempt; drops a session that is too old or was refused too often.
+        Decide the next attempt; ends a session that is too old or was refused too often.
 
-        When it says identify, take the identify turn before connecting. After this, drain
-        `next_signal()` (SessionDropped may be there).
+        When it says identify, take the identify turn before connecting. After this, take
+        `next_signal()` (SessionEnded may be there).
         """
         if self._keeper.session_id is not None and (
             self._keeper.is_expired(now) or not self._keeper.is_resumable()
         ):
-            self._drop_session(Cause.EXPIRED)
+            self._end_session(Cause.EXPIRED)
         return self._keeper.plan()
 
     def connecting(self, plan: Plan, now: float) -> int:
         """
         Begin an attempt at `plan` and return its generation. Make its Decoder with `sequence`.
 
-        After this, drain `next_signal()`.
+        After this, take `next_signal()`.
 
         Raises:
             UsageError: not DISCONNECTED (there is one connection at a time), or the plan is old.
@@ -275,7 +276,7 @@ class GatewayProtocol:
             attempt.wait_for(DeadlineKind.HELLO, now + self.timeouts.hello_s)
 
     def connect_failed(self, now: float, error: BaseException) -> None:
-        """Take note that the attempt failed. After this, drain `next_signal()`: it has Closed."""
+        """Take note that the attempt failed. After this, take `next_signal()`: it has Ended."""
         if self.state is not State.CONNECTING:
             raise UsageError(f"no connection is being opened while {self.state.value}")
         self._end(now, Outcome(
@@ -317,7 +318,7 @@ class GatewayProtocol:
         Take one message that is not an ordinary dispatch: other opcodes, READY, RESUMED.
 
         Never raises for what the message holds; unknown opcodes and names are ignored. After this,
-        call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
+        call `commands_to_send()`, take `next_signal()` and re-arm `timer_at()`.
 
         Raises:
             UsageError: there is no connection it could have come from.
@@ -355,9 +356,9 @@ class GatewayProtocol:
 
     def replace(self, now: float) -> None:
         """
-        Give this connection up for another one, by RESUME; without effect while there is none.
+        Close this connection for another one, by RESUME; without effect while there is none.
 
-        After this, drain `next_signal()`: CloseWanted comes as for any close of ours.
+        After this, take `next_signal()`: CloseWanted comes as for any close of ours.
         """
         if self._attempt is not None and self.state in CONNECTED:
             self._leave(self._attempt, now, Cause.REPLACED, Action.RESUME, "replaced")
@@ -389,7 +390,7 @@ class GatewayProtocol:
             wall: a clock that goes on while the machine sleeps; None skips that check. Call once a
                 second or so with it, and a suspended machine is noticed within a second of waking.
 
-        After this, call `commands_to_send()`, drain `next_signal()` and re-arm `timer_at()`.
+        After this, call `commands_to_send()`, take `next_signal()` and re-arm `timer_at()`.
         """
         attempt = self._attempt
         if attempt is None:
@@ -416,7 +417,7 @@ class GatewayProtocol:
 
     # --- inputs: the way down --------------------------------------------------------------------
 
-    def lost(
+    def connection_ended(
         self,
         now: float,
         *,
@@ -426,15 +427,15 @@ class GatewayProtocol:
         error: BaseException | None = None,
     ) -> None:
         """
-        Take the end of the connection (CloseInfo's fields). After this, drain `next_signal()`: it
-        has Closed with the outcome. Moves to DISCONNECTED, or STOPPED when the action is STOP.
+        Take the end of the connection (CloseInfo's fields). After this, take `next_signal()`: it
+        has Ended with the outcome. Moves to DISCONNECTED, or STOPPED when the action is STOP.
 
         Raises:
-            UsageError: there is no connection to lose.
+            UsageError: there is no connection to end.
         """
         attempt = self._attempt
         if attempt is None:
-            raise UsageError(f"there is no connection to lose while {self.state.value}")
+            raise UsageError(f"there is no connection to end while {self.state.value}")
         reason = redact_value(reason, self.identity.token)
         outcome = judge(
             close_code, reason, initiator, error, identity=self.identity, random=self._random
@@ -454,15 +455,15 @@ class GatewayProtocol:
         Stop for good; wins in every state. Without effect once stopped.
 
         From a connected state: CloseWanted comes (a resumable code to keep the session, else 1000),
-        and STOPPED with Closed follows at `lost()` or the closing deadline. While CONNECTING:
-        CloseWanted(abort=True) and Closed at once; cancel the attempt. Otherwise Closed at once.
-        After a stop that keeps it, `session` is what the store should have.
+        and STOPPED with Ended follows at `connection_ended()` or the closing deadline. While
+        CONNECTING: CloseWanted(abort=True) and Ended at once; cancel the attempt. Otherwise Ended
+        at once. After a stop that keeps it, `session` is what the store should have.
         """
         if self.state is State.STOPPED:
             return
         kept = keep_session and self._keeper.is_resumable()
         if not kept:
-            self._drop_session(Cause.STOPPED)
+            self._end_session(Cause.STOPPED)
         code = RESUMABLE_CLOSE_CODE if kept else FINAL_CLOSE_CODE
         attempt = self._attempt
         if attempt is not None and self.state in CONNECTED:
@@ -508,7 +509,7 @@ class GatewayProtocol:
             if self.state is not State.IDENTIFYING or not attempt.identify_written:
                 if session_id == self._keeper.session_id:
                     return  # delivered again, as any dispatch may be
-                self._drop_session(Cause.PROTOCOL_ERROR)  # the service says that it has another
+                self._end_session(Cause.PROTOCOL_ERROR)  # the service says that it has another
                 raise ProtocolError("READY of another session came without IDENTIFY")
             self._check_resumable(session_id)
         except ProtocolError as error:
@@ -527,12 +528,12 @@ class GatewayProtocol:
             ) from error
 
     def _resumed(self, attempt: Attempt, sequence: int | None, now: float) -> None:
-        if attempt.replay is None or not attempt.replay.is_over(sequence):
+        if attempt.replay is None or not attempt.replay.ends_with(sequence):
             return
         self._keeper.resumed(attempt.plan)
         self.sequence.end_replay()
         self._up(attempt, Trigger.RESUMED, now)
-        self._signals.append(Resumed(*attempt.replay.finish(sequence)))
+        self._signals.append(Resumed(*attempt.replay.end(sequence)))
 
     def _up(self, attempt: Attempt, trigger: Trigger, now: float) -> None:
         self._move(trigger)
@@ -553,7 +554,7 @@ class GatewayProtocol:
     def _receive_late(self, attempt: Attempt, op: int, message: Message | Event) -> None:
         # We are leaving; of all that may still come, one thing changes what to do next.
         if op == Opcode.INVALID_SESSION and message.data is not True:
-            self._drop_session(Cause.INVALID_SESSION)
+            self._end_session(Cause.INVALID_SESSION)
             if attempt.ending is not None and attempt.ending.action is Action.RESUME:
                 attempt.ending = replace(attempt.ending, action=Action.IDENTIFY)
 
@@ -584,7 +585,9 @@ class GatewayProtocol:
             case DeadlineKind.CLOSE:
                 self._abort(attempt, now)
             case DeadlineKind.ABORT if attempt.ending is not None:
-                self._end(now, attempt.ending)  # not even the abort was answered: give it up
+                self._end(
+                    now, attempt.ending
+                )  # not even the abort was answered: it counts as ended
 
     # --- moves -----------------------------------------------------------------------------------
 
@@ -596,11 +599,11 @@ class GatewayProtocol:
         self.state = new
         self._signals.append(StateChanged(old, new, cause))
 
-    def _drop_session(self, cause: Cause) -> None:
+    def _end_session(self, cause: Cause) -> None:
         session_id = self._keeper.session_id
         self._keeper.forget()
         if session_id is not None:
-            self._signals.append(SessionDropped(session_id, cause))
+            self._signals.append(SessionEnded(session_id, cause))
 
     def _leave(
         self,
@@ -621,7 +624,7 @@ class GatewayProtocol:
             delay_s=delay_s, ready_for_s=attempt.ready_for_s(now), error=error,
         )  # fmt: skip
         if action is Action.IDENTIFY:
-            self._drop_session(cause)
+            self._end_session(cause)
         self._move(Trigger.CLOSE, cause)
         attempt.ready_at = None
         self._commands.clear()
@@ -640,24 +643,24 @@ class GatewayProtocol:
             )
 
     def _end(self, now: float, outcome: Outcome) -> None:
-        """Finish a connection, or an attempt at one; the only place that says Closed."""
+        """End a connection, or an attempt at one; the only place that says Ended."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None and outcome.ready_for_s is None:
             self._note_failure(attempt, outcome.cause)
         self.sequence.end_replay()
-        self._keeper.dropped(now if attempt is None else attempt.last_byte_at or now)
+        self._keeper.connection_ended(now if attempt is None else attempt.last_byte_at or now)
         if outcome.action is Action.RESUME and self._keeper.is_expired(now):
-            self._drop_session(Cause.EXPIRED)
+            self._end_session(Cause.EXPIRED)
         if outcome.action is Action.RESUME and not self._keeper.is_resumable():
             outcome = replace(outcome, action=Action.IDENTIFY)
         refused_for_good = outcome.action is Action.STOP and outcome.cause is not Cause.STOPPED
         if outcome.action is Action.IDENTIFY or refused_for_good:
-            self._drop_session(outcome.cause)
+            self._end_session(outcome.cause)
         self.outcome = outcome
         self._commands.clear()
         self.generation += 1  # whatever the old connection still says is stale
-        self._move(Trigger.END if outcome.action is Action.STOP else Trigger.LOST, outcome.cause)
-        self._signals.append(Closed(outcome))
+        self._move(Trigger.STOP if outcome.action is Action.STOP else Trigger.END, outcome.cause)
+        self._signals.append(Ended(outcome))
 
     def _note_failure(self, attempt: Attempt, cause: Cause) -> None:
         """Tell the keeper of the session what an attempt that never became READY says about it."""

@@ -67,16 +67,16 @@ class Replay:
         """Tell whether it has brought anything that was new to us."""
         return self._counts.replayed > self._begin[0]
 
-    def is_over(self, sequence: int | None) -> bool:
+    def ends_with(self, sequence: int | None) -> bool:
         """
-        Tell whether a RESUMED with this sequence ends it.
+        Tell whether a RESUMED with this sequence is its end.
 
         One of an earlier resume may be replayed among the rest: it is older than what RESUME named.
         One that merely repeats that sequence, or has none, is ours: not all number it anew.
         """
         return sequence is None or not 0 < sequence < self.resumed_from
 
-    def finish(self, sequence: int | None) -> tuple[int, int]:
+    def end(self, sequence: int | None) -> tuple[int, int]:
         """Take the RESUMED that ends it; return how many were replayed: new to us, and not."""
         if sequence is not None and sequence >= 0:  # then it was counted
             self._counts.take_out_resumed(was_new=sequence > self.resumed_from)

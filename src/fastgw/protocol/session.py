@@ -3,7 +3,7 @@ The session, and the way back to it: where to connect next, and when to give the
 
 The rule (numbers from observed outages of resume hosts and from clients that resumed for ever):
 - the first attempts go to the session's resume URL; after two that failed there (refused, 5xx, no
-  HELLO, dropped before RESUMED) to the main URL, still as RESUME;
+  HELLO, lost before RESUMED) to the main URL, still as RESUME;
 - a session is kept as long as the service keeps it. Op 9 false and some close codes end it at once.
   What answers RESUME without ever leading to RESUMED (silence on a connection that lives, op 9 true
   again, a message that breaks the protocol) ends it after three in a row, and so do 300 s after its
@@ -138,7 +138,7 @@ class SessionKeeper:
         return url
 
     def forget(self) -> None:
-        """Drop id, sequence and resume URL, together."""
+        """Forget id, sequence and resume URL, together."""
         self.session_id = self.resume_url = None
         self.sequence.clear()
         self.refusals = self.host_failures = 0
@@ -161,7 +161,7 @@ class SessionKeeper:
             return Plan(gateway_url(self.resume_url, self._compress), True, True)
         return Plan(gateway_url(self.main_url, self._compress), True, False)
 
-    def dropped(self, last_byte_at: float) -> None:
+    def connection_ended(self, last_byte_at: float) -> None:
         """
         Note that the session is without connection, and when the one it had was heard from last.
 

@@ -17,13 +17,13 @@ from .states import State
 __all__ = [
     "Cause",
     "CloseWanted",
-    "Closed",
+    "Ended",
     "HeartbeatWanted",
     "IdentifyWanted",
     "Outcome",
     "Ready",
     "Resumed",
-    "SessionDropped",
+    "SessionEnded",
     "Signal",
     "StateChanged",
 ]
@@ -123,7 +123,7 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionDropped:
+class SessionEnded:
     """The session cannot be resumed any more: commands that wait for it fail, chunks too."""
 
     session_id: str
@@ -145,8 +145,8 @@ class CloseWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection is over; exactly one for each `connecting()`, and one for a stop."""
+class Ended:
+    """The connection has ended; exactly one for each `connecting()`, and one for a stop."""
 
     outcome: Outcome
 
@@ -157,7 +157,7 @@ Signal = (
     | HeartbeatWanted
     | Ready
     | Resumed
-    | SessionDropped
+    | SessionEnded
     | CloseWanted
-    | Closed
+    | Ended
 )

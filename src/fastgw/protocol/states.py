@@ -39,8 +39,8 @@ class Trigger(Enum):
     READY = "READY"
     RESUMED = "RESUMED"
     CLOSE = "close"  # we want to go: op 7, op 9, zombied, a deadline, a broken rule, stop
-    LOST = "lost"  # the connection is gone (or never came), another attempt follows
-    END = "end"  # gone or never wanted again: stopped, or refused for good
+    END = "end"  # the connection has ended (or never came), another attempt follows
+    STOP = "stop"  # ended, or never begun, and none follows: asked for, or refused for good
 
 
 # The states in which a connection is open and we mean to keep it.
@@ -60,20 +60,20 @@ TRANSITIONS: MappingProxyType[tuple[State, Trigger], State] = MappingProxyType(
         (State.IDENTIFYING, Trigger.CLOSE): State.CLOSING,
         (State.RESUMING, Trigger.CLOSE): State.CLOSING,
         (State.READY, Trigger.CLOSE): State.CLOSING,
-        # gone, and there will be another attempt
-        (State.CONNECTING, Trigger.LOST): State.DISCONNECTED,
-        (State.AWAITING_HELLO, Trigger.LOST): State.DISCONNECTED,
-        (State.IDENTIFYING, Trigger.LOST): State.DISCONNECTED,
-        (State.RESUMING, Trigger.LOST): State.DISCONNECTED,
-        (State.READY, Trigger.LOST): State.DISCONNECTED,
-        (State.CLOSING, Trigger.LOST): State.DISCONNECTED,
-        # gone, and there will not
-        (State.DISCONNECTED, Trigger.END): State.STOPPED,
-        (State.CONNECTING, Trigger.END): State.STOPPED,
-        (State.AWAITING_HELLO, Trigger.END): State.STOPPED,
-        (State.IDENTIFYING, Trigger.END): State.STOPPED,
-        (State.RESUMING, Trigger.END): State.STOPPED,
-        (State.READY, Trigger.END): State.STOPPED,
-        (State.CLOSING, Trigger.END): State.STOPPED,
+        # ended, and there will be another attempt
+        (State.CONNECTING, Trigger.END): State.DISCONNECTED,
+        (State.AWAITING_HELLO, Trigger.END): State.DISCONNECTED,
+        (State.IDENTIFYING, Trigger.END): State.DISCONNECTED,
+        (State.RESUMING, Trigger.END): State.DISCONNECTED,
+        (State.READY, Trigger.END): State.DISCONNECTED,
+        (State.CLOSING, Trigger.END): State.DISCONNECTED,
+        # ended, and there will not
+        (State.DISCONNECTED, Trigger.STOP): State.STOPPED,
+        (State.CONNECTING, Trigger.STOP): State.STOPPED,
+        (State.AWAITING_HELLO, Trigger.STOP): State.STOPPED,
+        (State.IDENTIFYING, Trigger.STOP): State.STOPPED,
+        (State.RESUMING, Trigger.STOP): State.STOPPED,
+        (State.READY, Trigger.STOP): State.STOPPED,
+        (State.CLOSING, Trigger.STOP): State.STOPPED,
     }
 )

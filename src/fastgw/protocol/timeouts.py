@@ -23,7 +23,7 @@ class Timeouts:
             paused.
         resumed_s: from RESUME, or the last replayed dispatch, to RESUMED; begins anew likewise.
         close_s: from our CLOSE frame to the end; then the transport is aborted.
-        tls_shutdown_s: from the abort to the end; then the connection is given up as it is.
+        tls_shutdown_s: from the abort to the end; then the connection counts as ended.
     """
 
     open_s: float = 20.0

@@ -2,7 +2,7 @@
 What a shard has to send: urgent commands at once, users' commands when they may go.
 
 Users' commands wait until the session is up and the send budget has room. They outlive a connection
-that is resumed; when their session is lost they fail, because what they were about (a voice state,
+that is resumed; when their session ends they fail, because what they were about (a voice state,
 a member request) belongs to it. While they wait, only the latest presence and the latest voice
 state of each guild are kept, for that is all the service would see in the end. Voice states go
 first, which people wait for, then the presence, then the rest in the order of the calls.

@@ -46,7 +46,7 @@ class Compression:
 
     def does_without(self, error: BaseException | None, messages: int) -> bool:
         """
-        Give compression up if that is what ended a connection, and nobody insists on it.
+        Do without compression if that is what ended a connection, and nobody insists on it.
 
         Args:
             error: why the connection ended.

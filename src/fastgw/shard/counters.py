@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..health.figures import ShardHealth
-from ..protocol.signals import Cause, Closed, Ready, Resumed, SessionDropped, StateChanged
+from ..protocol.signals import Cause, Ended, Ready, Resumed, SessionEnded, StateChanged
 from ..protocol.states import State
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class ShardCounters:
                 self.session_at = now
             case Resumed():
                 self.resumes_won += 1
-            case SessionDropped(cause=cause):
+            case SessionEnded(cause=cause):
                 self.session_at = None
                 self.sessions_lost += cause is not Cause.STOPPED
-            case Closed(outcome=outcome) if outcome.cause is not Cause.STOPPED:
+            case Ended(outcome=outcome) if outcome.cause is not Cause.STOPPED:
                 self.reconnects[outcome.cause.value] += 1
                 self.resumes_lost += self._is_resume and outcome.ready_for_s is None
 

@@ -3,11 +3,11 @@ What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
 
 Theory. One task, the owner, begins one attempt after another. Everything else happens in callbacks:
 the connection's link, one timer, and the gateway's tick hand what happened to the protocol, inside
-`_input()`, which then writes its commands and obeys its signals. An attempt ends with `Closed`,
+`_input()`, which then writes its commands and obeys its signals. An attempt ends with `Ended`,
 which wakes the owner.
 
 Whatever raises on the way, a bug of ours or something that others have hung in, costs the
-connection and not the shard: `_drop()` ends it as if it was lost, and `Closed` comes as always.
+connection and not the shard: `_failed()` ends it as if it was lost, and `Ended` comes as always.
 
 What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `budget`
 (how much), `commands` (what is sent).
@@ -25,14 +25,14 @@ from ..log import careful_logger
 from ..protocol.machine import GatewayProtocol
 from ..protocol.signals import (
     Cause,
-    Closed,
     CloseWanted,
+    Ended,
     HeartbeatWanted,
     IdentifyWanted,
     Outcome,
     Ready,
     Resumed,
-    SessionDropped,
+    SessionEnded,
     StateChanged,
 )
 from ..protocol.states import CONNECTED, State
@@ -120,10 +120,10 @@ class ShardDriver:
         self._counters = ShardCounters()
         self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
-        self._lingering: set[asyncio.Task[object]] = set()  # old sockets on their way out
+        self._unsettled: set[asyncio.Task[object]] = set()  # old sockets on their way out
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        self._draining = False
+        self._is_running = False
 
     # --- what users look at ----------------------------------------------------------------------
 
@@ -170,14 +170,14 @@ class ShardDriver:
     async def send(self, command: bytes, op: int, d: object, *, wait: bool) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
         written = self._queue.put(command, op, d, may_wait=wait)
-        self._drain()
+        self._run()
         await written
 
     def set_presence(self, identity: Identity) -> None:
         """Show the presence of this identity, which every later IDENTIFY says."""
         self._protocol.identity = identity
         self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
-        self._drain()
+        self._run()
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
@@ -204,11 +204,10 @@ class ShardDriver:
             self._protocol.close(time.monotonic(), keep_session=keep_session)
         timeouts, patience_s = self._setup.timeouts, 0.0
         if self._link is not None and self.status in (State.CLOSING, State.STOPPED):
-            # The end of the link wakes the owner, and it sees that all is over.
-            patience_s = timeouts.close_s + timeouts.tls_shutdown_s + 1.0
+            patience_s = timeouts.close_s + timeouts.tls_shutdown_s + 1.0  # it wakes the owner
         await self._owner.stop(patience_s)
-        if self._lingering:
-            await asyncio.wait(self._lingering, timeout=timeouts.close_s + 1.0)
+        if self._unsettled:
+            await asyncio.wait(self._unsettled, timeout=timeouts.close_s + 1.0)
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""
@@ -241,17 +240,17 @@ class ShardDriver:
         """Return where to connect next, and whether to resume."""
         self._protocol.compress = self._setup.compression.in_url
         plan = self._protocol.plan(now)
-        self._drain()
+        self._run()
         return plan
 
     def queue_failed(self, error: Exception) -> None:
         """The identify queue raised."""
         self._counters.last_error = error
 
-    def broken(self, bug: Exception) -> None:
+    def failed(self, bug: Exception) -> None:
         """A step of the owner's raised."""
-        self._drop(bug)
-        self._drain()
+        self._failed(bug)
+        self._run()
 
     async def attempt(self, plan: Plan, turn: HeldTurn | None) -> tuple[Outcome, int]:
         """Make one connection and see it through to its end; how, and how many messages it had."""
@@ -264,24 +263,24 @@ class ShardDriver:
             self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()
             self._protocol.connecting(plan, time.monotonic())  # if it raises, nothing is dialled
-            self._drain()
+            self._run()
             return await link.run(setup), link.decoder.messages
         finally:
             self._link = None
-            gone = asyncio.ensure_future(link.wait_closed())
-            self._lingering.add(gone)
-            gone.add_done_callback(self._lingering.discard)
+            settled = asyncio.ensure_future(link.wait_settled())
+            self._unsettled.add(settled)
+            settled.add_done_callback(self._unsettled.discard)
             self._look(time.monotonic(), link)
             self._counters.connection_ended(link.decoder)
 
-    def ended(self, error: FastgwError | None) -> None:
+    def stopped(self, error: FastgwError | None) -> None:
         """The owner ends: whatever the state is, it is STOPPED now."""
         self.error = error
         with self._input():
             now = time.monotonic()
             self._protocol.close(now, keep_session=self._host.keeps_sessions)
-            if self.status is not State.STOPPED:  # it was cancelled, and its socket dropped
-                self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT)
+            if self.status is not State.STOPPED:  # it was cancelled, and its socket aborted
+                self._protocol.connection_ended(now, close_code=None, initiator=Initiator.CLIENT)
         self._queue.fail(SessionLost(f"shard {self._id} is stopped; the command was not sent"))
         self._host.shard_stopped(self.shard, error)
 
@@ -306,12 +305,12 @@ class ShardDriver:
         with self._input():
             self._protocol.connect_failed(time.monotonic(), error)
 
-    def connection_lost(self, info: CloseInfo) -> None:
+    def connection_ended(self, info: CloseInfo) -> None:
         """The connection has ended."""
         with self._input():
             if info.initiator is Initiator.SERVICE and info.close_code is not None:
                 self._counters.close_codes[info.close_code] += 1
-            self._protocol.lost(
+            self._protocol.connection_ended(
                 time.monotonic(),
                 close_code=info.close_code,
                 reason=info.reason,
@@ -327,19 +326,19 @@ class ShardDriver:
         try:
             yield
         except Exception as error:
-            self._drop(error)
-        self._drain()
+            self._failed(error)
+        self._run()
 
-    def _drain(self) -> None:
+    def _run(self) -> None:
         """Write commands, obey signals, re-arm: until nothing is wanted any more."""
-        if self._draining:
+        if self._is_running:
             return  # called from within a signal; the loop below goes on
-        self._draining = True
+        self._is_running = True
         try:
             while self._step():
                 pass
         finally:
-            self._draining = False
+            self._is_running = False
 
     def _step(self) -> bool:
         """Write what is to be written and obey one signal; tell whether there may be more."""
@@ -350,7 +349,7 @@ class ShardDriver:
                 self._arm()
                 return False
         except Exception as error:
-            return self._drop(error)
+            return self._failed(error)
         try:
             now = time.monotonic()
             self._counters.note(signal, now)
@@ -358,14 +357,14 @@ class ShardDriver:
             self._origin.note(signal)
             self._obey(signal, now)
         except Exception as error:
-            self._drop(error)
+            self._failed(error)
         finally:
-            if isinstance(signal, Closed) and self._link is not None:
+            if isinstance(signal, Ended) and self._link is not None:
                 self._link.end(signal.outcome)
         return True
 
-    def _drop(self, error: Exception) -> bool:
-        """Let the connection go because of an error of our own; False when there is none."""
+    def _failed(self, error: Exception) -> bool:
+        """End the connection because of an error of our own; False when there is none."""
         log.error("shard %d: an error in fastgw itself", self._id, exc_info=error)
         now = time.monotonic()
         self._owner.hold_until(now + self._setup.backoff_s[0])
@@ -375,7 +374,9 @@ class ShardDriver:
         if self._link is not None:
             self._link.abandon()  # nothing is written to it any more
         try:
-            self._protocol.lost(now, close_code=None, initiator=Initiator.CLIENT, error=error)
+            self._protocol.connection_ended(
+                now, close_code=None, initiator=Initiator.CLIENT, error=error
+            )
         except Exception as worse:
             log.error("shard %d: and another in its wake", self._id, exc_info=worse)
             if self._link is not None:
@@ -406,8 +407,8 @@ class ShardDriver:
                     self._host.session_began(session, signal.data)
             case Resumed():
                 self._announcer.resumed(signal)
-            case SessionDropped():
-                self._host.session_dropped(self._id)
+            case SessionEnded():
+                self._host.session_ended(self._id)
                 why = f"the session of shard {self._id} was lost ({signal.cause.value})"
                 self._queue.fail(SessionLost(f"{why}; the command was not sent"))
             case CloseWanted():
@@ -415,7 +416,7 @@ class ShardDriver:
                     self._link.abort()
                 elif self._connection is not None:
                     self._connection.close(signal.close_code, signal.reason)
-            case Closed():
+            case Ended():
                 if signal.outcome.cause is not Cause.STOPPED:
                     self._counters.last_error = self._announcer.reason
                 if isinstance(signal.outcome.error, FatalError):
@@ -444,7 +445,7 @@ class ShardDriver:
     def _identify(self, now: float) -> None:
         link = self._link
         if link is None or self.status is not State.IDENTIFYING:
-            return  # the connection was dropped before this was obeyed
+            return  # the connection ended before this was obeyed
         if link.turn is None:
             # Planned as a resume, and the session went meanwhile. Come back when a turn is held.
             link.abort()

@@ -2,7 +2,7 @@
 One attempt at a connection: socket, decoder, plan and identify turn, from opening to the end.
 
 Its connection reports to the link's owner directly, until the link ends: what an old connection
-still says is dropped (docs/reliability.md, case 19).
+still says is ignored (docs/reliability.md, case 19).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ShardSetup:
 
 
 class LinkOwner(Receiver, Protocol):
-    """What a link reports to; nothing comes after `connect_failed` or `connection_lost`."""
+    """What a link reports to; nothing comes after `connect_failed` or `connection_ended`."""
 
     def connect_failed(self, error: BaseException) -> None:
         """The connection could not be opened."""
@@ -144,7 +144,7 @@ class Link:
         return self._dial.connection
 
     async def run(self, setup: ShardSetup) -> Outcome:
-        """Open it and wait for its end. Cancelling drops the socket."""
+        """Open it and wait for its end. Cancelling aborts it."""
         opening = asyncio.ensure_future(self._open(setup))
         try:
             await asyncio.wait((opening, self.ended), return_when=asyncio.FIRST_COMPLETED)
@@ -172,22 +172,22 @@ class Link:
             )
 
     def abandon(self) -> None:
-        """Drop the connection, or give the attempt at one up; nothing is reported any more."""
+        """Want neither the connection nor the attempt at one; nothing is reported any more."""
         self._dial.abandon()
 
     def end(self, outcome: Outcome) -> None:
-        """The attempt is over: what its connection still says is dropped from here on."""
+        """The attempt is over: what its connection still says is ignored from here on."""
         self._dial.abandon()
         if not self.ended.done():
             self.ended.set_result(outcome)
 
-    async def wait_closed(self) -> None:
-        """Wait until its socket is gone."""
+    async def wait_settled(self) -> None:
+        """Wait until nothing of its socket is left."""
         if self.connection is not None:
-            await self.connection.wait_closed()
+            await self.connection.wait_settled()
 
     def abort(self) -> None:
-        """Drop its socket now."""
+        """End its TCP now, without CLOSE."""
         if self.connection is not None:
             self.connection.abort()
         else:

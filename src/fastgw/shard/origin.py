@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..protocol.signals import Ready, SessionDropped, StateChanged
+from ..protocol.signals import Ready, SessionEnded, StateChanged
 from ..protocol.states import State
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SessionOrigin:
                 is_ready = signal.new is State.READY
                 self.is_cold_resume = is_ready and self.is_cold and not self._was_ready
                 self._was_ready |= is_ready
-            case Ready() | SessionDropped():
+            case Ready() | SessionEnded():
                 self.is_cold = False
 
     def sequence(self, reached: int | None, state: State) -> int | None:

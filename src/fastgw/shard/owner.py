@@ -46,10 +46,10 @@ class Attempts(Protocol):
     def queue_failed(self, error: Exception) -> None:
         """The identify queue raised: somebody else's, away for a while."""
 
-    def broken(self, bug: Exception) -> None:
+    def failed(self, bug: Exception) -> None:
         """A step of ours raised."""
 
-    def ended(self, error: FastgwError | None) -> None:
+    def stopped(self, error: FastgwError | None) -> None:
         """No attempt follows; called once. error is None when the stop was asked for."""
 
 
@@ -107,7 +107,7 @@ class Owner:
         await asyncio.wait((self._task,))
 
     def cancel(self) -> None:
-        """End it where it is; its socket is dropped."""
+        """End it where it is; its socket is aborted."""
         if self._task is not None:
             self._task.cancel()
 
@@ -120,7 +120,7 @@ class Owner:
         except asyncio.CancelledError:
             pass  # stop() cancels, and a loop that ends; nobody awaits this task for its result
         finally:
-            self._shard.ended(error)
+            self._shard.stopped(error)
 
     async def _keep_connected(self) -> FastgwError | None:
         """Attempt after attempt; return the error that ends it, None for a stop."""
@@ -133,7 +133,7 @@ class Owner:
             except FatalError:
                 raise
             except Exception as bug:
-                self._shard.broken(bug)
+                self._shard.failed(bug)
                 continue
             if ended is None:
                 continue  # the session may have grown too old meanwhile: plan again

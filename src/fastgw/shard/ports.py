@@ -69,7 +69,7 @@ class ShardHost(Protocol):
     def session_began(self, session: Session, ready: Mapping[str, Any]) -> None:
         """READY came: a new session, and READY's `d`."""
 
-    def session_dropped(self, shard_id: int) -> None:
+    def session_ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:

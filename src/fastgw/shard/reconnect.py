@@ -26,7 +26,7 @@ from ..errors import (
     NotCompressed,
     UsageError,
 )
-from ..protocol.signals import Cause, Closed
+from ..protocol.signals import Cause, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class ReconnectPolicy:
 
     def note(self, signal: Signal, now: float) -> None:
         """Take what the protocol reports."""
-        if isinstance(signal, Closed):
+        if isinstance(signal, Ended):
             self.connection_ended(signal.outcome, now)
 
     def attempt_at(self, *, resume: bool) -> float:

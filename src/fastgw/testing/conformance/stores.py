@@ -180,7 +180,7 @@ class SessionStoreSuite:
 
         self.run(main())
 
-    def test_a_session_that_is_over_is_gone(self) -> None:
+    def test_a_session_that_ended_is_forgotten(self) -> None:
         """And what is noted of it afterwards does not bring it back."""
 
         async def main() -> None:

@@ -17,7 +17,7 @@ from .frames import COMPRESSIONS
 __all__ = ["Answer", "Request", "Silence", "answer_api", "check_upgrade"]
 
 # Discontinued versions are refused at the upgrade; others are closed with 4012.
-_GONE_VERSIONS = frozenset({"3", "4", "5"})
+_REMOVED_VERSIONS = frozenset({"3", "4", "5"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def check_upgrade(request: Request) -> Answer | None:
     if request.path != "/":
         return Answer(404, b"404: Not Found", {})
     version = query.get("v", "6")
-    if version in _GONE_VERSIONS or not version.isascii() or not version.isdigit():
+    if version in _REMOVED_VERSIONS or not version.isascii() or not version.isdigit():
         return Answer(400, b"Bad Request", {})
     if query.get("encoding", "json") != "json":
         return Answer(400, b"this fake gateway speaks JSON only", {})
