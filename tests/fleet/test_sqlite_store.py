@@ -217,6 +217,19 @@ async def test_a_file_that_is_removed_is_made_again(path, caplog):
     assert await stored(path, 0, 1) == {0: 8, 1: 7}
 
 
+def test_opening_a_file_leaves_the_locks_of_other_threads(path, monkeypatch):
+    """POSIX drops a process's locks on a file when it closes any descriptor of it."""
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.01)
+    look = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute(f"PRAGMA application_id={sqlite_file.APPLICATION_ID}")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            sqlite_file.open_database(path)
+        other = subprocess.run([sys.executable, "-c", look, path], capture_output=True, text=True)
+    assert "database is locked" in other.stderr
+
+
 async def test_a_full_disk_is_told_once_and_outlasted(path, caplog):
     """Sessions stay in memory meanwhile, and are all stored when there is room again."""
     store = await store_with(path, 0)

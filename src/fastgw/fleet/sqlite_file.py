@@ -54,6 +54,8 @@ _MENDING = HOLDERS_FROM - 1  # held while a damaged file is set aside
 # What may be over in a minute; everything else of the kind is for the user to mend.
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
+_making = threading.Lock()  # nobody locks a new file before who made it has closed it
+
 SCHEMA = """
 CREATE TABLE boot (one INTEGER PRIMARY KEY CHECK (one = 1), boot_id TEXT NOT NULL);
 CREATE TABLE bot (one INTEGER PRIMARY KEY CHECK (one = 1), bot_id INTEGER NOT NULL);
@@ -161,8 +163,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     import sqlite3
 
     try:
-        # Session ids are nobody else's business; -wal and -shm get the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(path)
     except OSError as error:
         if error.errno not in _PASSING:
             raise UsageError(
@@ -179,6 +180,22 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_file(path: Path) -> None:
+    """
+    Make the file when it is not there, or raise OSError when it cannot be written.
+
+    One that is there is not opened: a process that closes any descriptor of a file loses all its
+    locks on it (fcntl(2)), those of SQLite in other threads with them.
+    """
+    with _making, contextlib.suppress(FileExistsError):
+        # Session ids are nobody else's business; -wal and -shm get the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
