@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from . import __doc__ as usage
-from . import contexts
+from . import contexts, ready
 
-MEASUREMENTS = {"contexts": contexts.main}
+MEASUREMENTS = {"contexts": contexts.main, "ready": ready.main}
 
 if len(sys.argv) < 2 or sys.argv[1] not in MEASUREMENTS:
     print(usage)

@@ -16,7 +16,16 @@ def resident_bytes() -> int:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+    return _status("VmRSS")
+
+
+def peak_bytes() -> int:
+    """Return the largest resident size so far."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{name}:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import socket
 import ssl
 
@@ -16,6 +17,7 @@ from fastgw._decode import Decoder
 from fastgw.connection import reach as reaching
 from fastgw.connection.dial import Dial, DialState
 from fastgw.connection.lookup import Address
+from fastgw.connection.upgrade import Upgrade
 from fastgw.errors import (
     CertificateRefused,
     ConnectFailed,
@@ -48,6 +50,18 @@ async def test_cancelled_open_leaves_no_connection():
         await asyncio.wait_for(ended.wait(), 10)
     assert receiver.connection is None
     assert receiver.ended == []
+
+
+async def test_what_reads_the_answer_goes_when_it_is_read(fake):
+    """It holds 16 KiB for a head of any size, and an open connection needs none of it."""
+    receiver = Recorder()
+    dial = Dial(Decoder(), receiver)
+    connection = await dial.open(fake.url)
+    gc.collect()
+    left = [one for one in gc.get_objects() if isinstance(one, Upgrade) and one.answered.done()]
+    assert left == []
+    connection.close(4000)
+    await connection.wait_closed()
 
 
 async def test_open_times_out_with_its_deadline():

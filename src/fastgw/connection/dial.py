@@ -291,6 +291,7 @@ class Dial:
         if self.state is not DialState.UPGRADING or listener is None or sock is None:
             return None
         self.state = DialState.UPGRADED
+        self._upgrade = None  # it has done its work, and holds 16 KiB for an answer
         self.connection = Connection(
             transport,
             listener,

@@ -38,8 +38,14 @@ _OWN_FAULT = 4000
 _MAX_REASON_BYTES = 123
 # How long a socket with an error may still be read.
 _LAST_READ_S = 0.1
-# struct tcp_info, linux/tcp.h: tcpi_bytes_received (since 4.1) stands 128 bytes in.
+# struct tcp_info, linux/tcp.h: tcpi_state comes first, tcpi_bytes_received (since 4.1) stands 128
+# bytes in.
+_TCP, _TCP_INFO = socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", 0)
 _TCP_INFO_RECEIVED = 128
+_TCP_INFO_BYTES = _TCP_INFO_RECEIVED + 8
+_RECEIVED = struct.Struct("=Q")
+# net/tcp_states.h: that of a socket with an error, such as a reset.
+_TCP_CLOSE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class Connection:
         self._info: CloseInfo | None = None  # how it ended
         self._is_paused = False
         self._kernel_bytes = 0  # as `bytes_received` was told last
+        self._tcp_state = _TCP_CLOSE  # the same; where it is not told, the error is asked for
         self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
@@ -271,19 +278,23 @@ class Connection:
         if was_open:
             self._transport.disconnect(False)
 
-    def notice_reset(self) -> None:
+    def look(self) -> int:
         """
-        End the connection if its socket has an error that nobody has read; call once a second.
+        Return `bytes_received()`; end the connection if its socket has an error that nobody has
+        read. Call once a second.
 
         uvloop stops watching a socket that has an error after one more read callback, and that
         callback stops at a short read (aiofastnet): data and a reset that arrive together are read
         as data alone, and the reset would never be seen.
         """
-        if self._deadline is None and self.state is not ConnectionState.SETTLED:
+        received = self.bytes_received()
+        is_settled = self._deadline is not None or self.state is ConnectionState.SETTLED
+        if self._tcp_state == _TCP_CLOSE and not is_settled:
             with suppress(OSError):
                 if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     # Not at once: a loop that still reads delivers what came before the reset.
                     self._abort_later(_LAST_READ_S)
+        return received
 
     async def wait_settled(self) -> CloseInfo | None:
         """Wait until TCP is gone, and tell how it ended."""
@@ -315,11 +326,12 @@ class Connection:
         yet; elsewhere it counts the bytes of frames. Only differences mean anything.
         """
         if sys.platform == "linux":
-            with suppress(OSError, struct.error):  # not on a closed socket: the last answer stands
-                info = self._socket.getsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RECEIVED + 8
-                )
-                self._kernel_bytes = struct.unpack_from("=Q", info, _TCP_INFO_RECEIVED)[0]
+            try:
+                info = self._socket.getsockopt(_TCP, _TCP_INFO, _TCP_INFO_BYTES)
+                self._tcp_state = info[0]
+                (self._kernel_bytes,) = _RECEIVED.unpack_from(info, _TCP_INFO_RECEIVED)
+            except (OSError, LookupError, struct.error):
+                pass  # a closed socket, an old kernel: the last answer stands
         return self._kernel_bytes or self._assembler.bytes_received
 
 

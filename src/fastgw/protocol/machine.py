@@ -152,6 +152,11 @@ class GatewayProtocol:
         return self._keeper.snapshot(self.identity.shard_id, self.identity.shard_count)
 
     @property
+    def session_sequence(self) -> int | None:
+        """The sequence of the session, None when there is nothing to resume."""
+        return None if self._keeper.session_id is None else self.sequence.last
+
+    @property
     def url(self) -> str:
         """The main gateway URL; set it after `GET /gateway/bot` was asked again."""
         return self._keeper.main_url
@@ -199,6 +204,11 @@ class GatewayProtocol:
         return self._replays.duplicates
 
     # --- outputs ---------------------------------------------------------------------------------
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is a command or a signal that nobody has taken yet."""
+        return bool(self._commands or self._signals)
 
     def commands_to_send(self) -> list[bytes]:
         """

@@ -11,6 +11,7 @@ from ..protocol.states import State
 
 if TYPE_CHECKING:
     from .._decode import Decoder
+    from ..protocol.heartbeat import Heartbeat
     from ..protocol.machine import GatewayProtocol
     from ..protocol.signals import Signal
 
@@ -76,7 +77,7 @@ class ShardCounters:
         self.bytes_decoded += decoder.bytes_decoded
 
     def look(
-        self, now: float, decoder: Decoder, bytes_received: int, last_ack_at: float | None
+        self, now: float, decoder: Decoder, bytes_received: int, heartbeat: Heartbeat | None
     ) -> None:
         """
         Note what moved since the last look; called about once a second.
@@ -91,8 +92,8 @@ class ShardCounters:
         if decoder.dispatches != self._dispatches:
             self._dispatches = decoder.dispatches
             self.last_dispatch_at = read_at
-        if last_ack_at is not None:
-            self.last_ack_at = last_ack_at
+        if heartbeat is not None and heartbeat.last_ack_at is not None:
+            self.last_ack_at = heartbeat.last_ack_at
         self._looked_at = now
 
 

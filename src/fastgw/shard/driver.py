@@ -9,8 +9,7 @@ which wakes the owner.
 Whatever raises on the way, a bug of ours or something that others have hung in, costs the
 connection and not the shard: `_failed()` ends it as if it was lost, and `Ended` comes as always.
 
-What to do is decided elsewhere: by `protocol` (states, where to go), `reconnect` (when), `budget`
-(how much), `commands` (what is sent).
+`protocol` decides what to do and where to go, `reconnect` when, `budget` how much may be sent.
 """
 
 from __future__ import annotations
@@ -153,7 +152,8 @@ class ShardDriver:
 
     def health(self, now: float) -> ShardHealth:
         """Return the shard's figures."""
-        self._look(now, self._link)
+        if (link := self._link) is not None:
+            self._counters.look(now, link.decoder, link.bytes_received(), self._protocol.heartbeat)
         decoder = None if self._link is None else self._link.decoder
         waiting, paused_by = len(self._queue), self._reading.paused_by
         return shard_health(now, self._protocol, self._counters, decoder, waiting, paused_by)
@@ -216,18 +216,24 @@ class ShardDriver:
 
     def stored_sequence(self) -> int | None:
         """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
-        received = self._protocol.sequence.last if self._protocol.session is not None else None
+        received = self._protocol.session_sequence
         reached = self._ledger.handled(received) if self._setup.stores_handled else received
         return self._origin.sequence(reached, self.status)
 
     def tick(self, now: float, wall: float) -> None:
-        """Look at the clocks; called about once a second."""
-        with self._input():
-            self._look(now, self._link)
-            if self.status in CONNECTED and (connection := self._connection) is not None:
-                connection.notice_reset()
-                received = connection.bytes_received()
+        """Look at the clocks; called about once a second, and cheap: most have nothing to say."""
+        link = self._link
+        if link is None or (connection := link.connection) is None:
+            return
+        try:
+            received = connection.look()
+            self._counters.look(now, link.decoder, received, self._protocol.heartbeat)
+            if self.status in CONNECTED:
                 self._protocol.handle_timer(now, bytes_received=received, wall=wall)
+        except Exception as error:
+            self._failed(error)
+        if self._protocol.has_output:
+            self._run()
 
     # --- what the owner asks ---------------------------------------------------------------------
 
@@ -270,7 +276,8 @@ class ShardDriver:
             settled = asyncio.ensure_future(link.wait_settled())
             self._unsettled.add(settled)
             settled.add_done_callback(self._unsettled.discard)
-            self._look(time.monotonic(), link)
+            received = link.bytes_received()
+            self._counters.look(time.monotonic(), link.decoder, received, self._protocol.heartbeat)
             self._counters.connection_ended(link.decoder)
 
     def stopped(self, error: FastgwError | None) -> None:
@@ -431,10 +438,9 @@ class ShardDriver:
             self._reading.session_is_up(self._connection)
         elif change.old is State.READY:
             self._reading.session_is_down()
-        if change.new in (State.IDENTIFYING, State.RESUMING):
-            heartbeat = self._protocol.heartbeat
-            if heartbeat is not None:
-                self._queue.budget.reserve_heartbeats(heartbeat.interval_s)
+        has_hello = change.new in (State.IDENTIFYING, State.RESUMING)
+        if has_hello and (heartbeat := self._protocol.heartbeat) is not None:
+            self._queue.budget.reserve_heartbeats(heartbeat.interval_s)
         self._announcer.changed(
             change,
             self._protocol.outcome,
@@ -487,12 +493,6 @@ class ShardDriver:
         with self._input():
             received = None if self._link is None else self._link.bytes_received()
             self._protocol.handle_timer(time.monotonic(), bytes_received=received)
-
-    def _look(self, now: float, link: Link | None) -> None:
-        if link is not None:
-            heartbeat = self._protocol.heartbeat
-            last_ack_at = None if heartbeat is None else heartbeat.last_ack_at
-            self._counters.look(now, link.decoder, link.bytes_received(), last_ack_at)
 
 
 def _never(signal: NoReturn) -> NoReturn:

@@ -1,0 +1,121 @@
+"""
+A gateway of many shards, in a process of its own: `python -m bench.many.fleet JOB`.
+
+It comes up, says how that went, and then does what it is told on standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import ssl
+import sys
+import threading
+import time
+from typing import Any
+
+from fastgw import Gateway, GatewayInfo, Intents, SessionStartLimit
+from fastgw.fleet.identify import LocalIdentifyQueue
+
+from .child import loop_run
+from .resident import peak_bytes, resident_bytes
+from .service import say
+
+# A whole fleet identifies here several times a day.
+LIMIT = SessionStartLimit(total=100_000, remaining=100_000, reset_after_s=86_400.0)
+
+
+class Fleet:
+    """
+    One gateway.
+
+    Args:
+        url, authorities: of the service.
+        count: how many shards.
+        max_concurrency, interval_s: of its identify queue.
+        compress, options: of the gateway.
+    """
+
+    def __init__(
+        self, url: str, authorities: str, count: int, max_concurrency: int, interval_s: float,
+        compress: str = "zlib-stream", **options: Any,
+    ) -> None:  # fmt: skip
+        self.count = count
+        self.seen = 0
+        self.gateway = Gateway(
+            "not.a.token",
+            intents=Intents.all(),
+            shards=count,
+            compress=compress,
+            info=GatewayInfo(url, session_start_limit=LIMIT),
+            ssl_context=ssl.create_default_context(cadata=authorities) if authorities else None,
+            identify_queue=LocalIdentifyQueue(
+                max_concurrency, interval_s=interval_s, padding_s=(0.005, 0.02)
+            ),
+            **options,
+        )
+        self.gateway.on("MESSAGE_CREATE")(self._saw)
+
+    def _saw(self, event: Any) -> None:
+        self.seen += 1
+
+    async def run(self) -> None:
+        """Come up, and do what is told until standard input ends."""
+        before = resident_bytes()
+        begun, cpu = time.monotonic(), time.process_time()
+        await self.gateway.start()
+        await self.gateway.wait_ready()
+        say(
+            ready_s=time.monotonic() - begun,
+            ready_cpu_s=time.process_time() - cpu,
+            lag_worst_s=self.gateway.health().loop_lag_worst_s,
+            bytes_each=(resident_bytes() - before) / self.count,
+            peak_bytes=peak_bytes(),
+            watch_threads=sum(t.name == "fastgw loop watch" for t in threading.enumerate()),
+            threads=threading.active_count(),
+        )
+        self.before = before
+        while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+            told: dict[str, Any] = json.loads(line)
+            say(**await getattr(self, told.pop("do"))(**told))
+        await self.gateway.close()
+
+    async def idle(self, seconds: float) -> dict[str, Any]:
+        """Do nothing but live, and count the CPU of it."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        await asyncio.sleep(seconds)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "user_ms_a_second": (after.ru_utime - usage.ru_utime) * 1000 / seconds,
+            "system_ms_a_second": (after.ru_stime - usage.ru_stime) * 1000 / seconds,
+        }
+
+    async def memory(self) -> dict[str, Any]:
+        """Tell what is resident now."""
+        return {
+            "bytes_each": (resident_bytes() - self.before) / self.count,
+            "peak_bytes": peak_bytes(),
+        }
+
+    async def recovery(self, resumes: int, timeout_s: float) -> dict[str, Any]:
+        """Wait until all are up and have resumed that often; tell when, and what it was like."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            health = self.gateway.health()
+            won = [shard.resumes_won for shard in health.shards]
+            if health.is_ready and sum(won) >= resumes * self.count:
+                break
+            await asyncio.sleep(0.1)
+        return {
+            "up_at": time.monotonic(),
+            "ready": health.ready,
+            "resumes": sum(won),
+            "identifies": sum(shard.identifies for shard in health.shards),
+            "lag_worst_s": health.loop_lag_worst_s,
+            "peak_bytes": peak_bytes(),
+        }
+
+
+if __name__ == "__main__":
+    loop_run(Fleet(**json.loads(sys.argv[1])).run())

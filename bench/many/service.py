@@ -1,0 +1,107 @@
+"""
+The service of many shards, in a process of its own: `python -m bench.many.service JOB`.
+
+It says where it is and then does what it is told on standard input, a line of JSON each, and
+answers with a line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+import time
+from typing import Any
+
+from fastgw.testing import FakeGateway, FakeService, Traffic
+
+from .child import loop_run
+
+# Far above what any run needs, and within what a laptop has.
+REPLAY_LIMIT = 2_000
+
+
+class Service:
+    """
+    A fake gateway for a fleet.
+
+    Args:
+        max_concurrency, identify_interval_s: the limits it enforces.
+        tls: over TLS.
+    """
+
+    def __init__(self, max_concurrency: int, identify_interval_s: float, tls: bool = True) -> None:
+        self.service = FakeService(
+            max_concurrency=max_concurrency,
+            identify_interval_s=identify_interval_s,
+            identifies_total=100_000,
+            session_ttl_s=600.0,
+            replay_limit=REPLAY_LIMIT,
+        )
+        self.fake = FakeGateway(tls=tls, service=self.service)
+        self.traffic = Traffic(20_250_101, guilds=500)
+
+    async def run(self) -> None:
+        """Serve until standard input ends."""
+        await self.fake.start()
+        context = self.fake.client_ssl_context
+        authorities = (
+            ""
+            if context is None
+            else "".join(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True)))
+        )
+        say(url=self.fake.url, authorities=authorities)
+        while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+            told: dict[str, Any] = json.loads(line)
+            deed = getattr(self, told.pop("do"))
+            say(**(await deed(**told) or {}))
+        await self.fake.stop()
+
+    async def stats(self) -> dict[str, Any]:
+        """Count what came."""
+        return {
+            "connections": len(self.fake.connections),
+            "identifies": len(self.service.identifies),
+            "refused": self.service.identifies_refused,
+            "resumes": len(self.service.resumes),
+        }
+
+    async def cut(self) -> None:
+        """Reset every connection."""
+        self.fake.cut()
+
+    async def outage(self, seconds: float, kind: str) -> dict[str, Any]:
+        """Reset every connection, and let nobody in for a while: "tcp" or "503"; then go on."""
+        if kind == "tcp":
+            await self.fake.stop()
+            await asyncio.sleep(seconds)
+            await self.fake.start()
+        else:
+            self.fake.refuse_upgrade(503, times=None)
+            self.fake.cut()
+            await asyncio.sleep(seconds)
+            self.fake.forget_instructions()
+        return {"back_at": time.monotonic()}
+
+    async def send(self, plain_bytes: int, burst: bool) -> dict[str, Any]:
+        """Send every session some traffic, its guilds first where a burst is asked for."""
+        sent = events = 0
+        burst_of = iter(self.traffic.startup() if burst else ())
+        while sent < plain_bytes:
+            some = [d for _, d in zip(range(4), burst_of, strict=False)]
+            some = some or list(self.traffic.dispatches(32))
+            sent += sum(len(d.data) for d in some)
+            events += len(some)
+            self.fake.dispatch_many(some)
+            await self.fake.wait_sent(timeout_s=300.0)
+        return {"plain_bytes": sent, "events": events}
+
+
+def say(**what: Any) -> None:
+    """Answer with a line of JSON."""
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    loop_run(Service(**json.loads(sys.argv[1])).run())
