@@ -23,6 +23,7 @@ from .errors import (
     InvalidApiVersion,
     InvalidIntents,
     InvalidShard,
+    MembersRateLimited,
     MessageTooBig,
     NotAWebSocket,
     NotCompressed,
@@ -30,11 +31,13 @@ from .errors import (
     SendQueueFull,
     SessionLost,
     ShardingRequired,
+    ShardNotHere,
     UsageError,
     WaitFailed,
 )
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
+from .fleet.members import MemberRequest, MembersChunk
 from .fleet.ports import IdentifyQueue, SessionStore
 from .fleet.progress import StartProgress
 from .fleet.sessions import MemorySessionStore
@@ -85,6 +88,9 @@ __all__ = [
     "InvalidIntents",
     "InvalidShard",
     "LocalIdentifyQueue",
+    "MemberRequest",
+    "MembersChunk",
+    "MembersRateLimited",
     "MemorySessionStore",
     "MessageTooBig",
     "MissingIntentWarning",
@@ -100,6 +106,7 @@ __all__ = [
     "SessionStore",
     "Shard",
     "ShardHealth",
+    "ShardNotHere",
     "ShardingRequired",
     "StartProgress",
     "State",

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .words import Action, Initiator, Intents
 
 __all__ = [
@@ -32,12 +34,14 @@ __all__ = [
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
+    "MembersRateLimited",
     "MessageTooBig",
     "NotAWebSocket",
     "NotCompressed",
     "ProtocolError",
     "SendQueueFull",
     "SessionLost",
+    "ShardNotHere",
     "ShardingRequired",
     "UsageError",
     "WaitFailed",
@@ -80,6 +84,29 @@ class CommandTooBig(UsageError):
         super().__init__(f"command of {size} bytes is over the limit of {limit} bytes")
         self.size = size
         self.limit = limit
+
+
+class ShardNotHere(UsageError):
+    """
+    Something is for a shard that does not run in this process, or does not run any more.
+
+    Attributes:
+        shard_id: the shard that it is for.
+        running: the ids of those that run here.
+        guild_id: the guild whose shard it is, None when a shard was named.
+    """
+
+    def __init__(
+        self, shard_id: int, running: Sequence[int], *, guild_id: int | str | None = None
+    ) -> None:
+        here = "none"
+        if running:
+            here = f"{running[0]} to {running[-1]} ({len(running)} shards)"
+        whose = "" if guild_id is None else f", on which guild {guild_id} is,"
+        super().__init__(f"shard {shard_id}{whose} does not run here; of this bot's shards: {here}")
+        self.shard_id = shard_id
+        self.running = tuple(running)
+        self.guild_id = guild_id
 
 
 class ProtocolError(FastgwError):
@@ -239,7 +266,7 @@ class ConnectionClosed(FastgwError):
 
 
 class SessionLost(FastgwError):
-    """A command was still waiting when its session ended, and was not sent."""
+    """A session ended with a command that was not sent yet, or a request not answered in full."""
 
 
 class SendQueueFull(FastgwError):
@@ -253,6 +280,24 @@ class SendQueueFull(FastgwError):
     def __init__(self, message: str, *, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class MembersRateLimited(FastgwError):
+    """
+    All members of a guild were asked for less than 30 seconds ago.
+
+    Attributes:
+        guild_id: whose.
+        retry_after_s: seconds until they may be asked for again.
+    """
+
+    def __init__(self, guild_id: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"the members of guild {guild_id} were asked for a moment ago; ask again in "
+            f"{retry_after_s:.1f} s"
+        )
+        self.guild_id = guild_id
+        self.retry_after_s = retry_after_s
 
 
 class WaitFailed(FastgwError):

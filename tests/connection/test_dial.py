@@ -61,7 +61,7 @@ async def test_what_reads_the_answer_goes_when_it_is_read(fake):
     left = [one for one in gc.get_objects() if isinstance(one, Upgrade) and one.answered.done()]
     assert left == []
     connection.close(4000)
-    await connection.wait_closed()
+    await connection.wait_settled()
 
 
 async def test_open_times_out_with_its_deadline():

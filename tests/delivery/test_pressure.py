@@ -9,7 +9,7 @@ from deadline import until
 from fastgw.delivery.handlers import Handlers
 from fastgw.delivery.ledger import OVERHEAD_BYTES, Delivery, Ledgers
 from fastgw.delivery.limits import DeliveryLimits
-from fastgw.delivery.pressure import HELD_S, Pressure
+from fastgw.delivery.pressure import HELD_S, PATIENCE_S, Pressure
 from fastgw.errors import WaitFailed
 from fastgw.words import Intents
 
@@ -158,6 +158,30 @@ def test_who_begins_to_wait_lets_a_held_shard_read(world):
     world.awaited.pending.discard(0)
     world.pressure.waits_changed()
     assert world.is_held()
+
+
+def test_at_the_second_mark_requests_have_time_to_take_what_came(world):
+    """Their chunks are taken in a moment: nobody fails for them, unless that goes on for long."""
+    ledger = world.ledgers[0]
+    world.awaited.pending.add(0)
+    world.open(SHARD * 3 // 2)
+    world.pressure.requested(ledger, SHARD)
+    chunk = world.open(SHARD, holder="request")
+    assert (world.is_held(), world.awaited.failed) == (True, [])
+    chunk.done()
+    world.pressure.requested(ledger, -SHARD)
+    world.pressure.waits_changed()
+    assert not world.is_held()
+    world.pressure.requested(ledger, SHARD)
+    world.open(SHARD, holder="request")
+    world.now += PATIENCE_S - 0.1
+    world.pressure.tick()
+    assert world.awaited.failed == []
+    world.now += 0.2
+    world.pressure.tick()
+    ((shard_id, reason),) = world.awaited.failed
+    assert shard_id == 0
+    assert "stopped reading" in reason
 
 
 def test_who_begins_to_wait_above_the_second_mark_fails(world):

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -243,9 +244,8 @@ async def test_an_answer_that_broke_off_is_asked_for_again():
         await writer.drain()
 
     async with server(answer) as api_url:
-        info = await ask_until_answered(
-            api_url, TOKEN, timeout_s=scaled(5.0), ssl_context=None, random=lambda: 0.0
-        )
+        ask = partial(fetch_gateway_info, api_url, TOKEN, timeout_s=scaled(5.0))
+        info = await ask_until_answered(ask, random=lambda: 0.0)
     assert info.url == "wss://gateway.discord.gg"
     assert left == []
 
@@ -332,9 +332,8 @@ async def test_cancelling_returns_at_once():
 
 async def patiently(fake, **options):
     """Ask until there is an answer, with the shortest delays that chance allows."""
-    return await ask_until_answered(
-        fake.api_url, TOKEN, timeout_s=scaled(5.0), ssl_context=None, random=lambda: 0.0, **options
-    )
+    ask = partial(fetch_gateway_info, fake.api_url, TOKEN, timeout_s=scaled(5.0))
+    return await ask_until_answered(ask, random=lambda: 0.0, **options)
 
 
 async def test_it_asks_again_while_the_api_is_down(caplog):

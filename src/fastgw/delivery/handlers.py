@@ -58,6 +58,7 @@ class Handlers:
         ledgers: what is not finished, by shard.
         drops: what policies dropped.
         pressure: whether a shard must not read.
+        waiters: who waits for an event.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class Handlers:
         limits = limits or DeliveryLimits()
         self.ledgers = Ledgers()
         self.drops = Drops()
-        self._waiters = Waiters(self.add, self.remove)
-        self.pressure = Pressure(self.ledgers, limits, self._waiters)
+        self.waiters = Waiters(self.add, self.remove)
+        self.pressure = Pressure(self.ledgers, limits, self.waiters)
         self._overdue = Overdue(self.ledgers)
-        self._waiters.changed = self.pressure.waits_changed
+        self.waiters.changed = self.pressure.waits_changed
         self.tasks = HandlerTasks(
             self.failures.failed, self.ledgers, self.pressure, limits, self.drops
         )
@@ -271,7 +272,7 @@ class Handlers:
             if name not in self._waited_for:  # a bot may wait a thousand times
                 self._waited_for.add(name)
                 warn_of(name, self._intents)
-        event: Event = await self._waiters.wait(names, check, timeout, where=where)
+        event: Event = await self.waiters.wait(names, check, timeout, where=where)
         return event
 
     def end(self) -> None:
@@ -281,7 +282,7 @@ class Handlers:
         Handlers that run or wait go on; see `tasks.drain`.
         """
         self._is_ended = True
-        self._waiters.end("the gateway was closed")
+        self.waiters.end("the gateway was closed")
         for mailbox in self._mailboxes.values():
             mailbox.end()
 

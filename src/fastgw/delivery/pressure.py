@@ -9,7 +9,9 @@ Theory. A ledger is calm, over, or held.
 
     calm -> over    its bytes, or the gateway's, rose above the high mark; or an iterator is full
     over -> held    at once when nobody waits for an event of the shard; otherwise at the second
-                    mark, twice the high one, where those who wait fail
+                    mark, twice the high one, where those who wait fail. Not at once where chunks
+                    of members hold the bytes: their requests take them in a moment, and others
+                    would fail for nothing. They fail when that has gone on for five seconds
     held -> over    somebody begins to wait, and the second mark is not reached
     any  -> calm    its bytes, and the gateway's, fell to the low mark, and no iterator is full
 
@@ -40,6 +42,8 @@ LOW = 0.5  # of the high mark
 SECOND = 2  # times the high mark
 # From here on who holds reading is named.
 HELD_S = 10.0
+# So long requests may take to make room at the second mark.
+PATIENCE_S = 5.0
 
 _NEVER_RISES = sys.maxsize
 _NEVER_FALLS = -1
@@ -56,7 +60,7 @@ class Awaited(Protocol):
 
 
 class Holder(Protocol):
-    """Who keeps deliveries open: a lane or a mailbox."""
+    """Who keeps deliveries open: a lane, a mailbox or a request of members."""
 
     @property
     def name(self) -> str:
@@ -91,6 +95,8 @@ class Pressure:
         self._over: dict[Ledger, None] = {}  # for that or another reason; held or not
         self._held_at: dict[Ledger, float] = {}
         self._full: dict[Ledger, set[Holder]] = {}
+        self._requested: Counter[Ledger] = Counter()  # bytes of requests, among those of the ledger
+        self._requested_in_all = 0
         self._named: set[str] = set()  # warned of, and holding still
         ledgers.rise_at = limits.gateway_bytes
         ledgers.first_rise_at = limits.shard_bytes
@@ -106,6 +112,15 @@ class Pressure:
             ledger.bytes + size <= self._limits.shard_bytes
             and self._ledgers.bytes + size <= self._limits.gateway_bytes
         )
+
+    def requested(self, ledger: Ledger, size: int) -> None:
+        """
+        So many bytes more, or less, are of events that a request asked for.
+
+        To be told before they are opened, and after they are done.
+        """
+        self._requested[ledger] += size
+        self._requested_in_all += size
 
     def full(self, holder: Holder, ledger: Ledger) -> None:
         """An iterator has as many events as it may: let the shard that brought the last wait."""
@@ -126,7 +141,14 @@ class Pressure:
             self._judge(ledger)
 
     def tick(self) -> None:
-        """Warn, once, of who has held reading for long; called about once a second."""
+        """
+        Warn, once, of who has held reading for long; judge what was held with patience.
+
+        Called about once a second.
+        """
+        now = self._clock()
+        for ledger, held_at in list(self._held_at.items()):
+            self._judge(ledger, is_patient=now - held_at < PATIENCE_S)
         holding = {name for name, held_s in self.holding().items() if held_s >= HELD_S}
         for name in holding - self._named:
             log.warning(
@@ -176,7 +198,7 @@ class Pressure:
         else:
             self._judge(ledger)
 
-    def _judge(self, ledger: Ledger) -> None:
+    def _judge(self, ledger: Ledger, *, is_patient: bool = True) -> None:
         limit = self._limits.shard_bytes
         if ledger.bytes > (limit * LOW if ledger in self._above else limit):
             self._above.add(ledger)
@@ -195,6 +217,8 @@ class Pressure:
         elif self._is_at_second(ledger):
             ledger.rise_at = _NEVER_RISES
             self._hold(ledger)
+            if is_patient and not self._is_at_second(ledger, but_requests=True):
+                return  # judged again as each of them has taken all that came
             self._awaited.fail(
                 ledger.shard_id,
                 f"shard {ledger.shard_id} stopped reading: {self._ledgers.bytes} bytes of events "
@@ -204,12 +228,12 @@ class Pressure:
             ledger.rise_at = limit * SECOND
             self._release(ledger)
 
-    def _is_at_second(self, ledger: Ledger) -> bool:
+    def _is_at_second(self, ledger: Ledger, *, but_requests: bool = False) -> bool:
         limits = self._limits
-        return (
-            ledger.bytes > limits.shard_bytes * SECOND
-            or self._ledgers.bytes > limits.gateway_bytes * SECOND
-        )
+        of_shard, of_all = ledger.bytes, self._ledgers.bytes
+        if but_requests:
+            of_shard, of_all = of_shard - self._requested[ledger], of_all - self._requested_in_all
+        return of_shard > limits.shard_bytes * SECOND or of_all > limits.gateway_bytes * SECOND
 
     def _hold(self, ledger: Ledger) -> None:
         if ledger not in self._held_at:

@@ -64,23 +64,41 @@ class Waiters:
             WaitFailed: it cannot come any more.
             asyncio.TimeoutError: it did not come in `timeout` seconds.
         """
-        if self._ended is not None:
-            raise WaitFailed(self._ended)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         subscription = Subscription(
             names, self.wait, _serve(answer, check), rank=Rank.WAITER, where=where
         )
         self._add(subscription)
+        try:
+            return await self.answered(answer, timeout, shard_id, what=" or ".join(names))
+        finally:
+            self._remove(subscription)
+
+    async def answered(
+        self, answer: asyncio.Future[Any], timeout: float | None, shard_id: int | None, *, what: str
+    ) -> Any:
+        """
+        Wait for an answer that an event brings; while somebody does, reading goes on for it.
+
+        Args:
+            answer: set where the event is received; cancelled when this ends without it.
+            timeout, shard_id: as for `wait`.
+            what: what is waited for, for the error.
+        Raises:
+            WaitFailed: it cannot come any more.
+            asyncio.TimeoutError: it did not come in `timeout` seconds.
+        """
+        if self._ended is not None:
+            raise WaitFailed(self._ended)
         self._begin(answer, shard_id)
         try:
             await asyncio.wait((answer,), timeout=timeout)
         finally:
-            self._remove(subscription)
             self._leave(answer)
             if not answer.cancel():
                 answer.exception()  # seen, also where this wait was cancelled meanwhile
         if answer.cancelled():
-            raise asyncio.TimeoutError(f"no {' or '.join(names)} in {timeout} s")
+            raise asyncio.TimeoutError(f"no {what} in {timeout} s")
         return answer.result()
 
     def end(self, reason: str) -> None:

@@ -19,9 +19,10 @@ import asyncio
 import time
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, UsageError
+from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, ShardNotHere, UsageError
 from ..health.figures import GatewayHealth
 from ..log import careful_logger
 from ..protocol.states import State
@@ -32,6 +33,7 @@ from ..shard.link import ShardSetup
 from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
+from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress
@@ -79,6 +81,7 @@ class Fleet:
         phase: where it is in its life.
         was_ready: whether any shard has ever been READY.
         loop: the one it runs in, None before it is started.
+        members: requests of members that are under way.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Fleet:
         self._handlers = handlers
         self._tell_status = tell_status
         self._presences = Presences(options.identity)
+        self.members = MemberRequests(handlers, options.identity.intents, self.running_shard)
         self._drivers: dict[int, ShardDriver] = {}  # by shard id, in its order
         self._shard_count = 0
         self._ready: set[int] = set()  # ids of those that are READY now
@@ -104,11 +108,18 @@ class Fleet:
         self._end_session: bool | None = None  # as close() was told
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
+        self._ask_once = partial(
+            fetch_gateway_info,
+            options.api_url,
+            options.identity.token,
+            timeout_s=options.timeouts.open_s,
+            ssl_context=options.ssl_context,
+        )
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
             None
             if options.info
-            else UrlWatch(self._ask_again, self._take_info, random=options.random)
+            else UrlWatch(self._ask_once, self._take_info, random=options.random)
         )
         self._asking: asyncio.Task[GatewayInfo] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -194,6 +205,10 @@ class Fleet:
         driver = self._drivers.get(shard_id)
         return None if driver is None else driver.shard
 
+    def running_shard(self, shard_id: int) -> Shard:
+        """Return one shard, or raise ShardNotHere."""
+        return self._running(shard_id).shard
+
     @property
     def shard_count(self) -> int:
         """How many shards the bot has in all; 0 while that is not known yet."""
@@ -241,6 +256,7 @@ class Fleet:
             self._ready.discard(change.shard.id)
         self._outages.note(change, time.monotonic())
         self._announce()
+        self.members.status_changed(change)
         self._tell_status(change)
 
     def session_began(self, session: Session, ready: Mapping[str, Any]) -> None:
@@ -250,6 +266,7 @@ class Fleet:
 
     def session_ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
+        self.members.session_ended(shard_id)
         if self._sessions is not None:
             self._sessions.ended(shard_id)
 
@@ -322,24 +339,15 @@ class Fleet:
 
     def _running(self, shard_id: int) -> ShardDriver:
         if (driver := self._drivers.get(shard_id)) is None:
-            ids = list(self._drivers)
-            runs = f"{ids[0]} to {ids[-1]} ({len(ids)} shards)" if ids else "none"
-            raise UsageError(f"shard {shard_id} does not run here; of this bot's shards: {runs}")
+            raise ShardNotHere(shard_id, list(self._drivers))
         return driver
 
     # --- starting --------------------------------------------------------------------------------
 
     async def _ask(self) -> GatewayInfo:
         """Ask the API until it answers; `close()` ends it."""
-        options = self._options
         self._asking = asyncio.ensure_future(
-            ask_until_answered(
-                options.api_url,
-                options.identity.token,
-                timeout_s=options.timeouts.open_s,
-                ssl_context=options.ssl_context,
-                random=options.random,
-            )
+            ask_until_answered(self._ask_once, random=self._options.random)
         )
         try:
             info = await self._asking
@@ -350,16 +358,6 @@ class Fleet:
             self._asking.cancel()
         self._refuse_if_closing()  # also when the answer came at the same moment
         return info
-
-    async def _ask_again(self) -> GatewayInfo:
-        """Ask the API once, for the shards that run."""
-        options = self._options
-        return await fetch_gateway_info(
-            options.api_url,
-            options.identity.token,
-            timeout_s=options.timeouts.open_s,
-            ssl_context=options.ssl_context,
-        )
 
     def _take_info(self, info: GatewayInfo) -> None:
         """Take what the API says by now: where to connect from the next attempt on."""

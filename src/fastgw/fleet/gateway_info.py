@@ -171,16 +171,13 @@ async def fetch_gateway_info(
 
 
 async def ask_until_answered(
-    api_url: str,
-    token: str,
+    ask: Callable[[], Awaitable[GatewayInfo]],
     *,
-    timeout_s: float,
-    ssl_context: ssl.SSLContext | None,
     random: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> GatewayInfo:
     """
-    Ask as `fetch_gateway_info` does, again and again while the network or the API is down.
+    Ask, by `fetch_gateway_info`, again and again while the network or the API is down.
 
     One warning for each failure; HTTP 429 is obeyed in full, however long (23 hours have been seen,
     discord-api-docs#8570), because asking earlier makes it longer.
@@ -191,9 +188,7 @@ async def ask_until_answered(
     backoff = Backoff(random)
     while True:
         try:
-            return await fetch_gateway_info(
-                api_url, token, timeout_s=timeout_s, ssl_context=ssl_context
-            )
+            return await ask()
         except (ConnectFailed, GatewayInfoError) as error:
             if is_permanent(error):
                 raise

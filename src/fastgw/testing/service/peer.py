@@ -60,7 +60,7 @@ class Moment(Enum):
     IDENTIFY = "identify"  # a valid IDENTIFY came: a new session and READY are next
     RESUME = "resume"  # a RESUME with the right token came: replay and RESUMED, or op 9, are next
     HEARTBEAT = "heartbeat"  # a heartbeat came: its ACK is next
-    COMMAND = "command"  # any other valid command came: nothing is next
+    COMMAND = "command"  # any other valid command came: its answer is next, if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,9 @@ class Service(Protocol):
     def kill(self, session: FakeSession, *, wished: bool = False) -> None:
         """Forget a session."""
 
+    def answer(self, peer: FakePeer, op: int, data: object) -> None:
+        """Answer a command that is neither of the session's life nor a heartbeat."""
+
     def left(self, peer: FakePeer) -> None:
         """Forget a connection that has ended."""
 
@@ -155,6 +158,7 @@ class FakePeer:
         self._presences_at: deque[float] = deque()
         self._beat_at = 0.0
         self._asked: dict[str, Any] = {}
+        self._command: tuple[int, object] = (0, None)
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -274,6 +278,10 @@ class FakePeer:
         if self.session is not None:
             self.dispatch("RESUMED", {"_trace": trace()})
 
+    def answer(self) -> None:
+        """Answer the command that came, as far as one is answered (op 8, 31, 43)."""
+        self._service.answer(self, *self._command)
+
     # --- faults and other deeds of the service ---------------------------------------------------
 
     def send(self, message: bytes | dict[str, Any]) -> None:
@@ -368,7 +376,8 @@ class FakePeer:
         elif self.session is None:
             self.close(4003, "Not authenticated.")
         elif heard:
-            self._act(Moment.COMMAND, lambda: None)
+            self._command = (op, data)
+            self._act(Moment.COMMAND, self.answer)
 
     def _hears_presence(self) -> bool:
         heard = self._presences_at

@@ -13,7 +13,8 @@ the service kills it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import orjson
@@ -23,6 +24,7 @@ from ...protocol.wire import API_VERSION, Opcode
 from ...words import Intents
 from ..traffic.traffic import Dispatch, encode
 from .identify import ready_data, refusal
+from .members import Roster, answer_command
 from .peer import Command, FakePeer, Moment
 from .script import Script
 from .session import FakeSession
@@ -52,6 +54,9 @@ class ServiceOptions(TypedDict, total=False):
     first_sequence: int
     guilds: Iterable[Dispatch]
     resume_url: str | None
+    members: Mapping[int, Iterable[dict[str, Any]]]
+    members_per_chunk: int
+    members_interval_s: float
 
 
 class FakeService:
@@ -79,6 +84,9 @@ class FakeService:
         guilds: GUILD_CREATE dispatches (`Traffic.startup()`), streamed after READY to their shard.
         resume_url: what READY says; None for the URL of the `FakeGateway` (or, without one, for a
             host that does not exist).
+        members: guild member objects by guild id, for op 8; those of `guilds` are known without.
+        members_per_chunk: how many come at once.
+        members_interval_s: all members of a guild are given once in so long; else RATE_LIMITED.
     Attributes:
         sessions: by id, dead ones removed.
         peers: the connections that are open, oldest first.
@@ -86,6 +94,7 @@ class FakeService:
         identifies, resumes: the `d` of these commands, without token, in order.
         identifies_refused: identifies that came too early for their key.
         sessions_lost: how many sessions ended otherwise than by the client's wish.
+        roster: who is a member of which guild.
     """
 
     def __init__(
@@ -108,6 +117,9 @@ class FakeService:
         first_sequence: int = 1,
         guilds: Iterable[Dispatch] = (),
         resume_url: str | None = None,
+        members: Mapping[int, Iterable[dict[str, Any]]] = MappingProxyType({}),
+        members_per_chunk: int = 1_000,
+        members_interval_s: float = 30.0,
     ) -> None:
         self.token = token
         self.heartbeat_interval_ms = heartbeat_interval_ms
@@ -127,6 +139,9 @@ class FakeService:
         self.first_sequence = first_sequence
         self.guilds = list(guilds)
         self.resume_url = resume_url
+        self.roster = Roster(members, self.guilds)
+        self.members_per_chunk = members_per_chunk
+        self.members_interval_s = members_interval_s
         self.sessions: dict[str, FakeSession] = {}
         self.peers: list[FakePeer] = []
         self.commands: list[Command] = []
@@ -191,6 +206,11 @@ class FakeService:
             self.identifies.append(command.data)
         elif isinstance(command.data, dict) and command.op == Opcode.RESUME:
             self.resumes.append(command.data)
+
+    def answer(self, peer: FakePeer, op: int, data: object) -> None:
+        """Answer a command of a session, as far as one is answered (op 8, 31, 43)."""
+        if peer.session is not None:
+            answer_command(self, peer.session, op, data, peer.now)
 
     def left(self, peer: FakePeer) -> None:
         """Forget a connection that has ended."""
