@@ -20,8 +20,9 @@ class Entrant:
     Attributes:
         label: as printed.
         module: below `bench.entrants`.
-        reads: what the handlers add up: "sequence", or the guild id, asked of the "envelope" or
-            looked up in the "data"; "nothing" for a floor, which sees no events at all.
+        reads: what the handlers add up: "sequence", the length of "content", or the guild id, asked
+            of the "envelope" or looked up in the "data"; "nothing" for a floor, which sees no
+            events at all.
         options: passed to the module's `run`.
         requires: distributions' import names that must be there.
         floor: of a floor only: compression -> the compiled floor that must have been built.
@@ -102,6 +103,27 @@ FASTGW_DATA = Entrant("fastgw, event.data", "fastgw_gateway")
 FASTGW_SEQUENCE = Entrant("fastgw, name and sequence", "fastgw_gateway", "sequence")
 FASTGW_ASYNC = Entrant(
     "fastgw, event.data, async handlers", "fastgw_gateway", options={"coroutine": True}
+)
+FASTGW_FIELDS = Entrant(
+    "fastgw, called with three fields", "fastgw_gateway", "content", options={"form": "fields"}
+)
+FASTGW_READ = Entrant(
+    "fastgw, event.read of three fields", "fastgw_gateway", "content", options={"form": "read"}
+)
+FASTGW_FIELDS_ASYNC = Entrant(
+    "fastgw, three fields, async handlers",
+    "fastgw_gateway",
+    "content",
+    options={"form": "fields", "coroutine": True},
+)
+FASTGW_WHERE = Entrant(
+    "fastgw, all rejected by two fields", "fastgw_gateway", "envelope", options={"form": "where"}
+)
+FASTGW_GUILDS = Entrant(
+    "fastgw, id, name, member_count by fields",
+    "fastgw_gateway",
+    "envelope",
+    options={"form": "guilds"},
 )
 FASTGW = Entrant("fastgw", "fastgw_gateway", "envelope")
 PICOWS = Entrant("picows + orjson", "picows_orjson")

@@ -7,6 +7,7 @@ Handlers are sync functions, or coroutine functions that never wait.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import fastgw
@@ -15,10 +16,11 @@ from ..rig.client import Job
 from ..rig.meter import Meter
 
 _GUILD_OBJECTS = ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
+_FIELDS = fastgw.Fields("channel_id", "author.id", "content")
 _COMPRESS = {"none": "none", "zlib": "zlib-stream", "zstd": "zstd-stream"}
 
 
-async def run(job: Job, meter: Meter, coroutine: bool = False) -> dict[str, Any]:
+async def run(job: Job, meter: Meter, coroutine: bool = False, form: str = "") -> dict[str, Any]:
     """Start a gateway of one shard; receive until the last event."""
     gateway = fastgw.Gateway(
         "bench",
@@ -29,7 +31,9 @@ async def run(job: Job, meter: Meter, coroutine: bool = False) -> dict[str, Any]
         info=fastgw.GatewayInfo(url=job.url),
         ssl_context=job.ssl_context(),
     )
-    if job.reads == "data":
+    if form:
+        _FORMS[form](gateway, job, meter, coroutine)
+    elif job.reads == "data":
         _read_data(gateway, job, meter, coroutine)
     elif job.reads == "sequence":
         _read_sequence(gateway, job, meter)
@@ -105,3 +109,80 @@ def _read_data(gateway: fastgw.Gateway, job: Job, meter: Meter, coroutine: bool)
     gateway.on(*others)(chosen(on_event))
     if guilds:
         gateway.on(*guilds)(chosen(on_guild))
+
+
+def _take_fields(gateway: fastgw.Gateway, job: Job, meter: Meter, coroutine: bool) -> None:
+    """Handlers that are called with three values, and add up the length of one."""
+    left, checksum = meter.prelude, 0
+
+    def on_event(channel_id: str | None, author_id: str | None, content: str | None) -> None:
+        nonlocal left, checksum
+        if content is not None:
+            checksum += len(content)
+        left -= 1
+        if not left:
+            left, checksum = meter.turn(checksum), 0
+
+    async def handle(channel_id: str | None, author_id: str | None, content: str | None) -> None:
+        on_event(channel_id, author_id, content)
+
+    gateway.on(*job.names, fields=_FIELDS)(handle if coroutine else on_event)
+
+
+def _read_fields(gateway: fastgw.Gateway, job: Job, meter: Meter, coroutine: bool) -> None:
+    """Handlers that take the event, and read the same of it."""
+    left, checksum = meter.prelude, 0
+
+    def on_event(event: fastgw.Event) -> None:
+        nonlocal left, checksum
+        _channel_id, _author_id, content = event.read(_FIELDS)
+        if content is not None:
+            checksum += len(content)
+        left -= 1
+        if not left:
+            left, checksum = meter.turn(checksum), 0
+
+    gateway.on(*job.names)(on_event)
+
+
+def _reject(gateway: fastgw.Gateway, job: Job, meter: Meter, coroutine: bool) -> None:
+    """A handler whose filter rejects everything, beside the one of what is counted."""
+    field = fastgw.field
+    none = ~field("author.bot").is_true() & field("content").startswith("\0nobody writes this")
+
+    @gateway.on("*", where=none)
+    def never(event: fastgw.Event) -> None:
+        raise AssertionError(f"the filter let {event!r} through")
+
+    _read_envelope(gateway, replace(job, everything=False), meter)
+
+
+def _take_guilds(gateway: fastgw.Gateway, job: Job, meter: Meter, coroutine: bool) -> None:
+    """Handlers that are called with three values of each guild."""
+    left, checksum = meter.prelude, 0
+
+    def on_guild(guild_id: str, name: str, member_count: int) -> None:
+        nonlocal left, checksum
+        checksum += int(guild_id)
+        left -= 1
+
+    def on_other(guild_id: str | None) -> None:
+        nonlocal left, checksum
+        if guild_id is not None:
+            checksum += int(guild_id)
+        left -= 1
+        if not left:
+            left, checksum = meter.turn(checksum), 0
+
+    guilds = [name for name in job.names if name in _GUILD_OBJECTS]
+    others = [name for name in job.names if name not in _GUILD_OBJECTS]
+    gateway.on(*guilds, fields=("id", "name", "member_count"))(on_guild)
+    gateway.on(*others, fields=("guild_id",))(on_other)
+
+
+_FORMS = {
+    "fields": _take_fields,
+    "read": _read_fields,
+    "where": _reject,
+    "guilds": _take_guilds,
+}

@@ -32,8 +32,7 @@ class Job:
         options: of the entrant.
         names: the event names it wants (or can deliver); everything else is dropped.
         everything: these are all names there are.
-        reads: what the handlers add up: "sequence", or the guild id, asked of the "envelope" or
-            looked up in the "data".
+        reads: what the handlers add up; see `Entrant`.
         url: of the gateway, no query; its port is filled in when the server has told it.
         compression: none, zlib or zstd.
         ca_file: certificate to trust, when the URL is wss.

@@ -103,7 +103,7 @@ class Runner:
         else:
             seen = result["checksums"]
             expected = session.expect(job.names)
-            kind = "sequences" if entrant.reads == "sequence" else "guild_ids"
+            kind = {"sequence": "sequences", "content": "contents"}.get(entrant.reads, "guild_ids")
             should = [getattr(part, kind) for part in expected]
         if seen != should:
             raise WrongCountError(f"{entrant.label} counted {seen}, not {should}")

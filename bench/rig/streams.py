@@ -88,11 +88,13 @@ class Expected:
         events: how many of them there are.
         guild_ids: the sum of their guild ids.
         sequences: the sum of their sequences.
+        contents: the length of `content` of all of them.
     """
 
     events: int
     guild_ids: int
     sequences: int
+    contents: int
 
 
 @dataclass
@@ -133,7 +135,12 @@ class Session:
 
 def _expect(part: list[Dispatch], wanted: frozenset[str], first_sequence: int) -> Expected:
     seen = [(s, d) for s, d in enumerate(part, first_sequence) if d.name in wanted]
-    return Expected(len(seen), sum(d.guild_id or 0 for _, d in seen), sum(s for s, _ in seen))
+    return Expected(
+        events=len(seen),
+        guild_ids=sum(d.guild_id or 0 for _, d in seen),
+        sequences=sum(s for s, _ in seen),
+        contents=sum(len(orjson.loads(d.data).get("content") or "") for _, d in seen),
+    )
 
 
 def build(workload: Workload, compression: str, directory: Path) -> Session:
