@@ -108,12 +108,14 @@ class Scenario:
         workload: what is sent.
         entrants: each with the names it wants (EVERYTHING: all).
         targets: what is promised.
+        only: the one compression that it is about; "" is all.
     """
 
     name: str
     workload: Workload
     entrants: tuple[tuple[Entrant, frozenset[str] | None], ...]
     targets: tuple[Target, ...]
+    only: str = ""
 
 
 def scenarios(size: Size) -> tuple[Scenario, ...]:
@@ -125,6 +127,7 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
         _steady(steady),
         _interactions(steady),
         _forms(steady),
+        _package(steady),
         _startup(startup),
         _paced(paced),
     )
@@ -190,6 +193,34 @@ def _forms(workload: Workload) -> Scenario:
             Target(FASTGW_READ, 1.7, of=FLOOR),
             Target(FASTGW_DATA, 0.84, of=PICOWS),
         ),
+        only="zstd",
+    )
+
+
+def _package(workload: Workload) -> Scenario:
+    """The same where no libzstd was found at build time: the Python package decompresses."""
+
+    def with_package(entrant: Entrant, label: str = "") -> Entrant:
+        return replace(
+            entrant,
+            label=f"{label or entrant.label} (package)",
+            options=entrant.options | {"zstd": "package"},
+        )
+
+    unwanted = with_package(FASTGW, "fastgw, one event in fifty wanted")
+    rejected = with_package(FASTGW_WHERE)
+    everything = [with_package(each) for each in (FASTGW_FIELDS, FASTGW_READ, FASTGW_NAMES)]
+    data = with_package(FASTGW_DATA)
+    return Scenario(
+        "package",
+        workload,
+        (
+            (unwanted, INTERACTIONS),
+            (rejected, INTERACTIONS),
+            *((entrant, EVERYTHING) for entrant in (*everything, data, PICOWS)),
+        ),
+        (Target(unwanted, 1.1, of=PACKAGE_FLOOR), Target(data, 0.91, of=PICOWS)),
+        only="zstd",
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import fastgw
+from fastgw._decode import use_zstd
 
 from ..rig.client import Job
 from ..rig.meter import Meter
@@ -20,8 +21,12 @@ _FIELDS = fastgw.Fields("channel_id", "author.id", "content")
 _COMPRESS = {"none": "none", "zlib": "zlib-stream", "zstd": "zstd-stream"}
 
 
-async def run(job: Job, meter: Meter, coroutine: bool = False, form: str = "") -> dict[str, Any]:
+async def run(
+    job: Job, meter: Meter, coroutine: bool = False, form: str = "", zstd: str = ""
+) -> dict[str, Any]:
     """Start a gateway of one shard; receive until the last event."""
+    if zstd:
+        use_zstd(zstd)
     gateway = fastgw.Gateway(
         "bench",
         intents=fastgw.Intents.all(),

@@ -22,6 +22,7 @@ def comparisons(size: Size, runner: RunnerLater) -> list[Comparison]:
         for compression, tls in (
             size.transports if scenario.workload.name == "steady" else size.other_transports
         )
+        if scenario.only in ("", compression)
     ]
 
 
