@@ -52,7 +52,8 @@ class HandlerFailure:
         error: what it raised, with its traceback.
         handler: which one it was.
         name: of the event, such as "MESSAGE_CREATE".
-        event: what it was called with: the Event, or a StatusChange.
+        event: what it was called with: the Event; where `fields=` left none to be made, a Reading
+            with its name, sequence, shard_id and values; or a StatusChange.
     """
 
     error: BaseException
