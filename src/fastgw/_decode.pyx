@@ -138,6 +138,7 @@ cdef class Decoder(Inflater):
         if not route.wanted:
             return None
         cdef object result
+        cdef Plan plan
         cdef fgw_dispatch dispatch
         dispatch.message = p
         dispatch.size = size
@@ -150,7 +151,8 @@ cdef class Decoder(Inflater):
         if route.plan is None:
             result = _new_event(route, &dispatch, owner)
         else:
-            result = (<Plan>route.plan)._prepare(route, &dispatch, owner)
+            plan = <Plan>route.plan  # held: a finalizer may put another in its place
+            result = plan._prepare(route, &dispatch, owner)
             if result is None:
                 return None
         route.delivered += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import pytest
@@ -200,6 +201,37 @@ def test_events_the_library_needs_are_returned_all_the_same():
     assert type(event) is Event
     assert event.data == {"session_id": "1"}
     assert not wanting.called
+
+
+def test_a_plan_replaced_while_it_reads_is_kept_so_long():
+    """Making values may collect garbage, and a finalizer may register what it likes."""
+    interests, reports = Interests(), Reports()
+    paths = [f"k{n}" for n in range(40)]  # a tuple so long that its memory is always new
+    wanting, other = Wanting(form=Fields(*paths)), Wanting()
+    decoder = Decoder(interests=interests)
+    interests.want("X", Plan([wanting], reports))
+    text = message(dict.fromkeys(paths, 1), "X")
+
+    class Replaces:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            interests.want("X", Plan([other], reports))
+
+    threshold = gc.get_threshold()
+    gc.collect()
+    Replaces()
+    gc.set_threshold(1)
+    try:
+        calls = decoder.feed(text, TEXT)
+    finally:
+        gc.set_threshold(*threshold)
+    calls.make()
+    gc.collect()
+    deliver(decoder, text)
+    assert wanting.called == [(1,) * 40]
+    assert len(other.called) == 1
 
 
 def test_a_plan_can_be_put_in_another_s_place():
