@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -101,6 +103,27 @@ async def fake() -> AsyncIterator[FakeGateway]:
     """Serve a fake gateway on loopback."""
     async with FakeGateway() as fake:
         yield fake
+
+
+@pytest.fixture
+async def rest_calls(monkeypatch):
+    """A loopback REST API that writes down what is posted: (path, body)."""
+    calls: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        size = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])
+        calls.put_nowait((head.split(" ", 2)[1], json.loads(await reader.readexactly(size))))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("DISCORD_API", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("DISCORD_TOKEN", "token")
+    yield calls
+    server.close()
+    await server.wait_closed()
 
 
 def _sockets() -> set[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import re
 import runpy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from deadline import until
 
 import fastgw
@@ -19,27 +17,6 @@ from fastgw import Gateway
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-
-
-@pytest.fixture
-async def rest_calls(monkeypatch):
-    """A loopback REST API that writes down what is posted: (path, body)."""
-    calls: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
-
-    async def serve(reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])
-        calls.put_nowait((head.split(" ", 2)[1], json.loads(await reader.readexactly(size))))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    monkeypatch.setenv("DISCORD_API", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("DISCORD_TOKEN", "token")
-    yield calls
-    server.close()
-    await server.wait_closed()
 
 
 def load_example():
