@@ -2,8 +2,8 @@
 A bot with slow handlers and a durable store, until it is killed:
 `python handled_child.py URL STORE ACKNOWLEDGE KIND`.
 
-KIND is "coroutine" or "iterator". It writes to stdout, at once: `handled SEQUENCE N` when a handler
-has ended, `status STATE`.
+KIND is "coroutine", "fields" or "iterator". It writes to stdout, at once: `handled SEQUENCE N` when
+a handler has ended, `status STATE`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ async def handle(event):
     os.write(1, f"handled {event.sequence} {event.data['n']}\n".encode())
 
 
+async def handle_values(n):
+    await asyncio.sleep(random.random() * 1.5)
+    os.write(1, f"handled - {n}\n".encode())
+
+
 async def iterate():
     async for event in gateway.events("MESSAGE_CREATE"):
         await asyncio.sleep(random.random() * 0.02)
@@ -52,4 +57,6 @@ def iterates(change):
 tasks: list[asyncio.Task[None]] = []
 if kind == "coroutine":
     gateway.on("MESSAGE_CREATE")(handle)
+elif kind == "fields":
+    gateway.on("MESSAGE_CREATE", fields=("n",))(handle_values)
 gateway.run()
