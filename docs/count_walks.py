@@ -2,7 +2,8 @@
 List the four walks of docs/architecture.md: `python docs/count_walks.py [-v]`.
 
 Counted are calls of our own Python functions (a coroutine counts each time it goes on), between the
-cause and the end named below, with a fake gateway in the same process whose calls do not count.
+cause and the end named below, with a fake gateway in the same process whose calls do not count. Nor
+do those of the tick, which comes once a second whatever else happens.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Walk:
     def __init__(self, title: str) -> None:
         self.title = title
         self.calls: list[tuple[str, str]] = []
+        self._tick: FrameType | None = None  # while it runs
 
     def begin(self) -> None:
         """Count from here on."""
@@ -38,7 +40,13 @@ class Walk:
     def _profile(self, frame: FrameType, what: str, _: object) -> None:
         code = frame.f_code
         path = Path(code.co_filename)
-        if what == "call" and path.is_relative_to(HOME) and not path.is_relative_to(TESTING):
+        if self._tick is not None:
+            if what == "return" and frame is self._tick:
+                self._tick = None
+        elif what == "call" and path.is_relative_to(HOME) and not path.is_relative_to(TESTING):
+            if path.name == "loopwatch.py" and code.co_name == "_tick":
+                self._tick = frame
+                return
             name = getattr(code, "co_qualname", code.co_name)  # since Python 3.11
             self.calls.append((str(path.relative_to(HOME)), name))
 

@@ -180,8 +180,8 @@ async def test_a_deadline_that_strikes_just_after_the_upgrade_takes_nothing_back
 
     shake_hands = Dial._shake_hands
 
-    async def shake_hands_and_linger(*details):
-        await shake_hands(*details)
+    async def shake_hands_and_linger(*details, **more):
+        await shake_hands(*details, **more)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Dial, "_shake_hands", shake_hands_and_linger)

@@ -52,12 +52,13 @@ async def comes_back(gateway):
 STEPS = [
     (GatewayProtocol, "plan"), (GatewayProtocol, "connecting"), (GatewayProtocol, "opened"),
     (GatewayProtocol, "receive"), (GatewayProtocol, "identify"), (GatewayProtocol, "timer_at"),
-    (GatewayProtocol, "commands_to_send"), (GatewayProtocol, "next_signal"),
-    (GatewayProtocol, "handle_timer"), (ShardCounters, "note"), (ShardCounters, "connection_began"),
+    (GatewayProtocol, "commands_to_send"), (GatewayProtocol, "handle_timer"),
+    (ShardCounters, "note"), (ShardCounters, "connection_began"),
     (ReconnectPolicy, "note"), (ReconnectPolicy, "attempt_at"),
     (ReconnectPolicy, "identify_written"), (CommandQueue, "put_urgent"), (CommandQueue, "pump"),
     (CommandQueue, "timer_at"), (CommandQueue, "new_connection"), (Fleet, "status_changed"),
-    (ShardDriver, "_obey"), (Link, "__init__"), (Link, "run"),
+    (ShardDriver, "_obey"), (ShardDriver, "_state_changed"), (ShardDriver, "_arm"),
+    (Link, "__init__"), (Link, "run"),
 ]  # fmt: skip
 
 

@@ -96,9 +96,9 @@ class Run:
                 queue.put_urgent(command)
             if self.peer is not None:
                 queue.pump(now, self.write)
-            signal = self.proto.next_signal()
-            if signal is None:
+            if not self.proto.signals:
                 return
+            signal = self.proto.signals.popleft()
             if isinstance(signal, StateChanged):
                 queue.is_open = signal.new is State.READY
                 if signal.new in (State.IDENTIFYING, State.RESUMING):

@@ -201,7 +201,8 @@ class Client:
         commands = self.proto.commands_to_send()
         self.outbox += commands
         self.sent += [orjson.loads(command) for command in commands]
-        while (signal := self.proto.next_signal()) is not None:
+        while self.proto.signals:
+            signal = self.proto.signals.popleft()
             self.signals.append(signal)
             if isinstance(signal, CloseWanted):
                 self.closes.append(signal)

@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -206,7 +207,7 @@ class Dial:
                 target.host,
                 target.port,
                 open_timeout_s,
-                lambda sock, share_s: self._shake_hands(sock, share_s, target, tls, headers or {}),
+                partial(self._shake_hands, target=target, ssl_context=tls, headers=headers or {}),
                 # Only the service itself can say no for all of its addresses.
                 is_final=lambda error: (
                     self.connection is not None or isinstance(error, HandshakeRefused)
@@ -230,6 +231,7 @@ class Dial:
         self,
         sock: OwnSocket,
         share_s: float,
+        *,
         target: _Target,
         ssl_context: ssl.SSLContext | None,
         headers: Mapping[str, str],
@@ -255,7 +257,7 @@ class Dial:
             dict(headers),
             _READ_BUFFER_BYTES,
         )
-        offered = frozenset(name.lower() for name in headers)
+        offered = frozenset(map(str.lower, headers))
         upgrade = self._upgrade = Upgrade(
             protocol, Tap(protocol), offered=offered, where=target.authority
         )

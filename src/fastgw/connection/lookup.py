@@ -92,5 +92,5 @@ def _look_up(host: str, port: int, flags: int = 0) -> list[Address] | OSError:
     except ValueError as error:  # no name at all: too long, empty labels, a NUL
         return socket.gaierror(socket.EAI_NONAME, str(error))
     inet = (socket.AF_INET, socket.AF_INET6)
-    found = dict.fromkeys(Address(row[0], row[4]) for row in rows if row[0] in inet)
+    found = {Address(row[0], row[4]): None for row in rows if row[0] in inet}
     return list(found) or socket.gaierror(socket.EAI_NONAME, "no address that TCP can use")

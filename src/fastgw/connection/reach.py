@@ -9,7 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -63,7 +63,7 @@ async def reach(
             # An address that answers TCP and then nothing leaves half of the time to the others.
             share_s = (deadline_at - monotonic()) * (0.5 if addresses else 1.0)
             try:
-                with time_limit(share_s):
+                with time_limit(share_s) if addresses else nullcontext():
                     return await attempt(sock, share_s)
             except Exception as error:
                 if not addresses or is_final(error) or monotonic() >= deadline_at:
@@ -100,7 +100,7 @@ async def transport_over(
             "ssl_shutdown_timeout": shutdown_s,
         }
     loop = asyncio.get_running_loop()
-    with quiet_handshake():
+    with quiet_handshake() if tls else nullcontext():
         await aiofastnet.create_connection(loop, lambda: protocol, sock=sock, **tls)
 
 

@@ -151,7 +151,7 @@ class Upgrade(asyncio.BufferedProtocol):
                 raise self._no_websocket(f"it chose a {name} that nobody offered: {chosen!r}")
         if fields["transfer-encoding"] or fields["content-length"] not in ([], ["0"]):
             raise self._no_websocket("a 101 with a body")
-        accept = "".join(f"Sec-WebSocket-Accept: {a}\r\n" for a in fields["sec-websocket-accept"])
+        accept = "".join([f"Sec-WebSocket-Accept: {a}\r\n" for a in fields["sec-websocket-accept"]])
         return (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"{accept}\r\n"

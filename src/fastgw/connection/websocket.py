@@ -102,6 +102,7 @@ class Connection:
 
     Attributes:
         state: where it is.
+        settled: the task that waits for the end of TCP; cancelling it leaves a socket.
 
     Sending and closing are synchronous and never block.
     """
@@ -129,7 +130,7 @@ class Connection:
         self._kernel_bytes = 0  # as `bytes_received` was told last
         self._tcp_state = _TCP_CLOSE  # the same; where it is not told, the error is asked for
         self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self.settled = asyncio.get_running_loop().create_task(self._watch())
 
     # What the listener reports.
 
@@ -298,7 +299,7 @@ class Connection:
 
     async def wait_settled(self) -> CloseInfo | None:
         """Wait until TCP is gone, and tell how it ended."""
-        await asyncio.shield(self._watcher)
+        await asyncio.shield(self.settled)
         return self._info
 
     @property

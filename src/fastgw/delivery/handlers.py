@@ -281,6 +281,8 @@ class Handlers:
 
         Handlers that run or wait go on; see `tasks.drain`.
         """
+        if self._is_ended:
+            return
         self._is_ended = True
         self.waiters.end("the gateway was closed")
         for mailbox in self._mailboxes.values():

@@ -123,7 +123,7 @@ class Fleet:
         )
         self._asking: asyncio.Task[GatewayInfo] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()  # set, and replaced, at every transition
+        self._changed = asyncio.Event()  # set, and replaced, when shards are ready or stop
         self._error: BaseException | None = None
 
     # --- one life: see Gateway -------------------------------------------------------------------
@@ -252,10 +252,10 @@ class Fleet:
         if change.new is State.READY:
             self.was_ready = True
             self._ready.add(change.shard.id)
+            self._announce()
         else:
             self._ready.discard(change.shard.id)
         self._outages.note(change, time.monotonic())
-        self._announce()
         self.members.status_changed(change)
         self._tell_status(change)
 
@@ -280,6 +280,7 @@ class Fleet:
             said = redact(str(error), options.identity.token)
             log.critical("shard %d stopped for good: %s", shard.id, said)
             self._error = self._error or error
+            self._announce()
         # A refused token is refused for all; other refusals leave sessions that run alone.
         everybody = isinstance(error, AuthenticationFailed) or (
             error is not None and options.on_fatal == "stop"
@@ -454,7 +455,7 @@ class Fleet:
             self._url_watch.stop()
         keep = self.keeps_sessions
         drivers = self._drivers.values()
-        await asyncio.gather(*(driver.close(keep_session=keep) for driver in drivers))
+        await asyncio.gather(*[driver.close(keep_session=keep) for driver in drivers])
         self._handlers.end()
         await self._handlers.tasks.drain(self._options.drain_s)
         if self._sessions is not None:  # after the handlers: the last of what they have handled

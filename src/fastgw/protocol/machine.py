@@ -19,7 +19,7 @@ Theory.
 
 How to use it. Give an input: `connecting`, `opened`, `connect_failed`, `receive`, `handle_timer`,
 `connection_ended`, `close`, ... Then pull, in this order: send `commands_to_send()` at once and
-ahead of anything queued; take `next_signal()` until it is None, sending again after each; arm one
+ahead of anything queued; take out `signals` until there are none, sending again after each; arm one
 timer at `timer_at()`. The attributes may be looked at any time.
 """
 
@@ -88,6 +88,8 @@ class GatewayProtocol:
         state: where we are. Written by this class alone.
         generation: number of the current connection, for telling stale callbacks.
         outcome: of the last connection that ended, None before.
+        commands: what is to be written; take it by `commands_to_send()`.
+        signals: what is reported, oldest first; take each of them out (`popleft()`).
     """
 
     def __init__(
@@ -135,8 +137,8 @@ class GatewayProtocol:
             self._keeper.restore(session, last_byte_at)
         self._replays = ReplayCounts(self.sequence)
         self._attempt: Attempt | None = None  # from connecting() to the end
-        self._commands: list[bytes] = []
-        self._signals: deque[Signal] = deque()
+        self.commands: list[bytes] = []
+        self.signals: deque[Signal] = deque()
 
     def __repr__(self) -> str:
         identity = self.identity
@@ -205,11 +207,6 @@ class GatewayProtocol:
 
     # --- outputs ---------------------------------------------------------------------------------
 
-    @property
-    def has_output(self) -> bool:
-        """Whether there is a command or a signal that nobody has taken yet."""
-        return bool(self._commands or self._signals)
-
     def commands_to_send(self) -> list[bytes]:
         """
         Return what to write now, in order, ahead of anything queued; each only once.
@@ -218,12 +215,8 @@ class GatewayProtocol:
         them. Leave them here while the connection is not known yet (HELLO may come in the same read
         as the upgrade, before `Connection.open` returns).
         """
-        commands, self._commands = self._commands, []
+        commands, self.commands = self.commands, []
         return commands
-
-    def next_signal(self) -> Signal | None:
-        """Return the oldest signal not seen yet, or None."""
-        return self._signals.popleft() if self._signals else None
 
     def timer_at(self) -> float | None:
         """Return when `handle_timer()` must be called at the latest, in monotonic seconds."""
@@ -242,7 +235,7 @@ class GatewayProtocol:
         Decide the next attempt; ends a session that is too old or was refused too often.
 
         When it says identify, take the identify turn before connecting. After this, take
-        `next_signal()` (SessionEnded may be there).
+        the `signals` (SessionEnded may be there).
         """
         if self._keeper.session_id is not None and (
             self._keeper.is_expired(now) or not self._keeper.is_resumable()
@@ -254,7 +247,7 @@ class GatewayProtocol:
         """
         Begin an attempt at `plan` and return its generation. Make its Decoder with `sequence`.
 
-        After this, take `next_signal()`.
+        After this, take the `signals`.
 
         Raises:
             UsageError: not DISCONNECTED (there is one connection at a time), or the plan is old.
@@ -286,7 +279,7 @@ class GatewayProtocol:
             attempt.wait_for(DeadlineKind.HELLO, now + self.timeouts.hello_s)
 
     def connect_failed(self, now: float, error: BaseException) -> None:
-        """Take note that the attempt failed. After this, take `next_signal()`: it has Ended."""
+        """Take note that the attempt failed. After this, take the `signals`: it has Ended."""
         if self.state is not State.CONNECTING:
             raise UsageError(f"no connection is being opened while {self.state.value}")
         self._end(now, Outcome(
@@ -307,7 +300,7 @@ class GatewayProtocol:
         if attempt is None or self.state is not State.IDENTIFYING or attempt.identify_written:
             raise UsageError(f"no identify is wanted while {self.state.value}")
         attempt.identify_written = True
-        self._commands.append(self.identity.encode())
+        self.commands.append(self.identity.encode())
         attempt.wait_for(DeadlineKind.READY, now + self.timeouts.ready_s)
 
     def beat(self, now: float) -> None:
@@ -318,7 +311,7 @@ class GatewayProtocol:
         out already.
         """
         if self.heartbeat is not None and self.state in CONNECTED:
-            self._commands.append(encode_heartbeat(self.sequence.last))
+            self.commands.append(encode_heartbeat(self.sequence.last))
             self.heartbeat.beat_extra(now)
 
     # --- inputs: messages and time ---------------------------------------------------------------
@@ -328,7 +321,7 @@ class GatewayProtocol:
         Take one message that is not an ordinary dispatch: other opcodes, READY, RESUMED.
 
         Never raises for what the message holds; unknown opcodes and names are ignored. After this,
-        call `commands_to_send()`, take `next_signal()` and re-arm `timer_at()`.
+        call `commands_to_send()`, take the `signals` and re-arm `timer_at()`.
 
         Raises:
             UsageError: there is no connection it could have come from.
@@ -355,7 +348,7 @@ class GatewayProtocol:
         elif op == Opcode.HEARTBEAT_ACK and attempt.heartbeat is not None:
             attempt.heartbeat.ack(now)
         elif op == Opcode.HEARTBEAT and attempt.heartbeat is not None:
-            self._signals.append(HeartbeatWanted())
+            self.signals.append(HeartbeatWanted())
         elif op == Opcode.RECONNECT:
             # May come before HELLO, instead of it (Discord docs, "Reconnect").
             self._leave(attempt, now, Cause.RECONNECT_ASKED, Action.RESUME, "reconnect asked")
@@ -368,7 +361,7 @@ class GatewayProtocol:
         """
         Close this connection for another one, by RESUME; without effect while there is none.
 
-        After this, take `next_signal()`: CloseWanted comes as for any close of ours.
+        After this, take the `signals`: CloseWanted comes as for any close of ours.
         """
         if self._attempt is not None and self.state in CONNECTED:
             self._leave(self._attempt, now, Cause.REPLACED, Action.RESUME, "replaced")
@@ -400,7 +393,7 @@ class GatewayProtocol:
             wall: a clock that goes on while the machine sleeps; None skips that check. Call once a
                 second or so with it, and a suspended machine is noticed within a second of waking.
 
-        After this, call `commands_to_send()`, take `next_signal()` and re-arm `timer_at()`.
+        After this, call `commands_to_send()`, take the `signals` and re-arm `timer_at()`.
         """
         attempt = self._attempt
         if attempt is None:
@@ -422,7 +415,7 @@ class GatewayProtocol:
                     attempt, now, Cause.ZOMBIED, Action.RESUME, "heartbeat not acknowledged"
                 )
             else:
-                self._commands.append(encode_heartbeat(self.sequence.last))
+                self.commands.append(encode_heartbeat(self.sequence.last))
                 heart.beat(now, alive)
 
     # --- inputs: the way down --------------------------------------------------------------------
@@ -437,7 +430,7 @@ class GatewayProtocol:
         error: BaseException | None = None,
     ) -> None:
         """
-        Take the end of the connection (CloseInfo's fields). After this, take `next_signal()`: it
+        Take the end of the connection (CloseInfo's fields). After this, take the `signals`: it
         has Ended with the outcome. Moves to DISCONNECTED, or STOPPED when the action is STOP.
 
         Raises:
@@ -484,7 +477,7 @@ class GatewayProtocol:
             )
         else:
             if self.state is State.CONNECTING:
-                self._signals.append(CloseWanted(code, "stopped", abort=True))
+                self.signals.append(CloseWanted(code, "stopped", abort=True))
             self._end(now, Outcome(
                 Action.STOP, initiator=Initiator.CLIENT, cause=Cause.STOPPED, reason="stopped"
             ))  # fmt: skip
@@ -504,10 +497,10 @@ class GatewayProtocol:
         if not attempt.plan.resume or session_id is None or last is None:
             self._move(Trigger.HELLO_IDENTIFY)
             attempt.deadline = None  # a turn may take its time; heartbeats watch the connection
-            self._signals.append(IdentifyWanted())
+            self.signals.append(IdentifyWanted())
             return
         self._move(Trigger.HELLO_RESUME)
-        self._commands.append(encode_resume(self.identity.token, session_id, last))
+        self.commands.append(encode_resume(self.identity.token, session_id, last))
         self.sequence.start_replay()
         attempt.replay = Replay(self._replays, resumed_from=last)
         attempt.wait_for(DeadlineKind.RESUMED, now + self.timeouts.resumed_s)
@@ -527,7 +520,7 @@ class GatewayProtocol:
             return
         self._keeper.start(session_id, resume_url)
         self._up(attempt, Trigger.READY, now)
-        self._signals.append(Ready(data))
+        self.signals.append(Ready(data))
 
     def _check_resumable(self, session_id: str) -> None:
         try:
@@ -543,7 +536,7 @@ class GatewayProtocol:
         self._keeper.resumed(attempt.plan)
         self.sequence.end_replay()
         self._up(attempt, Trigger.RESUMED, now)
-        self._signals.append(Resumed(*attempt.replay.end(sequence)))
+        self.signals.append(Resumed(*attempt.replay.end(sequence)))
 
     def _up(self, attempt: Attempt, trigger: Trigger, now: float) -> None:
         self._move(trigger)
@@ -607,13 +600,13 @@ class GatewayProtocol:
         if new is None:
             raise UsageError(f"{trigger.value!r} is no move from {old.value!r}")
         self.state = new
-        self._signals.append(StateChanged(old, new, cause))
+        self.signals.append(StateChanged(old, new, cause))
 
     def _end_session(self, cause: Cause) -> None:
         session_id = self._keeper.session_id
         self._keeper.forget()
         if session_id is not None:
-            self._signals.append(SessionEnded(session_id, cause))
+            self.signals.append(SessionEnded(session_id, cause))
 
     def _leave(
         self,
@@ -637,18 +630,18 @@ class GatewayProtocol:
             self._end_session(cause)
         self._move(Trigger.CLOSE, cause)
         attempt.ready_at = None
-        self._commands.clear()
+        self.commands.clear()
         if abort:
             self._abort(attempt, now)
         else:
             attempt.wait_for(DeadlineKind.CLOSE, now + self.timeouts.close_s)
-            self._signals.append(CloseWanted(close_code, reason, abort=False))
+            self.signals.append(CloseWanted(close_code, reason, abort=False))
 
     def _abort(self, attempt: Attempt, now: float) -> None:
         attempt.wait_for(DeadlineKind.ABORT, now + self.timeouts.tls_shutdown_s)
         ending = attempt.ending
         if ending is not None:
-            self._signals.append(
+            self.signals.append(
                 CloseWanted(ending.close_code or RESUMABLE_CLOSE_CODE, ending.reason, abort=True)
             )
 
@@ -667,10 +660,10 @@ class GatewayProtocol:
         if outcome.action is Action.IDENTIFY or refused_for_good:
             self._end_session(outcome.cause)
         self.outcome = outcome
-        self._commands.clear()
+        self.commands.clear()
         self.generation += 1  # whatever the old connection still says is stale
         self._move(Trigger.STOP if outcome.action is Action.STOP else Trigger.END, outcome.cause)
-        self._signals.append(Ended(outcome))
+        self.signals.append(Ended(outcome))
 
     def _note_failure(self, attempt: Attempt, cause: Cause) -> None:
         """Tell the keeper of the session what an attempt that never became READY says about it."""

@@ -30,12 +30,19 @@ class ReplayCounts:
     @property
     def replayed(self) -> int:
         """Dispatches that were new to us."""
-        return self._sequence.replayed - self._resumed_new
+        return self.both()[0]
 
     @property
     def duplicates(self) -> int:
         """Dispatches that we had, and dropped."""
-        return self._sequence.duplicates - self._resumed_repeated
+        return self.both()[1]
+
+    def both(self) -> tuple[int, int]:
+        """Return how many dispatches were new to us, and how many were not."""
+        sequence = self._sequence
+        return (
+            sequence.replayed - self._resumed_new, sequence.duplicates - self._resumed_repeated
+        )  # fmt: skip
 
     def take_out_resumed(self, *, was_new: bool) -> None:
         """Note a RESUMED: the sequence counted it like any dispatch."""
@@ -56,11 +63,11 @@ class Replay:
     def __init__(self, counts: ReplayCounts, resumed_from: int) -> None:
         self.resumed_from = resumed_from
         self._counts = counts
-        self._begin = self._seen = (counts.replayed, counts.duplicates)
+        self._begin = self._seen = counts.both()
 
     def has_moved(self) -> bool:
         """Tell whether anything was replayed since the last call."""
-        before, self._seen = self._seen, (self._counts.replayed, self._counts.duplicates)
+        before, self._seen = self._seen, self._counts.both()
         return self._seen != before
 
     def has_news(self) -> bool:
@@ -80,5 +87,5 @@ class Replay:
         """Take the RESUMED that ends it; return how many were replayed: new to us, and not."""
         if sequence is not None and sequence >= 0:  # then it was counted
             self._counts.take_out_resumed(was_new=sequence > self.resumed_from)
-        new, repeated = self._begin
-        return self._counts.replayed - new, self._counts.duplicates - repeated
+        (new, repeated), (new_before, repeated_before) = self._counts.both(), self._begin
+        return new - new_before, repeated - repeated_before

@@ -71,6 +71,7 @@ class SessionKeeper:
 
     Attributes:
         main_url: from `GET /gateway/bot`; may be replaced between attempts.
+        compress: the transport compression of the query, None for none; may be replaced, too.
         sequence: shared with the decoder, which advances it.
         refusals: RESUMEs in a row that were answered, and not by RESUMED.
         host_failures: attempts in a row that failed on the resume host.
@@ -80,13 +81,13 @@ class SessionKeeper:
     """
 
     __slots__ = (
-        "_compress", "host_failures", "last_byte_at", "main_failures", "main_url",
+        "compress", "host_failures", "last_byte_at", "main_failures", "main_url",
         "refusals", "resume_url", "sequence", "session_id",
     )  # fmt: skip
 
     def __init__(self, main_url: str, compress: str | None, sequence: Sequence) -> None:
         gateway_url(main_url, compress)  # raises UsageError early
-        self._compress = compress
+        self.compress = compress
         self.main_url = main_url
         self.sequence = sequence
         self.session_id: str | None = None
@@ -96,19 +97,9 @@ class SessionKeeper:
         self.main_failures = 0
         self.last_byte_at: float | None = None
 
-    @property
-    def compress(self) -> str | None:
-        """The transport compression of the query; None for none."""
-        return self._compress
-
-    @compress.setter
-    def compress(self, value: str | None) -> None:
-        gateway_url(self.main_url, value)
-        self._compress = value
-
     def replace_main_url(self, url: str) -> None:
         """Use another main URL from the next attempt on; raises UsageError for a bad one."""
-        gateway_url(url, self._compress)
+        gateway_url(url, self.compress)
         self.main_url = url
         self.main_failures = 0
 
@@ -129,7 +120,7 @@ class SessionKeeper:
         if not isinstance(url, str) or not url:
             return None
         try:
-            gateway_url(url, self._compress)
+            gateway_url(url, self.compress)
         except UsageError:
             return None
         # The token goes there: never over plain text when the main URL is encrypted.
@@ -156,10 +147,10 @@ class SessionKeeper:
     def plan(self) -> Plan:
         """Return the next attempt for what is kept now; expiry is the caller's to look at."""
         if not self.is_resumable():
-            return Plan(gateway_url(self.main_url, self._compress), False, False)
+            return Plan(gateway_url(self.main_url, self.compress), False, False)
         if self.resume_url is not None and self.host_failures < MAX_HOST_FAILURES:
-            return Plan(gateway_url(self.resume_url, self._compress), True, True)
-        return Plan(gateway_url(self.main_url, self._compress), True, False)
+            return Plan(gateway_url(self.resume_url, self.compress), True, True)
+        return Plan(gateway_url(self.main_url, self.compress), True, False)
 
     def connection_ended(self, last_byte_at: float) -> None:
         """

@@ -2,9 +2,9 @@
 What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
 
 Theory. One task, the owner, begins one attempt after another. Everything else happens in callbacks:
-the connection's link, one timer, and the gateway's tick hand what happened to the protocol, inside
-`_input()`, which then writes its commands and obeys its signals. An attempt ends with `Ended`,
-which wakes the owner.
+the connection's link, one timer, and the gateway's tick tell the protocol what happened, by
+`_do()`, which then writes its commands and obeys its signals. An attempt ends with `Ended`, which
+wakes the owner.
 
 Whatever raises on the way, a bug of ours or something that others have hung in, costs the
 connection and not the shard: `_failed()` ends it as if it was lost, and `Ended` comes as always.
@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
 from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
 from ..log import careful_logger
@@ -49,7 +48,7 @@ from .reading import Reading, Reason
 from .reconnect import ReconnectPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from .._decode import Event, Message
     from ..connection.websocket import CloseInfo, Connection
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["ShardDriver"]
 
 log = careful_logger("fastgw.shard")
+P = ParamSpec("P")
 
 
 class ShardDriver:
@@ -119,7 +119,8 @@ class ShardDriver:
         self._counters = ShardCounters()
         self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
-        self._unsettled: set[asyncio.Task[object]] = set()  # old sockets on their way out
+        self._connection: Connection | None = None  # what came of it, since the upgrade
+        self._unsettled: set[asyncio.Task[None]] = set()  # old sockets on their way out
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._is_running = False
@@ -170,14 +171,14 @@ class ShardDriver:
     async def send(self, command: bytes, op: int, d: object, *, wait: bool) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
         written = self._queue.put(command, op, d, may_wait=wait)
-        self._run()
+        self._do(self._pump)
         await written
 
     def set_presence(self, identity: Identity) -> None:
         """Show the presence of this identity, which every later IDENTIFY says."""
         self._protocol.identity = identity
         self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
-        self._run()
+        self._do(self._pump)
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
@@ -200,10 +201,9 @@ class ShardDriver:
 
         Unless the session is kept it is ended with 1000, and the bot goes offline at once.
         """
-        with self._input():
-            self._protocol.close(time.monotonic(), keep_session=keep_session)
+        self._do(self._protocol.close, time.monotonic(), keep_session=keep_session)
         timeouts, patience_s = self._setup.timeouts, 0.0
-        if self._link is not None and self.status in (State.CLOSING, State.STOPPED):
+        if self._link is not None and self._protocol.state in (State.CLOSING, State.STOPPED):
             patience_s = timeouts.close_s + timeouts.tls_shutdown_s + 1.0  # it wakes the owner
         await self._owner.stop(patience_s)
         if self._unsettled:
@@ -211,28 +211,26 @@ class ShardDriver:
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""
-        with self._input():
-            self._protocol.replace(time.monotonic())
+        self._do(self._protocol.replace, time.monotonic())
 
     def stored_sequence(self) -> int | None:
         """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
         received = self._protocol.session_sequence
         reached = self._ledger.handled(received) if self._setup.stores_handled else received
-        return self._origin.sequence(reached, self.status)
+        return self._origin.sequence(reached, self._protocol.state)
 
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second, and cheap: most have nothing to say."""
-        link = self._link
-        if link is None or (connection := link.connection) is None:
+        if (link := self._link) is None or (connection := self._connection) is None:
             return
         try:
             received = connection.look()
             self._counters.look(now, link.decoder, received, self._protocol.heartbeat)
-            if self.status in CONNECTED:
+            if self._protocol.state in CONNECTED:
                 self._protocol.handle_timer(now, bytes_received=received, wall=wall)
         except Exception as error:
             self._failed(error)
-        if self._protocol.has_output:
+        if self._protocol.commands or self._protocol.signals:
             self._run()
 
     # --- what the owner asks ---------------------------------------------------------------------
@@ -240,13 +238,14 @@ class ShardDriver:
     @property
     def is_stopped(self) -> bool:
         """Whether there is to be no further attempt."""
-        return self.status is State.STOPPED
+        return self._protocol.state is State.STOPPED
 
     def plan(self, now: float) -> Plan:
         """Return where to connect next, and whether to resume."""
         self._protocol.compress = self._setup.compression.in_url
         plan = self._protocol.plan(now)
-        self._run()
+        if self._protocol.signals:  # the session is too old
+            self._run()
         return plan
 
     def queue_failed(self, error: Exception) -> None:
@@ -272,10 +271,10 @@ class ShardDriver:
             self._run()
             return await link.run(setup), link.decoder.messages
         finally:
-            self._link = None
-            settled = asyncio.ensure_future(link.wait_settled())
-            self._unsettled.add(settled)
-            settled.add_done_callback(self._unsettled.discard)
+            connection, self._link, self._connection = self._connection, None, None
+            if connection is not None:
+                self._unsettled.add(connection.settled)
+                connection.settled.add_done_callback(self._unsettled.discard)
             received = link.bytes_received()
             self._counters.look(time.monotonic(), link.decoder, received, self._protocol.heartbeat)
             self._counters.connection_ended(link.decoder)
@@ -283,55 +282,50 @@ class ShardDriver:
     def stopped(self, error: FastgwError | None) -> None:
         """The owner ends: whatever the state is, it is STOPPED now."""
         self.error = error
-        with self._input():
-            now = time.monotonic()
-            self._protocol.close(now, keep_session=self._host.keeps_sessions)
-            if self.status is not State.STOPPED:  # it was cancelled, and its socket aborted
-                self._protocol.connection_ended(now, close_code=None, initiator=Initiator.CLIENT)
+        if self._protocol.state is not State.STOPPED:
+            self._do(self._stop, time.monotonic())
         self._queue.fail(SessionLost(f"shard {self._id} is stopped; the command was not sent"))
         self._host.shard_stopped(self.shard, error)
 
-    # --- what the link reports -------------------------------------------------------------------
+    def _stop(self, now: float) -> None:
+        self._protocol.close(now, keep_session=self._host.keeps_sessions)
+        if self._protocol.state is not State.STOPPED:  # it was cancelled, and its socket aborted
+            self._protocol.connection_ended(now, close_code=None, initiator=Initiator.CLIENT)
 
-    @property
-    def _connection(self) -> Connection | None:
-        return None if self._link is None else self._link.connection
+    # --- what the link reports -------------------------------------------------------------------
 
     def connection_made(self, connection: Connection) -> None:
         """The upgrade is done."""
-        with self._input():
-            self._protocol.opened(time.monotonic())
+        self._connection = connection
+        self._do(self._protocol.opened, time.monotonic())
 
     def message_received(self, message: Message | Event) -> None:
         """A message for the protocol came."""
-        with self._input():
-            self._protocol.receive(message, time.monotonic())
+        self._do(self._protocol.receive, message, time.monotonic())
 
     def connect_failed(self, error: BaseException) -> None:
         """The connection could not be opened."""
-        with self._input():
-            self._protocol.connect_failed(time.monotonic(), error)
+        self._do(self._protocol.connect_failed, time.monotonic(), error)
 
     def connection_ended(self, info: CloseInfo) -> None:
         """The connection has ended."""
-        with self._input():
-            if info.initiator is Initiator.SERVICE and info.close_code is not None:
-                self._counters.close_codes[info.close_code] += 1
-            self._protocol.connection_ended(
-                time.monotonic(),
-                close_code=info.close_code,
-                reason=info.reason,
-                initiator=info.initiator,
-                error=info.error,
-            )
+        if info.initiator is Initiator.SERVICE and info.close_code is not None:
+            self._counters.close_codes[info.close_code] += 1
+        self._do(
+            self._protocol.connection_ended,
+            time.monotonic(),
+            close_code=info.close_code,
+            reason=info.reason,
+            initiator=info.initiator,
+            error=info.error,
+        )
 
     # --- running the protocol --------------------------------------------------------------------
 
-    @contextmanager
-    def _input(self) -> Iterator[None]:
-        """Stand around every input of the protocol: do afterwards what it wants."""
+    def _do(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do a step, most often an input of the protocol, and then what the protocol wants."""
         try:
-            yield
+            step(*args, **kwargs)
         except Exception as error:
             self._failed(error)
         self._run()
@@ -340,55 +334,44 @@ class ShardDriver:
         """Write commands, obey signals, re-arm: until nothing is wanted any more."""
         if self._is_running:
             return  # called from within a signal; the loop below goes on
-        self._is_running = True
+        protocol, self._is_running = self._protocol, True
         try:
-            while self._step():
-                pass
+            is_armed = False
+            while protocol.signals or not is_armed:
+                try:
+                    if protocol.commands:
+                        self._write_commands()
+                    if protocol.signals:
+                        self._obey(protocol.signals.popleft(), time.monotonic())
+                    else:
+                        is_armed = True
+                        self._arm()
+                except Exception as error:  # noqa: PERF203  (an error costs this much at most)
+                    self._failed(error)
         finally:
             self._is_running = False
 
-    def _step(self) -> bool:
-        """Write what is to be written and obey one signal; tell whether there may be more."""
-        try:
-            self._write_commands()
-            signal = self._protocol.next_signal()
-            if signal is None:
-                self._arm()
-                return False
-        except Exception as error:
-            return self._failed(error)
-        try:
-            now = time.monotonic()
-            self._counters.note(signal, now)
-            self._policy.note(signal, now)
-            self._origin.note(signal)
-            self._obey(signal, now)
-        except Exception as error:
-            self._failed(error)
-        finally:
-            if isinstance(signal, Ended) and self._link is not None:
-                self._link.end(signal.outcome)
-        return True
-
-    def _failed(self, error: Exception) -> bool:
-        """End the connection because of an error of our own; False when there is none."""
+    def _failed(self, error: Exception) -> None:
+        """End the connection because of an error of our own, if there is one."""
         log.error("shard %d: an error in fastgw itself", self._id, exc_info=error)
         now = time.monotonic()
         self._owner.hold_until(now + self._setup.backoff_s[0])
-        if self.status in (State.DISCONNECTED, State.STOPPED):
+        link, outcome = self._link, self._protocol.outcome
+        if self._protocol.state in (State.DISCONNECTED, State.STOPPED):
             self._counters.last_error = error
-            return False
-        if self._link is not None:
-            self._link.abandon()  # nothing is written to it any more
-        try:
-            self._protocol.connection_ended(
-                now, close_code=None, initiator=Initiator.CLIENT, error=error
-            )
-        except Exception as worse:
-            log.error("shard %d: and another in its wake", self._id, exc_info=worse)
-            if self._link is not None:
-                self._link.end(Outcome(Action.RESUME, error=error))
-        return True
+        else:
+            outcome = None
+            if link is not None:
+                link.abandon()  # nothing is written to it any more
+            try:
+                self._protocol.connection_ended(
+                    now, close_code=None, initiator=Initiator.CLIENT, error=error
+                )
+            except Exception as worse:
+                log.error("shard %d: and another in its wake", self._id, exc_info=worse)
+                outcome = Outcome(Action.RESUME, error=error)
+        if link is not None and outcome is not None:  # whoever was to tell it may have failed
+            link.end(outcome)
 
     def _write_commands(self, *, is_counted: bool = False) -> None:
         """Queue what the protocol wants to send; write what may go now."""
@@ -397,6 +380,8 @@ class ShardDriver:
         self._pump()
 
     def _obey(self, signal: Signal, now: float) -> None:
+        self._counters.note(signal, now)
+        self._policy.note(signal, now)
         match signal:
             case StateChanged():
                 self._state_changed(signal)
@@ -407,6 +392,7 @@ class ShardDriver:
                     self._protocol.beat(now)
                     self._write_commands(is_counted=True)
             case Ready():
+                self._origin.renewed()
                 self._ledger.session_began()
                 if self._link is not None and self._link.turn is not None:
                     self._link.turn.release()
@@ -415,6 +401,7 @@ class ShardDriver:
             case Resumed():
                 self._announcer.resumed(signal)
             case SessionEnded():
+                self._origin.renewed()
                 self._host.session_ended(self._id)
                 why = f"the session of shard {self._id} was lost ({signal.cause.value})"
                 self._queue.fail(SessionLost(f"{why}; the command was not sent"))
@@ -429,13 +416,17 @@ class ShardDriver:
                 if isinstance(signal.outcome.error, FatalError):
                     # Before the turn goes back: no other shard may take it to be refused as well.
                     self._setup.gate.shut(signal.outcome.error)
+                if self._link is not None:
+                    self._link.end(signal.outcome)
             case _:
                 _never(signal)
 
     def _state_changed(self, change: StateChanged) -> None:
-        self._queue.is_open = change.new is State.READY
-        if change.new is State.READY:
+        is_ready = self._queue.is_open = change.new is State.READY
+        is_cold_resume = is_ready and self._origin.is_cold_resume()
+        if is_ready:
             self._reading.session_is_up(self._connection)
+            self._pump()
         elif change.old is State.READY:
             self._reading.session_is_down()
         has_hello = change.new in (State.IDENTIFYING, State.RESUMING)
@@ -445,12 +436,12 @@ class ShardDriver:
             change,
             self._protocol.outcome,
             stopped_by=self.error,
-            is_cold_resume=self._origin.is_cold_resume,
+            is_cold_resume=is_cold_resume,
         )
 
     def _identify(self, now: float) -> None:
         link = self._link
-        if link is None or self.status is not State.IDENTIFYING:
+        if link is None or self._protocol.state is not State.IDENTIFYING:
             return  # the connection ended before this was obeyed
         if link.turn is None:
             # Planned as a resume, and the session went meanwhile. Come back when a turn is held.
@@ -475,11 +466,11 @@ class ShardDriver:
 
     def _arm(self) -> None:
         """Set the one timer to whatever is due next."""
-        now = time.monotonic()
-        due = [self._protocol.timer_at()]
-        if self._connection is not None and self._connection.is_open:
-            due.append(self._queue.timer_at(now))
-        at = min((at for at in due if at is not None), default=None)
+        now, at = time.monotonic(), self._protocol.timer_at()
+        if (connection := self._connection) is not None:
+            room_at = self._queue.timer_at(now)
+            if room_at is not None and (at is None or room_at < at) and connection.is_open:
+                at = room_at
         if at == self._timer_at:
             return
         if self._timer is not None:
@@ -490,9 +481,12 @@ class ShardDriver:
 
     def _due(self) -> None:
         self._timer = self._timer_at = None
-        with self._input():
-            received = None if self._link is None else self._link.bytes_received()
-            self._protocol.handle_timer(time.monotonic(), bytes_received=received)
+        self._do(self._on_time, time.monotonic())
+
+    def _on_time(self, now: float) -> None:
+        received = None if self._link is None else self._link.bytes_received()
+        self._protocol.handle_timer(now, bytes_received=received)
+        self._pump()
 
 
 def _never(signal: NoReturn) -> NoReturn:

@@ -152,10 +152,13 @@ class Link:
                 _forget_locals(error)
                 self._open_failed(error)
             return await self.ended
-        finally:
+        except BaseException:  # cancelled; otherwise `end` was called
             self._dial.abandon()
-            opening.cancel()
-            await asyncio.wait((opening,))
+            raise
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait((opening,))
             if not opening.cancelled():
                 opening.exception()  # reported above, or of no interest any more
 
@@ -181,21 +184,17 @@ class Link:
         if not self.ended.done():
             self.ended.set_result(outcome)
 
-    async def wait_settled(self) -> None:
-        """Wait until nothing of its socket is left."""
-        if self.connection is not None:
-            await self.connection.wait_settled()
-
     def abort(self) -> None:
         """End its TCP now, without CLOSE."""
-        if self.connection is not None:
-            self.connection.abort()
+        if (connection := self._dial.connection) is not None:
+            connection.abort()
         else:
             self._dial.abandon()
 
     def bytes_received(self) -> int:
         """Count bytes that arrived since the upgrade began."""
-        return 0 if self.connection is None else self.connection.bytes_received()
+        connection = self._dial.connection
+        return 0 if connection is None else connection.bytes_received()
 
     def _open_failed(self, error: BaseException) -> None:
         if not isinstance(error, FastgwError):

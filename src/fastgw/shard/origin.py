@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..protocol.signals import Ready, SessionEnded, StateChanged
 from ..protocol.states import State
 
 if TYPE_CHECKING:
     from ..protocol.session import Session
-    from ..protocol.signals import Signal
 
 __all__ = ["SessionOrigin"]
 
@@ -22,26 +20,23 @@ class SessionOrigin:
         session: the stored one to begin with, None when there is none.
     Attributes:
         is_cold: the session is of an earlier process, which got its READY and GUILD_CREATE.
-        is_cold_resume: the last move was to READY, for the first time here, with such a session.
     """
 
-    __slots__ = ("_stored", "_was_ready", "is_cold", "is_cold_resume")
+    __slots__ = ("_stored", "_was_ready", "is_cold")
 
     def __init__(self, session: Session | None) -> None:
         self.is_cold = session is not None
-        self.is_cold_resume = False
         self._was_ready = False
         self._stored: int | None = None  # the sequence that the store was told last
 
-    def note(self, signal: Signal) -> None:
-        """Take note of what the protocol reports."""
-        match signal:
-            case StateChanged():
-                is_ready = signal.new is State.READY
-                self.is_cold_resume = is_ready and self.is_cold and not self._was_ready
-                self._was_ready |= is_ready
-            case Ready() | SessionEnded():
-                self.is_cold = False
+    def is_cold_resume(self) -> bool:
+        """Take note of a move to READY; tell whether it is the first here, with such a session."""
+        is_first, self._was_ready = not self._was_ready, True
+        return is_first and self.is_cold
+
+    def renewed(self) -> None:
+        """Take note that this session is over, or that one of this process has begun."""
+        self.is_cold = False
 
     def sequence(self, reached: int | None, state: State) -> int | None:
         """

@@ -99,12 +99,13 @@ class Owner:
 
         With 0 it is cancelled at once: then it waits for a time or a turn, and holds no socket.
         """
-        if self._task is None:
+        if (task := self._task) is None:
             return
         if patience_s > 0:
-            await asyncio.wait((self._task,), timeout=patience_s)
-        self.cancel()
-        await asyncio.wait((self._task,))
+            await asyncio.wait((task,), timeout=patience_s)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
 
     def cancel(self) -> None:
         """End it where it is; its socket is aborted."""
@@ -144,7 +145,7 @@ class Owner:
                 continue
             # Before anything ever worked, a wrong certificate or no websocket at all is a mistake
             # in the configuration. Later it is a bad moment of the network, and passes.
-            if is_permanent(outcome.error) and not self._host.was_ready:
+            if not self._host.was_ready and is_permanent(outcome.error):
                 assert isinstance(outcome.error, FastgwError)
                 return outcome.error
         return None

@@ -64,9 +64,10 @@ class Reading:
         self._apply()
 
     def session_is_up(self, connection: Connection | None) -> None:
-        """READY or RESUMED came on this connection."""
+        """READY or RESUMED came on this connection, which reads as all do at first."""
         self._connection = connection
-        self._apply()
+        if self.reasons:
+            self._apply()
 
     def session_is_down(self) -> None:
         """The connection is on its way out; the next one reads until its session is up."""

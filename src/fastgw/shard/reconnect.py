@@ -27,6 +27,7 @@ from ..errors import (
     UsageError,
 )
 from ..protocol.signals import Cause, Ended
+from ..words import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,7 @@ class ReconnectPolicy:
 
     def note(self, signal: Signal, now: float) -> None:
         """Take what the protocol reports."""
-        if isinstance(signal, Ended):
+        if isinstance(signal, Ended) and signal.outcome.action is not Action.STOP:
             self.connection_ended(signal.outcome, now)
 
     def attempt_at(self, *, resume: bool) -> float:
