@@ -31,7 +31,12 @@ class Keeper:
 
 
 def requests_to(keeper):
-    return MemberRequests(Handlers(Intents.all()), Intents.all(), lambda i: Shard(keeper, i, 1))
+    return requests_of(lambda i: Shard(keeper, i, 1))
+
+
+def requests_of(find):
+    clock = asyncio.get_running_loop().time
+    return MemberRequests(Handlers(Intents.all()), Intents.all(), find, clock=clock)
 
 
 async def ask(requests, guild_id=GUILD, **data):
@@ -86,7 +91,7 @@ def test_a_shard_that_left_meanwhile_is_told():
         return shards[shard_id]
 
     async def main():
-        requests = MemberRequests(Handlers(Intents.all()), Intents.all(), find)
+        requests = requests_of(find)
         await ask(requests)
         second = asyncio.ensure_future(ask(requests))
         await asyncio.sleep(10)

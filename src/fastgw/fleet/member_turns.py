@@ -25,7 +25,7 @@ class GuildLine:
 
     Attributes:
         lock: held from one's turn until the request is written.
-        free_at: when the next may be written, in the loop's seconds.
+        free_at: when the next may be written, in monotonic seconds.
     """
 
     __slots__ = ("free_at", "lock")

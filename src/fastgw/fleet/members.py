@@ -272,12 +272,21 @@ class MemberRequests:
         handlers: on whose table chunks are subscribed to, while somebody asks.
         intents: of the bot, without which there is no answer.
         find: returns a shard that runs here, or raises ShardNotHere.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, handlers: Handlers, intents: Intents, find: Callable[[int], Shard]) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        intents: Intents,
+        find: Callable[[int], Shard],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.intents = intents
         self._handlers = handlers
         self._find = find
+        self._clock = clock
         self._turns = MemberTurns()
         self._pending: dict[str, _Pending] = {}
         self._chunk_at: dict[int, float] = {}  # when a shard received the last one
@@ -323,7 +332,7 @@ class MemberRequests:
         if change.new is State.STOPPED:
             self._fail(change.shard.id, f"shard {change.shard.id} stopped", also_unwritten=True)
         elif change.new is State.READY:
-            now = time.monotonic()
+            now = self._clock()
             for pending in self._of_shard(change.shard.id):
                 pending.since = now
                 pending.may_be_lost = pending.is_written and not pending.seen
@@ -348,7 +357,7 @@ class MemberRequests:
         nonce, index, total = event.read(_CHUNK)
         if isinstance(nonce, str) and (pending := self._pending.get(nonce)) is not None:
             ledger = self._handlers.ledgers[event.shard_id]
-            self._chunk_at[event.shard_id] = time.monotonic()
+            self._chunk_at[event.shard_id] = self._clock()
             chunk = MembersChunk(pending.query.guild_id, index, total, event)
             pending.put(Delivery(pending, event, (chunk,), ledger), index, total)
 
@@ -372,14 +381,14 @@ class MemberRequests:
         if not query.is_all:
             await self._write(pending)
             return
-        line = self._turns.line(query.guild_id, time.monotonic())
-        if not query.waits and (wait_s := line.wait_s(time.monotonic())) > 0:
+        line = self._turns.line(query.guild_id, self._clock())
+        if not query.waits and (wait_s := line.wait_s(self._clock())) > 0:
             raise MembersRateLimited(query.guild_id, wait_s)
         async with line.lock:
-            while (wait_s := line.free_at - time.monotonic()) > 0:
+            while (wait_s := line.free_at - self._clock()) > 0:
                 await pending.sleep(wait_s)
             await self._write(pending)
-            line.written(time.monotonic())
+            line.written(self._clock())
 
     async def _write(self, pending: _Pending) -> None:
         if pending.error is not None:
@@ -388,7 +397,7 @@ class MemberRequests:
         data = {**pending.query.data, "nonce": pending.nonce}
         await shard.send(Opcode.REQUEST_GUILD_MEMBERS, data)
         pending.is_written = True
-        pending.since = time.monotonic()
+        pending.since = self._clock()
 
     async def _next(self, pending: _Pending) -> MembersChunk:
         """Wait for the next chunk and take it in hand."""
@@ -418,16 +427,14 @@ class MemberRequests:
         if pending.query.timeout is None:
             return None
         since = max(pending.since, self._chunk_at.get(pending.query.shard_id, 0.0))
-        return since + pending.query.timeout - time.monotonic()
+        return since + pending.query.timeout - self._clock()
 
     async def _ask_later(self, pending: _Pending) -> None:
         """Do as RATE_LIMITED says."""
         query, retry_after_s = pending.query, pending.retry_after_s or 0.0
         pending.retry_after_s = None
         if query.is_all:
-            self._turns.line(query.guild_id, time.monotonic()).limited(
-                time.monotonic(), retry_after_s
-            )
+            self._turns.line(query.guild_id, self._clock()).limited(self._clock(), retry_after_s)
         if not query.waits:
             raise MembersRateLimited(query.guild_id, retry_after_s)
         pending.is_written = False
@@ -439,10 +446,10 @@ class MemberRequests:
         """No chunk came in time; raise, unless there is a reason."""
         query = pending.query
         if self._find(query.shard_id).status is not State.READY:
-            pending.since = time.monotonic()  # RESUME replays them, or ends the session
+            pending.since = self._clock()  # RESUME replays them, or ends the session
         elif pending.may_be_lost:
             pending.may_be_lost = False
-            self._turns.line(query.guild_id, time.monotonic()).forget()
+            self._turns.line(query.guild_id, self._clock()).forget()
             await self._ask(pending)
         else:
             raise asyncio.TimeoutError(
