@@ -25,7 +25,7 @@ PUBLIC = """
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed
     BuildInfo DeliveryLimits StartProgress build_info __version__ shard_id_for
     Fields Filter ValueSet field
-    MemberRequest MembersChunk MembersRateLimited ShardNotHere
+    MemberRequest MembersChunk MembersRateLimited ProxyRefused ShardNotHere
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService

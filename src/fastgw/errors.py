@@ -39,6 +39,7 @@ __all__ = [
     "NotAWebSocket",
     "NotCompressed",
     "ProtocolError",
+    "ProxyRefused",
     "SendQueueFull",
     "SessionLost",
     "ShardNotHere",
@@ -219,6 +220,19 @@ class HandshakeRefused(ConnectFailed):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class ProxyRefused(ConnectFailed):
+    """
+    A proxy was reached and made no connection for us.
+
+    Attributes:
+        status: its HTTP status, or None.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class GatewayInfoError(FastgwError):

@@ -25,12 +25,15 @@ from .options import (
     DRAIN_S,
     check_compress,
     check_drain,
+    check_http_headers,
     check_info,
     check_intents,
     check_limits,
     check_on_fatal,
+    check_proxy,
     check_random,
     check_shards,
+    check_ssl_context,
     check_store,
     check_timeouts,
     check_token,
@@ -84,7 +87,10 @@ class Gateway(EventSource, CommandSender):
         capabilities: bit field of Identify.
         identify_extra: fields of Identify that fastgw has no name for yet.
         timeouts: deadlines of every phase of a connection.
-        ssl_context: for https and wss; None means the system's certificates.
+        ssl_context: for https and wss, one that verifies; None means the system's certificates.
+        proxy: URL of an HTTP proxy, `http://user:password@host:port`, or of a SOCKS5 one, for all
+            connections, the call of the API too; "environment" obeys HTTPS_PROXY and NO_PROXY.
+        http_headers: sent with every websocket upgrade and with the call of the API.
         store: where sessions are kept; None keeps them in memory, for as long as the gateway lives.
             With `SQLiteSessionStore(path)` the next process resumes them; docs/sessions.md says
             which bots must not.
@@ -120,6 +126,8 @@ class Gateway(EventSource, CommandSender):
         identify_extra: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        http_headers: Mapping[str, str] | None = None,
         store: SessionStore | None = None,
         identify_queue: IdentifyQueue | None = None,
         backoff_s: tuple[float, float] = BACKOFF_S,
@@ -147,7 +155,9 @@ class Gateway(EventSource, CommandSender):
             info=check_info(info),
             api_url=api_url,
             timeouts=check_timeouts(timeouts),
-            ssl_context=ssl_context,
+            ssl_context=check_ssl_context(ssl_context),
+            proxies=check_proxy(proxy),
+            http_headers=check_http_headers(http_headers),
             store=check_store(store),
             identify_queue=identify_queue,
             backoff_s=check_backoff(backoff_s),

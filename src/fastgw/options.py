@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from .connection.proxy import Proxies, Proxy
 from .delivery.limits import DeliveryLimits
 from .errors import UsageError
 from .fleet.gateway_info import GatewayInfo
@@ -19,6 +22,7 @@ from .fleet.sessions import MemorySessionStore
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
 from .protocol.wire import MAX_SHARDS
+from .quoting import quote
 from .words import Intents
 
 if TYPE_CHECKING:
@@ -28,12 +32,15 @@ __all__ = [
     "DRAIN_S",
     "check_compress",
     "check_drain",
+    "check_http_headers",
     "check_info",
     "check_intents",
     "check_limits",
     "check_on_fatal",
+    "check_proxy",
     "check_random",
     "check_shards",
+    "check_ssl_context",
     "check_store",
     "check_timeouts",
     "check_token",
@@ -52,6 +59,15 @@ _COMPRESSIONS = {
 }
 
 
+# A second one of these would contradict the first, or hand out what it must not.
+_OUR_HEADERS = frozenset(
+    {
+        "accept", "authorization", "connection", "content-length", "host", "proxy-authorization",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
 def check_token(token: str | None) -> str:
     """Return the bare token; None takes the one of the environment, DISCORD_TOKEN."""
     if token is None:
@@ -67,6 +83,55 @@ def check_compress(compress: str | None) -> str | None:
         known = ", ".join(repr(name) for name in _COMPRESSIONS)
         raise UsageError(f"compress={compress!r} is not one of {known}")
     return _COMPRESSIONS[compress]
+
+
+def check_ssl_context(context: object) -> ssl.SSLContext | None:
+    """
+    Return the context for TLS; None is the usual one.
+
+    One that verifies nothing is refused: it is what a bare `ssl.SSLContext()` is, and whoever sits
+    between us and Discord would be given the token.
+    """
+    if context is None:
+        return None
+    if not isinstance(context, ssl.SSLContext):
+        raise UsageError(f"ssl_context is a {type(context).__name__}, not an ssl.SSLContext")
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise UsageError(
+            "this ssl_context does not verify certificates and host names, so anybody on the way "
+            "could take the token: begin with ssl.create_default_context(), and let it trust a "
+            "certificate of your own with load_verify_locations()"
+        )
+    return context
+
+
+def check_proxy(proxy: object) -> Proxies:
+    """Return which proxies to use; None is none."""
+    if proxy is None:
+        return Proxies()
+    if proxy == "environment":
+        return Proxies.of_environment()
+    return Proxies(always=Proxy.parse(proxy))
+
+
+def check_http_headers(headers: object) -> dict[str, str]:
+    """Return what is sent with every HTTP request, our own headers left alone."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise UsageError(f"http_headers is a mapping, not {type(headers).__name__}")
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise UsageError(f"http_headers: {quote(name)} is not the name of a header")
+        known = name.lower()
+        if known in _OUR_HEADERS or known.startswith("sec-websocket-"):
+            raise UsageError(f"http_headers: {name} is set by fastgw itself")
+        # Not quoted: it may be a secret.
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise UsageError(f"http_headers: the value of {name} must be printable ASCII text")
+        checked["User-Agent" if known == "user-agent" else name] = value
+    return checked
 
 
 def check_on_fatal(on_fatal: str) -> str:

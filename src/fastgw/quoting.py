@@ -6,9 +6,10 @@ A message may have 64 MiB, and whatever of it is quoted would become as long a l
 
 from __future__ import annotations
 
+import re
 import reprlib
 
-__all__ = ["MAX_QUOTED", "cut", "quote"]
+__all__ = ["MAX_QUOTED", "cut", "quote", "without_credentials"]
 
 # Characters of a value that a reader still takes in; a log line with two of them stays one line.
 MAX_QUOTED = 200
@@ -28,3 +29,8 @@ def cut(text: str) -> str:
     if len(text) <= MAX_QUOTED:
         return text
     return f"{text[: MAX_QUOTED - 30]}... ({len(text)} characters)"
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL, or what was meant for one, without what may be a user name and password."""
+    return re.sub(r"(?s)^([A-Za-z0-9+.-]*://)?.*@", r"\1", url)

@@ -32,14 +32,14 @@ TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
     [
         ("wss://gateway.discord.gg", "wss://gateway.discord.gg/?v=10&encoding=json"),
         ("wss://gateway.discord.gg/", "wss://gateway.discord.gg/?v=10&encoding=json"),
-        ("wss://x.gg/some/path", "wss://x.gg/?v=10&encoding=json"),
+        ("wss://x.gg/some/path", "wss://x.gg/some/path?v=10&encoding=json"),
         ("wss://x.gg/?v=6&encoding=etf&compress=zlib-stream", "wss://x.gg/?v=10&encoding=json"),
         ("ws://127.0.0.1:8080/?shard=1#part", "ws://127.0.0.1:8080/?v=10&encoding=json&shard=1"),
         ("ws://[::1]:80", "ws://[::1]:80/?v=10&encoding=json"),
     ],
 )
 def test_gateway_url(base, url):
-    """case 14: path "/", our query once, foreign items kept, fragments dropped; idempotent."""
+    """case 14: a path, our query once, foreign items kept, fragments dropped; idempotent."""
     assert gateway_url(base, None) == url
     assert gateway_url(url, None) == url
 

@@ -37,8 +37,10 @@ from ..errors import (
     NotAWebSocket,
     UsageError,
 )
+from ..quoting import without_credentials
 from . import gate
-from .reach import abandon_socket, reach, transport_over
+from .proxy import Proxies, Proxy, reach_through
+from .reach import abandon_socket, transport_over
 from .tcp import OwnSocket
 from .tls import default_context, is_not_yet_valid
 from .upgrade import Upgrade
@@ -127,16 +129,23 @@ class _Target:
     authority: str  # for Host, and for errors
     resource: str
 
+    def proxy(self, proxies: Proxies | None) -> Proxy | None:
+        """Return the proxy that leads there."""
+        if proxies is None:
+            return None
+        return proxies.proxy_for(self.host, self.port, is_secure=self.is_secure)
+
     @classmethod
     def parse(cls, url: str) -> _Target:
+        shown = repr(without_credentials(url))
         try:
             parts = urlsplit(url)
             port = parts.port
             url.encode("ascii")
         except ValueError as error:
-            raise UsageError(f"{url!r} is not a websocket URL: {error}") from error
+            raise UsageError(f"{shown} is not a websocket URL: {error}") from None
         if parts.scheme not in ("ws", "wss") or not parts.hostname or " " in url:
-            raise UsageError(f"{url!r} is not a websocket URL: it must begin with wss:// or ws://")
+            raise UsageError(f"{shown} is not a websocket URL: it must begin with wss:// or ws://")
         is_secure = parts.scheme == "wss"
         return cls(
             parts.hostname,
@@ -188,22 +197,27 @@ class Dial:
         *,
         ssl_context: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
+        proxies: Proxies | None = None,
         open_timeout_s: float = 20.0,
     ) -> Connection:
         """
         Resolve, connect, handshake TLS and upgrade, all within `open_timeout_s`.
 
+        Args:
+            proxies: which proxy leads there; None connects directly.
+
         When it raises, also because it was cancelled, no socket stays open.
 
         Raises:
             ConnectFailed: of which CertificateRefused, HandshakeRefused (HTTP status),
-                NotAWebSocket, ConnectTimeout.
+                NotAWebSocket, ConnectTimeout, ProxyRefused.
             UsageError: the URL is not one of a websocket.
         """
         target = _Target.parse(url)
         tls = (ssl_context or default_context()) if target.is_secure else None
         try:
-            return await reach(
+            return await reach_through(
+                target.proxy(proxies),
                 target.host,
                 target.port,
                 open_timeout_s,

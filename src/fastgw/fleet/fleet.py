@@ -114,6 +114,8 @@ class Fleet:
             options.identity.token,
             timeout_s=options.timeouts.open_s,
             ssl_context=options.ssl_context,
+            proxies=options.proxies,
+            headers=options.http_headers,
         )
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
@@ -399,7 +401,8 @@ class Fleet:
             gate=gate,
             timeouts=options.timeouts,
             ssl_context=options.ssl_context,
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, **options.http_headers},
+            proxies=options.proxies,
             random=options.random,
             backoff_s=options.backoff_s,
             opening=asyncio.Semaphore(MAX_OPENING),

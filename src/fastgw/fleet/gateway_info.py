@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..connection.proxy import Proxies
 from ..connection.tls import is_not_yet_valid
 from ..errors import (
     AuthenticationFailed,
@@ -30,7 +31,7 @@ from ..errors import (
 from ..log import careful_logger
 from ..protocol.token import redact_value
 from ..protocol.wire import MAX_SHARDS, gateway_url
-from ..quoting import cut, quote
+from ..quoting import cut, quote, without_credentials
 from ..shard.reconnect import Backoff, is_permanent
 from ..version import __version__
 from .http_get import Answer, NotHttp, http_get
@@ -137,7 +138,13 @@ def _whole(value: object, least: int, most: int) -> int:
 
 
 async def fetch_gateway_info(
-    api_url: str, token: str, *, timeout_s: float, ssl_context: ssl.SSLContext | None = None
+    api_url: str,
+    token: str,
+    *,
+    timeout_s: float,
+    ssl_context: ssl.SSLContext | None = None,
+    proxies: Proxies | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> GatewayInfo:
     """
     Ask the API which URL to connect to, how many shards it recommends and what is left to start.
@@ -147,6 +154,8 @@ async def fetch_gateway_info(
         token: without its "Bot " prefix.
         timeout_s: for everything, from the name lookup to the last byte.
         ssl_context: for https; None means the system's certificates.
+        proxies: which proxy leads there; None connects directly.
+        headers: sent with the request, besides our own.
     Raises:
         AuthenticationFailed: HTTP 401.
         GatewayInfoError: any other status, or a body that is not what it must be.
@@ -155,19 +164,25 @@ async def fetch_gateway_info(
     Cancelling returns at once.
     """
     call = _Call.to(api_url, token)
+    proxies = proxies or Proxies()
     try:
         answer = await http_get(
             call.host,
             call.port,
             call.resource,
-            call.headers,
+            {**call.headers, **(headers or {})},
             is_secure=call.is_secure,
             ssl_context=ssl_context,
             limit_s=timeout_s,
+            proxy=proxies.proxy_for(call.host, call.port, is_secure=call.is_secure),
         )
     except (NotHttp, OSError, asyncio.TimeoutError) as error:
         raise _failure(error, call.where, timeout_s) from error
-    return _read_answer(answer, call.where, token)
+    info = _read_answer(answer, call.where, token)
+    if call.is_secure and not info.url.lower().startswith("wss:"):
+        # The token goes there next: whoever could make us speak plainly would have it.
+        raise GatewayInfoError("the API was asked over https, and leads to a URL without TLS")
+    return info
 
 
 async def ask_until_answered(
@@ -220,7 +235,10 @@ class _Call:
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise UsageError(f"api_url {api_url!r} must look like https://discord.com/api/v10")
+            shown = without_credentials(api_url)
+            raise UsageError(f"api_url {shown!r} must look like https://discord.com/api/v10")
+        if "@" in parts.netloc:
+            raise UsageError("api_url holds a user name or password, which nobody would be told")
         if not (token.isascii() and token.isprintable()):
             raise UsageError("the token has characters that no token has; copy it again")
         is_secure = parts.scheme == "https"

@@ -13,7 +13,8 @@ import ssl
 from collections.abc import Mapping
 from enum import Enum
 
-from ..connection.reach import abandon_socket, reach, transport_over
+from ..connection.proxy import Proxy, reach_through
+from ..connection.reach import abandon_socket, transport_over
 from ..connection.tcp import OwnSocket
 from ..connection.tls import default_context
 
@@ -213,6 +214,7 @@ async def http_get(
     is_secure: bool,
     ssl_context: ssl.SSLContext | None,
     limit_s: float,
+    proxy: Proxy | None = None,
 ) -> Answer:
     """
     Ask `host` for a resource, and return the answer once it is whole.
@@ -222,10 +224,12 @@ async def http_get(
         headers: Host among them.
         ssl_context: for https; None means the system's certificates.
         limit_s: seconds for everything, from the name lookup on.
+        proxy: what leads there; None connects directly.
     Raises:
         NotHttp: what answered does not speak HTTP.
         asyncio.TimeoutError: not within `limit_s`.
         OSError: no address answered, or each broke off (`ssl.SSLError` is one).
+        ConnectFailed: the proxy cannot be reached, or refused (`ProxyRefused`).
     """
     lines = [f"GET {resource} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     request = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
@@ -248,4 +252,4 @@ async def http_get(
         finally:
             abandon_socket(sock, exchange.transport)
 
-    return await reach(host, port, limit_s, ask)
+    return await reach_through(proxy, host, port, limit_s, ask)

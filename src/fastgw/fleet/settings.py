@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from ..connection.proxy import Proxies
     from ..protocol.identity import Identity
     from ..protocol.timeouts import Timeouts
     from .gateway_info import GatewayInfo
@@ -36,6 +37,8 @@ class FleetOptions:
     api_url: str
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
+    proxies: Proxies
+    http_headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
     store: SessionStore
     identify_queue: IdentifyQueue | None
     backoff_s: tuple[float, float]

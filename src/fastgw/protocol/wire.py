@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import orjson
 
 from ..errors import CommandTooBig, ProtocolError, UsageError
-from ..quoting import quote
+from ..quoting import quote, without_credentials
 
 __all__ = [
     "API_VERSION",
@@ -90,10 +90,11 @@ class Opcode(IntEnum):
 
 def gateway_url(base: str, compress: str | None) -> str:
     """
-    Return the URL to connect to: path "/", query with our version, encoding and compression.
+    Return the URL to connect to, whose query has our version, encoding and compression.
 
-    Discord's URLs come with and without a slash, and resume URLs come without a query. Other query
-    items of `base` are kept, ours replace any that are there.
+    Discord's URLs come with and without a slash, and resume URLs come without a query; a gateway
+    behind something else may have a path. Other query items of `base` are kept, ours replace any
+    that are there.
 
     Args:
         base: ws:// or wss:// URL of `GET /gateway/bot` or of READY.
@@ -112,13 +113,15 @@ def gateway_url(base: str, compress: str | None) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"not a websocket URL: {quote(base)}")
+        raise UsageError(f"not a websocket URL: {quote(without_credentials(base))}")
+    if "@" in parts.netloc:
+        raise UsageError("a websocket URL holds a user name or password, which nobody is told")
     ours = {"v": str(API_VERSION), "encoding": "json"}
     if compress is not None:
         ours["compress"] = compress
     kept = [(k, v) for k, v in parse_qsl(parts.query) if k not in ("v", "encoding", "compress")]
     query = urlencode([*ours.items(), *kept])
-    return urlunsplit((parts.scheme, parts.netloc, "/", query, ""))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
 
 
 # --- what HELLO and READY say --------------------------------------------------------------------

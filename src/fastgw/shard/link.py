@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .._decode import Decoder
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._decode import Interests, Sequence
+    from ..connection.proxy import Proxies
     from ..connection.websocket import Connection
     from ..delivery.handlers import Handlers
     from ..protocol.session import Plan
@@ -57,7 +58,8 @@ class ShardSetup:
     gate: IdentifyDoor
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
+    proxies: Proxies
     random: Callable[[], float]
     backoff_s: tuple[float, float]
     opening: asyncio.Semaphore
@@ -171,6 +173,7 @@ class Link:
                 self.plan.url,
                 ssl_context=setup.ssl_context,
                 headers=setup.headers,
+                proxies=setup.proxies,
                 open_timeout_s=setup.timeouts.open_s,
             )
 

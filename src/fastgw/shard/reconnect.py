@@ -24,6 +24,7 @@ from ..errors import (
     HandshakeRefused,
     NotAWebSocket,
     NotCompressed,
+    ProxyRefused,
     UsageError,
 )
 from ..protocol.signals import Cause, Ended
@@ -154,10 +155,10 @@ def is_permanent(error: BaseException | None) -> bool:
 
     The network being down, names that do not resolve, refusals and 5xx pass; a certificate that is
     not trusted, an answer that is not a websocket, one without the compression that was named and
-    HTTP 4xx (but 408, 425 and 429) do not. This is for a gateway that has never worked: in one that
-    has, all of them are bad moments.
+    HTTP 4xx (but 408, 425 and 429), also of a proxy, do not. This is for a gateway that has never
+    worked: in one that has, all of them are bad moments.
     """
-    if isinstance(error, (HandshakeRefused, GatewayInfoError)):
+    if isinstance(error, (HandshakeRefused, GatewayInfoError, ProxyRefused)):
         status = error.status
         if status is None:
             return isinstance(error, GatewayInfoError)

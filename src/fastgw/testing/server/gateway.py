@@ -56,6 +56,7 @@ class FakeGateway:
         service: share sessions with another FakeGateway (the resume host, for example); else one
             is made from `options`.
         host, port: where to listen; port 0 takes a free one.
+        path: of the websocket URL; Discord's is "/", and a gateway behind a proxy may have another.
         options: those of `FakeService`: token, heartbeat_interval_ms, guilds, ...
     Attributes:
         service: sessions, identifies, resumes, commands.
@@ -75,6 +76,7 @@ class FakeGateway:
         service: FakeService | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        path: str = "/",
         **options: Unpack[ServiceOptions],
     ) -> None:
         if service is not None and options:
@@ -86,6 +88,7 @@ class FakeGateway:
         self.api_requests = 0
         self.client_ssl_context: ssl.SSLContext | None = None
         self._host = host
+        self._path = path
         self._server_context: ssl.SSLContext | None = None
         if tls:
             from .certificates import make_contexts
@@ -166,7 +169,7 @@ class FakeGateway:
     @property
     def url(self) -> str:
         """The websocket URL, without query, as `GET /gateway/bot` gives it."""
-        return self._url("ws", "")
+        return self._url("ws", "" if self._path == "/" else self._path)
 
     @property
     def api_url(self) -> str:
@@ -396,7 +399,7 @@ class FakeGateway:
         if not asked.is_upgrade:
             self.api_requests += 1
             return self._instead_of_api.take() or answer_api(asked, self.service, self.info)
-        refused = self._instead_of_upgrade.take() or check_upgrade(asked)
+        refused = self._instead_of_upgrade.take() or check_upgrade(asked, self._path)
         if refused is not None:
             return refused
         self.upgrades.append(asked.query)

@@ -73,10 +73,10 @@ class Request:
         return cls(parts.path, query, lower, lower.get("upgrade", "").lower() == "websocket")
 
 
-def check_upgrade(request: Request) -> Answer | None:
+def check_upgrade(request: Request, path: str) -> Answer | None:
     """Return the refusal of a websocket that asks for what there is not, or None."""
     query = request.query
-    if request.path != "/":
+    if request.path != path:
         return Answer(404, b"404: Not Found", {})
     version = query.get("v", "6")
     if version in _REMOVED_VERSIONS or not version.isascii() or not version.isdigit():
