@@ -1,0 +1,109 @@
+"""
+A minute at full blast against a handler that sleeps: memory has a bound, and nothing is lost.
+
+    FASTGW_SOAK_SECONDS=60 pytest -m soak tests/gateway/test_blast.py
+
+The bot is in a process of its own (`blast_child.py`), so that its memory is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from deadline import scaled
+
+from fastgw.testing import Dispatch, FakeGateway
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.timeout(0),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc"),
+]
+
+SECONDS = float(os.environ.get("FASTGW_SOAK_SECONDS", "60"))
+CHILD = Path(__file__).parents[1] / "support" / "blast_child.py"
+SHARDS = 2
+MARK = 4_000_000  # as in the child
+MESSAGE_BYTES = 2_000
+# picows doubles its buffer with each read that fills it, as far as the kernel holds as much.
+READ_BUFFER_BYTES = 16_000_000
+# What beginning costs: caches, imports made late, the interpreter's own pools.
+WARM_UP_BYTES = 16_000_000
+CONTENT = "x" * MESSAGE_BYTES
+
+
+class Bot:
+    """
+    The child, and the lines it has written.
+
+    Attributes:
+        lines: all of them.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, object]] = []
+
+    async def start(self, url: str) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, str(CHILD), url, str(SHARDS),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
+
+async def blast(fake: FakeGateway, seconds: float) -> int:
+    """Send as fast as the connections take it; return how many events each shard was sent."""
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        batch = []
+        for _ in range(50):
+            data = json.dumps({"n": count, "content": CONTENT}).encode()
+            # A guild's shard is (guild_id >> 22) % shards.
+            batch += [Dispatch("MESSAGE_CREATE", data, shard << 22) for shard in range(SHARDS)]
+            count += 1
+        fake.dispatch_many(batch)
+        await fake.wait_sent(timeout_s=scaled(60.0))
+    return count
+
+
+async def run() -> tuple[int, list[dict[str, object]]]:
+    """Return how many events each shard was sent, and what the bot told."""
+    bot = Bot()
+    async with FakeGateway(
+        heartbeat_interval_ms=2_000, replay_limit=1_000, max_concurrency=SHARDS
+    ) as fake:
+        await bot.start(fake.url)
+        for shard_id in range(SHARDS):
+            await fake.wait_ready(shard_id, timeout_s=scaled(30.0))
+        count = await blast(fake, SECONDS)
+        bot.process.stdin.write(f"finish {count}\n".encode())
+        await asyncio.wait_for(bot.process.wait(), scaled(60.0))
+        await bot.reading
+    return count, bot.lines
+
+
+def test_a_minute_at_full_blast():
+    """The mark, and a buffer and a message a connection; no zombie; every event once."""
+    count, lines = asyncio.run(run())
+    first, last = lines[0], lines[-1]
+    peak = max(line["memory_bytes"] for line in lines)
+    grown = peak - first["memory_bytes"]
+    print(f"{count} events a shard, {last['unhandled_bytes']} bytes unhandled, memory +{grown}")
+    assert last["is_whole"]
+    assert any(line["is_held"] for line in lines)
+    assert all(line["reconnects"] == 0 for line in lines)
+    assert all(line["statuses"] == ["READY"] * SHARDS for line in lines)
+    beyond = SHARDS * (READ_BUFFER_BYTES + MESSAGE_BYTES)
+    assert last["unhandled_bytes"] <= MARK + beyond
+    # A buffer stays as large as it once was, and what was in it is held as events beside it.
+    assert grown <= MARK + beyond + SHARDS * READ_BUFFER_BYTES + WARM_UP_BYTES
