@@ -67,6 +67,13 @@ def test_fatal_errors_name_shard_or_intents():
     assert "GUILDS, GUILD_PRESENCES" in str(fatal_error(4013, intents=asked))
 
 
+@pytest.mark.parametrize("code", [None, 1005, 1006])
+def test_no_code_is_told_from_an_unknown_one(code):
+    """RFC 6455 7.4.1: these two stand for what never was in a frame."""
+    assert rule_for(code).name == "no close code"
+    assert rule_for(1007).name == "unknown close code"
+
+
 def test_our_close_codes():
     """1000 and 1001 end a session, so only the final close may be one of them."""
     assert FINAL_CLOSE_CODE == 1000

@@ -32,6 +32,24 @@ def test_a_new_session_goes_up_by_identify():
     assert client.proto.session == Session("first", 1, RESUME_URL, 0, 1)
 
 
+@pytest.mark.parametrize("url", ["https://gateway.discord.gg", "", "wss://a..b"])
+def test_a_main_url_that_cannot_work_is_refused(url):
+    """When it is given, and when it is replaced; not at the first attempt."""
+    with pytest.raises(UsageError, match="not a websocket URL"):
+        Client(url=url)
+    client = Client()
+    with pytest.raises(UsageError, match="not a websocket URL"):
+        client.proto.url = url
+    assert client.proto.url == MAIN_URL
+
+
+def test_an_attempt_that_is_not_open_yet_needs_no_timer():
+    """Its deadline is the transport's."""
+    client = Client()
+    client.dial()
+    assert client.proto.timer_at() is None
+
+
 def test_identify_waits_for_a_turn():
     """IDENTIFY is written when the shard grants the turn and not before, and only once."""
     client = Client()

@@ -216,6 +216,7 @@ def test_latency_is_unknown_before_the_first_ack():
     client = Client().become_ready()
     assert client.proto.heartbeat.latency is None
     assert client.proto.heartbeat.latency_at is None
+    assert client.proto.heartbeat.last_ack_at is None
     client.acks = False
     client.advance(0.5 * INTERVAL_S)
     client.now += 0.125
@@ -271,6 +272,18 @@ def test_a_skipped_ack_does_not_spoil_later_latency():
     client.serve(Opcode.HEARTBEAT_ACK)
     client.acks = True
     client.advance(INTERVAL_S, bytes_received=3)
+    assert client.proto.heartbeat.latency == 0.0
+
+
+def test_of_two_beats_one_may_stay_unanswered():
+    """A service may take a beat and the one it asked for as one; later latency is not spoilt."""
+    client = Client().become_ready()
+    client.acks = False
+    client.advance(0.5 * INTERVAL_S)
+    client.serve(Opcode.HEARTBEAT)
+    client.serve(Opcode.HEARTBEAT_ACK)  # one for both
+    client.acks = True
+    client.advance(INTERVAL_S)
     assert client.proto.heartbeat.latency == 0.0
 
 

@@ -59,6 +59,13 @@ def test_a_resumed_without_a_sequence_of_its_own_is_ours(sequence):
     assert (client.proto.replayed, client.proto.duplicates) == (1, 0)
 
 
+@pytest.mark.parametrize(("age_s", "resumes"), [(299.0, True), (300.0, False)])
+def test_a_stored_session_has_its_age(age_s, resumes):
+    """It ages while no process has it."""
+    client = Client(session=Session("stored", 7, RESUME_URL), last_byte_at=1_000.0 - age_s)
+    assert client.proto.plan(client.now).resume is resumes
+
+
 def test_a_stored_session_that_resume_cannot_hold_is_refused():
     """It is told where it is passed, not at the first HELLO."""
     with pytest.raises(UsageError, match="over the limit"):
@@ -178,6 +185,42 @@ def test_answers_between_cuts_are_still_three_in_a_row():
     client.start_resume()
     client.serve(Opcode.INVALID_SESSION, True)
     assert client.obey().action is Action.IDENTIFY
+
+
+def test_progress_of_a_replay_forgives_what_was_refused_before():
+    """case 9: the service took the session; the answers to come are the first ones again."""
+    client = Client().become_ready()
+    client.end()
+    for _ in range(3):
+        for _ in range(2):
+            client.start_resume()
+            client.serve(Opcode.INVALID_SESSION, True)
+            assert client.obey().action is Action.RESUME
+        client.start_resume()
+        client.dispatch("MESSAGE_CREATE")
+        assert client.end().action is Action.RESUME
+    assert client.of(SessionDropped) == []
+
+
+def test_resumed_forgives_everything_and_nothing_less():
+    """case 10: after it, three answers and two failures of the host are needed as before."""
+    client = Client().become_ready()
+    client.end()
+    client.start_resume()
+    client.serve(Opcode.INVALID_SESSION, True)
+    client.obey()
+    client.refuse()
+    client.resume()
+    client.end()
+    client.refuse()
+    client.connect()
+    assert client.url == RESUME_URL + QUERY
+    client.hello()
+    for action in (Action.RESUME, Action.RESUME, Action.IDENTIFY):
+        client.serve(Opcode.INVALID_SESSION, True)
+        assert client.obey().action is action
+        if action is Action.RESUME:
+            client.start_resume()
 
 
 def test_refusals_are_forgotten_at_resumed_not_at_open():

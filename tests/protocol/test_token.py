@@ -37,6 +37,13 @@ def test_a_token_in_quotes_is_told(quoted):
     assert TOKEN not in str(caught.value)
 
 
+@pytest.mark.parametrize("bad", [None, 7, b"token", ["token"]])
+def test_what_is_not_text_is_not_a_token(bad):
+    """Nor is its value shown."""
+    with pytest.raises(UsageError, match="the token is a str, not"):
+        normalise_token(bad)
+
+
 @pytest.mark.parametrize("hide", [redact, redact_value])
 def test_a_real_token_goes_everywhere(hide):
     """Every occurrence goes, inside a word too; an empty token changes nothing."""
@@ -50,6 +57,13 @@ def test_a_short_token_in_a_value_goes_as_a_word():
     said = 'the connection: t, "t" t'
     assert redact_value(said, "t") == 'the connection: <token>, "<token>" <token>'
     assert redact_value("a.b a.bc xa.b axb", "a.b") == "<token> a.bc xa.b axb"
+
+
+def test_sixteen_characters_are_no_word_any_more():
+    """From there on a token goes wherever it stands."""
+    assert redact(f"x{'t' * 16}x", "t" * 16) == "x<token>x"
+    assert redact_value(f"x{'t' * 16}x", "t" * 16) == "x<token>x"
+    assert redact("t" * 15, "t" * 15) == "t" * 15
 
 
 def test_a_word_of_our_own_sentences_stays():

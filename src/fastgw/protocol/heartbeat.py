@@ -35,7 +35,7 @@ class Heartbeat:
         "acked", "interval_s", "last_ack_at", "latency", "latency_at", "next_at", "sent",
     )  # fmt: skip
 
-    def __init__(self, interval_s: float, *, first_at: float, paused: bool = False) -> None:
+    def __init__(self, interval_s: float, *, first_at: float, paused: bool) -> None:
         self.interval_s = interval_s
         self.next_at = first_at
         self.latency: float | None = None
