@@ -35,6 +35,7 @@ FLOORS = (
     ("fleet",),
     ("build", "options", "runner"),
     ("gateway",),
+    ("processes",),
     ("__init__", "_pyinstaller"),
     ("testing", "ext"),
     ("cli",),

@@ -12,6 +12,7 @@ from fastgw import errors
 from fastgw.words import Action, Initiator, Intents
 
 VALUES = {
+    "at": "import", "details": "Traceback ...",
     "message": "what went wrong", "size": 4_097, "limit": 4_096, "unit": "bytes", "offset": 7,
     "name": "READY", "sequence": 9, "timeout_s": 2.5, "status": 503, "retry_after_s": 1.5,
     "close_code": 4_000, "reason": "why", "initiator": Initiator.SERVICE, "outcome": Action.RESUME,

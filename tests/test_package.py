@@ -23,6 +23,7 @@ PUBLIC = """
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
     NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed
+    Placement ProcessesStatus WorkerFailed WorkerStatus run_processes
     BuildInfo DeliveryLimits StartProgress build_info __version__ shard_id_for
     Fields Filter ValueSet field
     MemberRequest MembersChunk MembersRateLimited ProxyRefused ShardNotHere

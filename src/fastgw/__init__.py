@@ -35,10 +35,12 @@ from .errors import (
     ShardNotHere,
     UsageError,
     WaitFailed,
+    WorkerFailed,
 )
 from .fleet.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.identify import LocalIdentifyQueue
 from .fleet.members import MemberRequest, MembersChunk
+from .fleet.placement import Placement
 from .fleet.ports import IdentifyQueue, SessionStore
 from .fleet.progress import StartProgress
 from .fleet.sessions import MemorySessionStore
@@ -46,6 +48,8 @@ from .fleet.sqlite_queue import SQLiteIdentifyQueue
 from .fleet.sqlite_store import SQLiteSessionStore
 from .gateway import Gateway
 from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
+from .processes.run import run_processes
+from .processes.status import ProcessesStatus, WorkerStatus
 from .protocol.events import EventName
 from .protocol.signals import Cause
 from .protocol.states import State
@@ -98,6 +102,8 @@ __all__ = [
     "NotAWebSocket",
     "NotCompressed",
     "Opcode",
+    "Placement",
+    "ProcessesStatus",
     "ProtocolError",
     "ProxyRefused",
     "SQLiteIdentifyQueue",
@@ -117,8 +123,11 @@ __all__ = [
     "UsageError",
     "ValueSet",
     "WaitFailed",
+    "WorkerFailed",
+    "WorkerStatus",
     "__version__",
     "build_info",
     "field",
+    "run_processes",
     "shard_id_for",
 ]

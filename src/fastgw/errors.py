@@ -46,6 +46,7 @@ __all__ = [
     "ShardingRequired",
     "UsageError",
     "WaitFailed",
+    "WorkerFailed",
 ]
 
 
@@ -337,6 +338,21 @@ class IdentifyBudgetSpent(FastgwError):
         self.remaining = remaining
         self.total = total
         self.reserve = reserve
+
+
+class WorkerFailed(FastgwError):
+    """
+    A process of a bot of several cannot be started, or was refused for good; all were ended.
+
+    Attributes:
+        at: "import", "start" or "run".
+        details: more of it for who mends it, such as a traceback; may be empty.
+    """
+
+    def __init__(self, message: str, *, at: str, details: str = "") -> None:
+        super().__init__(message)
+        self.at = at
+        self.details = details
 
 
 class FatalError(FastgwError):

@@ -10,6 +10,7 @@ Here are its options and its life; how events are asked for is `delivery.face`'s
 from __future__ import annotations
 
 import random as _random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .delivery.limits import DeliveryLimits
+    from .fleet.placement import Placement
     from .fleet.ports import IdentifyQueue, SessionStore
     from .fleet.progress import StartProgress
     from .health.figures import GatewayHealth
@@ -71,7 +73,8 @@ class Gateway(EventSource, CommandSender):
     A bot's connection to Discord: handlers, shards and their health.
 
     Args:
-        token: the bot token, with or without its "Bot " prefix; None takes DISCORD_TOKEN.
+        token: the bot token, with or without its "Bot " prefix; None takes that of the
+            environment: DISCORD_TOKEN, a file (DISCORD_TOKEN_FILE) or a systemd credential.
         intents: which groups of events to subscribe to.
         shards: which shards to run here: "auto" for all that the API recommends, a number for that
             many and no others, or ids such as `range(0, 64)`, with shard_count.
@@ -159,6 +162,7 @@ class Gateway(EventSource, CommandSender):
             proxies=check_proxy(proxy),
             http_headers=check_http_headers(http_headers),
             store=check_store(store),
+            is_store_chosen=store is not None,
             identify_queue=identify_queue,
             backoff_s=check_backoff(backoff_s),
             on_fatal=check_on_fatal(on_fatal),
@@ -195,6 +199,20 @@ class Gateway(EventSource, CommandSender):
         check_handler(handler)
         self._progress_handlers.append(handler)
         return handler
+
+    def place(self, placement: Placement) -> None:
+        """
+        Run the part of the bot that whoever starts several processes says, before `start()`.
+
+        It fills in what the gateway was not given. `fastgw run` calls it; programs need not.
+
+        Raises:
+            UsageError: the gateway has shards of its own, was started, or the part cannot be.
+        """
+        shard_ids = check_shards(placement.shard_ids, placement.shard_count)
+        assert shard_ids is not None
+        now = time.monotonic()
+        self._fleet.place(lambda options: placement.fill_in(options, shard_ids, now))
 
     # --- one life --------------------------------------------------------------------------------
 

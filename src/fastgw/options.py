@@ -44,6 +44,7 @@ __all__ = [
     "check_store",
     "check_timeouts",
     "check_token",
+    "token_of",
 ]
 
 # How long running handlers may go on after the end has begun.
@@ -69,12 +70,44 @@ _OUR_HEADERS = frozenset(
 
 
 def check_token(token: str | None) -> str:
-    """Return the bare token; None takes the one of the environment, DISCORD_TOKEN."""
+    """Return the bare token; None takes the one of the environment: see `token_of`."""
     if token is None:
-        token = os.environ.get("DISCORD_TOKEN")
+        token = token_of(os.environ)
     if token is None:
         raise UsageError("there is no token: pass token= or set DISCORD_TOKEN")
     return normalise_token(token)
+
+
+def token_of(environment: Mapping[str, str]) -> str | None:
+    """
+    Return the token that a process was started with; None when there is none.
+
+    In this order: DISCORD_TOKEN, the file that DISCORD_TOKEN_FILE names (Docker and Kubernetes
+    mount secrets so), the credential DISCORD_TOKEN of a systemd unit (systemd.exec(5),
+    LoadCredential=).
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if (token := environment.get("DISCORD_TOKEN")) is not None:
+        return token
+    if (path := environment.get("DISCORD_TOKEN_FILE")) is not None:
+        return _read_secret(path, "DISCORD_TOKEN_FILE")
+    if credentials := environment.get("CREDENTIALS_DIRECTORY"):
+        path = os.path.join(credentials, "DISCORD_TOKEN")
+        if os.path.exists(path):
+            return _read_secret(path, "the credential DISCORD_TOKEN")
+    return None
+
+
+def _read_secret(path: str, what: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except UnicodeDecodeError:
+        raise UsageError(f"{what}: {path} is not text") from None
+    except OSError as error:
+        raise UsageError(f"{what}: {path} cannot be read ({error.strerror})") from error
 
 
 def check_compress(compress: str | None) -> str | None:

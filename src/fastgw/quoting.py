@@ -1,5 +1,5 @@
 """
-Values of the other side in errors and log lines: quoted, and never longer than a line.
+Values in errors and log lines, above all those of the other side: never longer than a line.
 
 A message may have 64 MiB, and whatever of it is quoted would become as long a log line.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterable
 
-__all__ = ["MAX_QUOTED", "cut", "quote", "without_credentials"]
+__all__ = ["MAX_QUOTED", "cut", "quote", "ranges", "without_credentials"]
 
 # Characters of a value that a reader still takes in; a log line with two of them stays one line.
 MAX_QUOTED = 200
@@ -34,3 +35,14 @@ def cut(text: str) -> str:
 def without_credentials(url: str) -> str:
     """Return a URL, or what was meant for one, without what may be a user name and password."""
     return re.sub(r"(?s)^([A-Za-z0-9+.-]*://)?.*@", r"\1", url)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write numbers, such as shard ids, as `0-7, 9`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][1] == number - 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

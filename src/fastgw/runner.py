@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -11,13 +12,26 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from types import FrameType, TracebackType
 
-__all__ = ["run_on_best_loop", "run_until_closed"]
+__all__ = ["refusing_runs", "run_on_best_loop", "run_until_closed"]
 
 
 T = TypeVar("T")
+
+# Why nothing may be run in this process now; see `refusing_runs`.
+_refusals: list[str] = []
+
+
+@contextlib.contextmanager
+def refusing_runs(reason: str) -> Iterator[None]:
+    """Let `run()` of a gateway raise UsageError meanwhile: somebody else runs it later."""
+    _refusals.append(reason)
+    try:
+        yield
+    finally:
+        _refusals.remove(reason)
 
 
 class Runnable(Protocol):
@@ -41,8 +55,10 @@ def run_until_closed(gateway: Runnable) -> None:
     SystemExit wherever the program is, even in a handler that blocks the loop.
 
     Raises:
-        UsageError: a loop runs in this thread already.
+        UsageError: a loop runs in this thread already, or whoever imports the program will run it.
     """
+    if _refusals:
+        raise UsageError(_refusals[-1])
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -199,7 +199,7 @@ def test_progress_of_a_replay_forgives_what_was_refused_before():
         client.start_resume()
         client.dispatch("MESSAGE_CREATE")
         assert client.end().action is Action.RESUME
-    assert client.of(SessionDropped) == []
+    assert client.of(SessionEnded) == []
 
 
 def test_resumed_forgives_everything_and_nothing_less():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import FastgwError
+from . import run
 
 __all__ = ["main"]
 
@@ -54,9 +55,24 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     demo.add_argument("--plain", action="store_true", help="lines instead of a live view")
     demo.add_argument("--json", action="store_true", help="only the summary, as JSON")
+    run.add_arguments(
+        commands.add_parser(
+            "run",
+            help="a bot in several processes, restarted without losing a session",
+            description=(
+                "Run MODULE:NAME in worker processes that share out the bot's shards. The token "
+                "comes from DISCORD_TOKEN, DISCORD_TOKEN_FILE or a systemd credential. SIGTERM and "
+                "Ctrl-C drain and end; SIGHUP replaces the workers one after another, without an "
+                "identify. Exit code 0: ended as it was asked to; 1: a worker failed for good; "
+                "2: cannot run."
+            ),
+        )
+    )
     options = parser.parse_args(arguments)
+    if options.command == "run":
+        return run.run(options)
 
-    from .demo import run_demo  # keeps `fastgw --help` free of the core
+    from .demo import run_demo
 
     return run_demo(options.seconds, options.rate, plain=options.plain, as_json=options.json)
 

@@ -19,7 +19,6 @@ import asyncio
 import time
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, ShardNotHere, UsageError
@@ -30,7 +29,8 @@ from ..protocol.token import bot_id_of, redact
 from ..shard.compression import Compression
 from ..shard.driver import ShardDriver
 from ..shard.link import ShardSetup
-from .gateway_info import USER_AGENT, ask_until_answered, fetch_gateway_info
+from .asking import ApiQuestion
+from .gateway_info import USER_AGENT
 from .identify import IdentifyGate, queue_of_bot
 from .loopwatch import LoopWatch
 from .members import MemberRequests
@@ -108,25 +108,22 @@ class Fleet:
         self._end_session: bool | None = None  # as close() was told
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
-        self._ask_once = partial(
-            fetch_gateway_info,
-            options.api_url,
-            options.identity.token,
-            timeout_s=options.timeouts.open_s,
-            ssl_context=options.ssl_context,
-            proxies=options.proxies,
-            headers=options.http_headers,
-        )
+        self._question = ApiQuestion(options)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
             None
             if options.info
-            else UrlWatch(self._ask_once, self._take_info, random=options.random)
+            else UrlWatch(self._question.again, self._take_info, random=options.random)
         )
-        self._asking: asyncio.Task[GatewayInfo] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, when shards are ready or stop
         self._error: BaseException | None = None
+
+    def place(self, fill_in: Callable[[FleetOptions], FleetOptions]) -> None:
+        """Take what somebody else says of this process; see `Gateway.place`."""
+        if self.phase is not Phase.NEW:
+            raise UsageError("place() works before start()")
+        self._options = self._question.options = fill_in(self._options)
 
     # --- one life: see Gateway -------------------------------------------------------------------
 
@@ -139,11 +136,13 @@ class Fleet:
         self.phase = Phase.STARTING
         self.loop = asyncio.get_running_loop()
         try:
-            asked_at = time.monotonic()
-            info = self._options.info or await self._ask()
+            info, asked_at = await self._ask()
             self._gate = await self._make_gate(info, asked_at)
             ids = self._prepare(info, self._gate)
             self._sessions = await open_sessions(self._options.store, self._options.identity)
+            if self._options.may_take is not None:
+                await self._options.may_take(self._sessions.is_durable)
+                self._refuse_if_closing()
             self._drivers = await self._make_drivers(ids)
             self._refuse_if_closing()
         except BaseException as error:
@@ -347,20 +346,15 @@ class Fleet:
 
     # --- starting --------------------------------------------------------------------------------
 
-    async def _ask(self) -> GatewayInfo:
-        """Ask the API until it answers; `close()` ends it."""
-        self._asking = asyncio.ensure_future(
-            ask_until_answered(self._ask_once, random=self._options.random)
-        )
+    async def _ask(self) -> tuple[GatewayInfo, float]:
+        """Learn where to connect; `close()` ends it."""
         try:
-            info = await self._asking
+            answer = await self._question.first()
         except asyncio.CancelledError:
-            if self._closing is None:
+            if not self._question.is_stopped:
                 raise
-        finally:
-            self._asking.cancel()
         self._refuse_if_closing()  # also when the answer came at the same moment
-        return info
+        return answer
 
     def _take_info(self, info: GatewayInfo) -> None:
         """Take what the API says by now: where to connect from the next attempt on."""
@@ -452,8 +446,7 @@ class Fleet:
     async def _close(self) -> None:
         self.phase = Phase.CLOSING
         self._announce()
-        if self._asking is not None:
-            self._asking.cancel()
+        self._question.stop()
         if self._url_watch is not None:
             self._url_watch.stop()
         keep = self.keeps_sessions

@@ -20,10 +20,11 @@ from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
 from ..protocol.token import bot_id_of
+from ..quoting import ranges
 from .ports import StoredSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from ..protocol.identity import Identity
@@ -71,7 +72,7 @@ def usable_sessions(
         else:
             usable[shard_id] = session
     for reason, shard_ids in refused.items():
-        log.info("shards %s begin new sessions: %s", _ranges(shard_ids), reason)
+        log.info("shards %s begin new sessions: %s", ranges(shard_ids), reason)
     return usable
 
 
@@ -90,17 +91,6 @@ def _changed_terms(before: str, now: str) -> str:
         plain = all(isinstance(value, (int, type(None))) for value in values)
         parts.append(f"{name} ({values[0]} -> {values[1]})" if plain else name)
     return ", ".join(parts)
-
-
-def _ranges(shard_ids: Iterable[int]) -> str:
-    """Write ids as `0-7, 9`."""
-    parts: list[list[int]] = []
-    for shard_id in sorted(shard_ids):
-        if parts and parts[-1][1] == shard_id - 1:
-            parts[-1][1] = shard_id
-        else:
-            parts.append([shard_id, shard_id])
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def warn_of_cold_resumes(count: int, missed: list[str]) -> None:

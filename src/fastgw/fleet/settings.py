@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..connection.proxy import Proxies
     from ..protocol.identity import Identity
@@ -26,6 +26,8 @@ class FleetOptions:
     Attributes:
         identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
         shard_ids, shard_count: None for what the API recommends.
+        is_store_chosen: the user named it, were it one in memory.
+        answer, may_take: see `Placement`; the answer with when it was asked for.
         compression: the Decoder's word for what the user named; None when it was left to us.
     """
 
@@ -40,8 +42,11 @@ class FleetOptions:
     proxies: Proxies
     http_headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
     store: SessionStore
+    is_store_chosen: bool
     identify_queue: IdentifyQueue | None
     backoff_s: tuple[float, float]
     on_fatal: str
     drain_s: float
     random: Callable[[], float]
+    answer: tuple[GatewayInfo, float] | None = None
+    may_take: Callable[[bool], Awaitable[None]] | None = None

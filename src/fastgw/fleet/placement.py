@@ -1,0 +1,82 @@
+"""
+Which part of a bot runs in this process, as whoever starts several processes says it.
+
+This is the one place where options come from somewhere else than the program: `Gateway.place()`
+fills in what the gateway was not given. `fastgw run` does so in each of its workers, and a
+supervisor of your own may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .gateway_info import GatewayInfo
+    from .ports import IdentifyQueue, SessionStore
+    from .settings import FleetOptions
+
+__all__ = ["Placement"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """
+    The part of a bot that one process runs, and what it shares with the others.
+
+    Attributes:
+        shard_ids: the shards that run here, such as `range(0, 64)`.
+        shard_count: how many the bot has in all.
+        store: where sessions are kept, unless the gateway has one.
+        identify_queue: who may identify when, unless the gateway has one.
+        api_url: base of the API; None for the gateway's.
+        info: the answer of `GET /gateway/bot`, asked for all processes, unless the gateway has one.
+        asked_at: when it was asked for, in monotonic seconds; None for now.
+        may_take: called when the store is open, with whether it is durable, and awaited before
+            shards are taken: another process may have to let go of them first.
+    """
+
+    shard_ids: Iterable[int]
+    shard_count: int
+    store: SessionStore | None = None
+    identify_queue: IdentifyQueue | None = None
+    api_url: str | None = None
+    info: GatewayInfo | None = None
+    asked_at: float | None = None
+    may_take: Callable[[bool], Awaitable[None]] | None = None
+
+    def fill_in(
+        self, options: FleetOptions, shard_ids: tuple[int, ...], now: float
+    ) -> FleetOptions:
+        """
+        Return the options of a gateway with those that it was not given taken from here.
+
+        Args:
+            options: of the gateway.
+            shard_ids: those of here, checked.
+            now: monotonic seconds.
+        Raises:
+            UsageError: the gateway names shards of its own.
+        """
+        if options.shard_ids is not None or options.shard_count is not None:
+            raise UsageError(
+                "the gateway was made with shards of its own, and here somebody else says which "
+                "shards run: leave shards= and shard_count= out"
+            )
+        asked_at = now if self.asked_at is None else self.asked_at
+        store = options.store if options.is_store_chosen else self.store or options.store
+        return replace(
+            options,
+            shard_ids=shard_ids,
+            shard_count=self.shard_count,
+            store=store,
+            identify_queue=options.identify_queue or self.identify_queue,
+            api_url=options.api_url if self.api_url is None else self.api_url,
+            answer=None if self.info is None else (self.info, asked_at),
+            may_take=self.may_take,
+        )

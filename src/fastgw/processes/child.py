@@ -1,0 +1,183 @@
+"""One worker as its supervisor sees it: started, told, heard, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .sd_notify import without_manager
+from .wire import Assignment, decode, encode
+
+__all__ = ["Child", "Failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker ended by itself; see `WorkerFailed`. `is_final`: trying again cannot help."""
+
+    at: str
+    error: str
+    details: str
+    is_final: bool
+
+
+class Child:
+    """
+    A worker's process. Made by `start`.
+
+    Attributes:
+        pid: of the process.
+        started_at: when, in monotonic seconds.
+        heard_at: when it last said something.
+        prepared: done when it could take its shards, with whether its store is durable; cancelled
+            when it ends before.
+        released: set when it has let go of all shards, and when it has ended.
+        ended: done when the process has, with its exit code, negative for a signal.
+        is_told_to_go: it was allowed to take its shards.
+        ran_since: when that was.
+        is_told_to_end: its end is wanted.
+        ready: how many of its shards are READY.
+        figures: as it reported them last.
+        events_per_s: between its last two reports.
+        failure: why it ended by itself, if it said so.
+        clean_code: what it ended with by itself, without an error; None otherwise.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.pid = process.pid
+        self.started_at = self.heard_at = self.ran_since = time.monotonic()
+        self.prepared: asyncio.Future[bool] = loop.create_future()
+        self.released = asyncio.Event()
+        self.is_told_to_go = self.is_told_to_end = False
+        self.ready = 0
+        self.figures: dict[str, Any] = {}
+        self.events_per_s = 0.0
+        self.failure: Failure | None = None
+        self.clean_code: int | None = None
+        self._process = process
+        self._sock = sock
+        self.ended: asyncio.Task[int] = loop.create_task(self._watch())
+
+    @classmethod
+    async def start(cls, assignment: Assignment) -> Child:
+        """
+        Start a worker and tell it what to do.
+
+        It gets a session of its own: what a terminal sends to its foreground (SIGINT for Ctrl-C)
+        reaches the supervisor alone, which passes it on once.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "fastgw.processes.worker",
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env=without_manager(os.environ),
+                )
+            except BaseException:
+                ours.close()
+                raise
+        child = cls(process, ours)
+        child._tell("work", supervisor_pid=os.getpid(), **assignment)
+        return child
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is no more."""
+        return self.ended.done()
+
+    async def is_prepared(self) -> bool:
+        """Wait until it could take its shards; False when it ended before."""
+        await asyncio.wait((self.prepared, self.ended), return_when=asyncio.FIRST_COMPLETED)
+        return self.prepared.done() and not self.prepared.cancelled()
+
+    def go(self) -> None:
+        """Let it take its shards."""
+        self.is_told_to_go = True
+        self.ran_since = time.monotonic()
+        self._tell("go")
+
+    def release(self) -> None:
+        """Let it let go of its shards, then end; sessions stay."""
+        self.is_told_to_end = True
+        self._tell("release")
+
+    def signal(self, number: int) -> None:
+        """Send a signal; without effect on one that has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def end(self) -> None:
+        """Ask for a clean end."""
+        self.is_told_to_end = True
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.is_told_to_end = True
+        self.signal(signal.SIGKILL)
+
+    async def wait_ended(self, timeout_s: float) -> bool:
+        """Wait for its end; return whether it came in time."""
+        done, _ = await asyncio.wait((self.ended,), timeout=timeout_s)
+        return bool(done)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _tell(self, kind: str, **facts: object) -> None:
+        # A few hundred bytes, into a buffer that a worker empties all the time.
+        with contextlib.suppress(OSError):
+            self._sock.sendall(encode(kind, **facts))
+
+    async def _watch(self) -> int:
+        """Hear what it says until the end, then take its exit code."""
+        reader, writer = await asyncio.open_connection(sock=self._sock)
+        try:
+            with contextlib.suppress(OSError):
+                while line := await reader.readline():
+                    self._heard(decode(line))
+            return await self._process.wait()
+        finally:
+            writer.close()
+            self.ready = 0
+            self.released.set()
+            self.prepared.cancel()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        self.heard_at = time.monotonic()
+        kind = message.pop("is")
+        if kind == "prepared" and not self.prepared.done():
+            self.prepared.set_result(message["durable"])
+        elif kind == "released":
+            self.ready = 0
+            self.released.set()
+        elif kind == "status":
+            self.ready = message.pop("ready")
+            if message:
+                self._take_figures(message)
+        elif kind == "failed":
+            self.failure = Failure(
+                message["at"], message["error"], message["details"], message["final"]
+            )
+        elif kind == "ended":
+            self.clean_code = message["code"]
+
+    def _take_figures(self, figures: dict[str, Any]) -> None:
+        before = self.figures
+        if before and figures["at"] > before["at"]:
+            events = figures["events"] - before["events"]
+            self.events_per_s = max(0.0, events / (figures["at"] - before["at"]))
+        self.figures = figures

@@ -1,0 +1,68 @@
+"""`run_processes`: what `fastgw run` does, for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable
+
+from ..errors import UsageError
+from ..fleet.sqlite_file import check_path
+from ..gateway import API_URL
+from .settings import STOP_TIMEOUT_S, ProcessOptions
+from .status import ProcessesStatus
+from .supervisor import Supervisor
+
+__all__ = ["run_processes"]
+
+
+def run_processes(
+    target: str,
+    *,
+    processes: int = 1,
+    shard_ids: Iterable[int] | None = None,
+    shard_count: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    keeps_sessions: bool = True,
+    api_url: str = API_URL,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
+    report: Callable[[ProcessesStatus], None] | None = None,
+) -> int:
+    """
+    Run a bot in several processes, as `fastgw run` does; block until the end.
+
+    SIGINT and SIGTERM end it cleanly, a second one at once; SIGHUP replaces the workers one after
+    another. The token is that of the environment.
+
+    Args:
+        target: `module:name` of a Gateway, or of a function without arguments that makes one; it
+            is imported in the workers only.
+        processes: how many; no more are started than there are shards.
+        shard_ids: those of this machine, with shard_count; None for all of the bot.
+        shard_count: how many shards the bot has; None for what the API recommends.
+        store: file for sessions and identify turns; None for the default: see docs/scaling.md.
+        keeps_sessions: False keeps sessions in memory.
+        api_url: base of the API, with its version.
+        stop_timeout_s: how long workers may take to end; then they are killed.
+        report: called with the status when it changed, at most four times a second.
+    Returns:
+        The exit code: 0, or what a handler that raised SystemExit said.
+    Raises:
+        UsageError: anything that cannot work, or a system without Unix sockets and signals.
+        FastgwError: the API refuses.
+        WorkerFailed: a worker cannot be started, or was refused for good.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        raise UsageError("several processes need a POSIX system; here gateway.run() runs the bot")
+    options = ProcessOptions(
+        target=target,
+        processes=processes,
+        shard_ids=shard_ids,
+        shard_count=shard_count,
+        store=None if store is None else check_path(store, "store"),
+        keeps_sessions=keeps_sessions,
+        api_url=api_url,
+        stop_timeout_s=stop_timeout_s,
+    )
+    return asyncio.run(Supervisor(options, report=report).run())

@@ -1,0 +1,87 @@
+"""One worker's place: its number, its shards, and the process that runs them now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+
+from .child import Child
+from .restarts import Restarts
+from .status import WorkerStatus
+
+__all__ = ["Seat", "ending", "unfitness"]
+
+
+class Seat:
+    """
+    A worker's place.
+
+    Attributes:
+        index: its number, from 0.
+        shard_ids: what it runs.
+        restarts: when it is started anew.
+        lock: held by who starts a process for it.
+        child: the process that runs the shards, or ran them last.
+        successor: the one that is about to take over.
+    """
+
+    def __init__(self, index: int, shard_ids: tuple[int, ...], restarts: Restarts) -> None:
+        self.index = index
+        self.shard_ids = shard_ids
+        self.restarts = restarts
+        self.lock = asyncio.Lock()
+        self.child: Child | None = None
+        self.successor: Child | None = None
+
+    def status(self) -> WorkerStatus:
+        """Return how it is now."""
+        child = self.child
+        if child is None or child.has_ended:
+            phase = "starting" if child is None else "restarting"
+        elif self.successor is not None:
+            phase = "replaced"
+        elif not child.is_told_to_go:
+            phase = "starting"
+        else:
+            phase = "running"
+        figures = {} if child is None else child.figures
+        return WorkerStatus(
+            index=self.index,
+            pid=None if child is None or child.has_ended else child.pid,
+            phase=phase,
+            shard_ids=self.shard_ids,
+            ready=0 if child is None else child.ready,
+            restarts=self.restarts.count,
+            events=figures.get("events", 0),
+            events_per_s=0.0 if child is None or child.has_ended else child.events_per_s,
+            identifies=figures.get("identifies", 0),
+            resumes=figures.get("resumes", 0),
+            loop_lag_s=figures.get("loop_lag_s", 0.0),
+            handlers_running=figures.get("handlers_running", 0),
+        )
+
+
+def unfitness(successor: Child) -> str | None:
+    """Return why a successor cannot take over; None when it can."""
+    if successor.failure is not None:
+        failure = successor.failure
+        details = f"\n{failure.details}" if failure.details else ""
+        return f"its successor failed at {failure.at}: {failure.error}{details}"
+    if successor.has_ended or successor.prepared.cancelled():
+        return f"its successor ended before it was prepared: {ending(successor.ended.result())}"
+    if not successor.prepared.result():
+        return (
+            "its successor keeps sessions in memory, so each shard would have to identify; a new "
+            "start costs the same"
+        )
+    return None
+
+
+def ending(code: int) -> str:
+    """Say what an exit code means."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"

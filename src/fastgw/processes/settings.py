@@ -1,0 +1,69 @@
+"""What a supervisor is told, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+from ..gateway import API_URL
+from ..options import check_shards
+from ..protocol.wire import MAX_SHARDS
+from .target import check_target
+
+__all__ = ["MAX_PROCESSES", "STOP_TIMEOUT_S", "ProcessOptions"]
+
+# More than that on one machine is a slip of the hand.
+MAX_PROCESSES = 1_024
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """
+    What to run, and in how many processes.
+
+    Args:
+        target: `module:name` of a Gateway, or of a function without arguments that makes one.
+        processes: how many; no more are started than there are shards.
+        shard_ids: those of this machine, with shard_count; None for all of the bot.
+        shard_count: how many shards the bot has; None for what the API recommends.
+        store: file for sessions and identify turns; None for the default: see docs/scaling.md.
+        keeps_sessions: False keeps sessions in memory, for bots that cannot do without READY and
+            GUILD_CREATE; identify turns are in the file all the same.
+        api_url: base of the API, with its version.
+        stop_timeout_s: how long workers may take to end; then they are killed.
+    Raises:
+        UsageError: anything that cannot work; the text says what to do.
+    """
+
+    target: str
+    processes: int = 1
+    shard_ids: Iterable[int] | None = None
+    shard_count: int | None = None
+    store: Path | None = None
+    keeps_sessions: bool = True
+    api_url: str = API_URL
+    stop_timeout_s: float = STOP_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        if not _is_whole(self.processes) or not 1 <= self.processes <= MAX_PROCESSES:
+            raise UsageError(
+                f"processes={self.processes!r} is not a number of processes, 1 to {MAX_PROCESSES}"
+            )
+        count = self.shard_count
+        if count is not None and not (_is_whole(count) and 1 <= count <= MAX_SHARDS):
+            raise UsageError(f"shard_count={count!r} is not a number of shards, 1 to {MAX_SHARDS}")
+        if self.shard_ids is not None:
+            ids = check_shards(self.shard_ids, count)
+            object.__setattr__(self, "shard_ids", ids)
+        seconds = self.stop_timeout_s
+        if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+            raise UsageError(f"stop_timeout_s={seconds!r} is not a number of seconds above 0")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

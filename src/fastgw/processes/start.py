@@ -1,0 +1,105 @@
+"""What is decided once, before the first worker: the API's answer, the shards, the store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ..errors import ConnectFailed, GatewayInfoError
+from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
+from ..gateway import API_URL
+from ..log import careful_logger
+from .settings import ProcessOptions
+from .state_dir import default_store, fleeting
+from .wire import Assignment
+
+__all__ = ["Started", "ask", "ask_again", "assignment_of", "choose_store"]
+
+log = careful_logger("fastgw.processes")
+
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """
+    What all workers share.
+
+    Attributes:
+        info: the answer of the API.
+        asked_at: when it was asked, in monotonic seconds, which all processes of a machine share.
+        shard_ids: those of this machine.
+        shard_count: of the bot.
+    """
+
+    info: GatewayInfo
+    asked_at: float
+    shard_ids: tuple[int, ...]
+    shard_count: int
+
+
+async def ask(options: ProcessOptions, token: str, random: Callable[[], float]) -> Started:
+    """
+    Ask the API once for all workers, again and again while it does not answer; decide the shards.
+
+    Raises:
+        FastgwError: the API refuses.
+    """
+    asked_at = time.monotonic()
+    ask_once = partial(fetch_gateway_info, options.api_url, token, timeout_s=TIMEOUT_S)
+    info = await ask_until_answered(ask_once, random=random)
+    count = options.shard_count or info.shards
+    ids = tuple(range(count)) if options.shard_ids is None else tuple(options.shard_ids)
+    return Started(info, asked_at, ids, count)
+
+
+async def ask_again(options: ProcessOptions, token: str, before: Started) -> Started:
+    """Ask once, for the workers to come; the old answer stays when there is no new one."""
+    asked_at = time.monotonic()
+    try:
+        info = await fetch_gateway_info(options.api_url, token, timeout_s=TIMEOUT_S / 4)
+    except (ConnectFailed, GatewayInfoError) as error:
+        log.info("the API was not asked anew: %s", error)
+        return before
+    if options.shard_count is None and info.shards != before.info.shards:
+        log.warning(
+            "the API recommends %d shards now, and %d run; a new start takes them",
+            info.shards, before.shard_count,
+        )  # fmt: skip
+    return replace(before, info=info, asked_at=asked_at)
+
+
+def choose_store(options: ProcessOptions, bot_id: int | None) -> Path:
+    """
+    Return the file for sessions and identify turns; warn if the next deploy does not find it.
+
+    Raises:
+        UsageError: its directory cannot be made.
+    """
+    path = default_store(os.environ, bot_id) if options.store is None else options.store.absolute()
+    if options.keeps_sessions and (why := fleeting(path, os.environ)) is not None:
+        log.warning("the next start may have to identify every shard: %s", why)
+    return path
+
+
+def assignment_of(
+    options: ProcessOptions, started: Started, path: Path, index: int, shard_ids: tuple[int, ...]
+) -> Assignment:
+    """Return what one worker is told."""
+    info = started.info
+    limit = info.session_start_limit
+    return {
+        "target": options.target,
+        "index": index,
+        "shard_ids": shard_ids,
+        "shard_count": started.shard_count,
+        "path": str(path),
+        "store": options.keeps_sessions,
+        "api_url": None if options.api_url == API_URL else options.api_url,
+        "asked_at": started.asked_at,
+        "info": {"url": info.url, "shards": info.shards, "limit": limit and asdict(limit)},
+    }

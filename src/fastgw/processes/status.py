@@ -1,0 +1,101 @@
+"""How all processes are, at one moment: frozen figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..quoting import ranges
+
+__all__ = ["ProcessesStatus", "WorkerStatus"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """
+    One worker.
+
+    Attributes:
+        index: its number, from 0; stays when it is started anew.
+        pid: of its process now; None while it has none.
+        phase: "starting", "prepared", "running", "replaced" (its successor starts), "restarting" or
+            "ended".
+        shard_ids: what it runs.
+        ready: how many of them are READY.
+        restarts: how often it was started anew after it died.
+        events: that its shards received, since the process began.
+        events_per_s: between its last two reports.
+        identifies, resumes: of its shards, since the process began.
+        loop_lag_s: the longest that its event loop was late.
+        handlers_running: async handlers that have begun and not ended.
+    """
+
+    index: int
+    pid: int | None
+    phase: str
+    shard_ids: tuple[int, ...]
+    ready: int
+    restarts: int
+    events: int = 0
+    events_per_s: float = 0.0
+    identifies: int = 0
+    resumes: int = 0
+    loop_lag_s: float = 0.0
+    handlers_running: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesStatus:
+    """
+    All workers.
+
+    Attributes:
+        workers: by number.
+        shard_count: how many shards the bot has in all, also those of other machines.
+        is_closing: the end has begun.
+        is_rolling: workers are replaced one after another.
+    """
+
+    workers: tuple[WorkerStatus, ...]
+    shard_count: int
+    is_closing: bool
+    is_rolling: bool
+
+    @property
+    def shards(self) -> int:
+        """How many shards these processes run."""
+        return sum(len(worker.shard_ids) for worker in self.workers)
+
+    @property
+    def ready(self) -> int:
+        """How many of them are READY."""
+        return sum(worker.ready for worker in self.workers)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all are."""
+        return self.ready == self.shards
+
+    @property
+    def events_per_s(self) -> float:
+        """Events that all of them receive."""
+        return sum(worker.events_per_s for worker in self.workers)
+
+    def as_line(self) -> str:
+        """Say it in one line."""
+        workers = len(self.workers)
+        parts = [
+            f"{self.ready} of {self.shards} shards READY in {workers} "
+            f"worker{'s' if workers != 1 else ''}",
+            f"{self.events_per_s:,.0f} events/s",
+        ]
+        parts += [
+            f"{sum(getattr(worker, name) for worker in self.workers):,} {name}"
+            for name in ("identifies", "resumes", "restarts")
+        ]
+        for phase in ("starting", "prepared", "replaced", "restarting", "ended"):
+            found = [worker.index for worker in self.workers if worker.phase == phase]
+            if found:
+                parts.append(f"{phase}: worker {ranges(found)}")
+        if self.is_closing:
+            parts.append("closing")
+        return ", ".join(parts)

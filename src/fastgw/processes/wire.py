@@ -1,0 +1,87 @@
+"""
+What supervisor and worker say to each other: JSON, one message a line, over a pair of sockets.
+
+The supervisor's end closes when it dies, whatever kills it: that is how a worker knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Assignment", "Line", "decode", "encode"]
+
+# What a worker exits with whose supervisor is gone; nobody is left to read it.
+ORPHANED = 70  # EX_SOFTWARE of sysexits.h
+
+Assignment = dict[str, Any]
+
+
+def encode(kind: str, **facts: object) -> bytes:
+    """Return one message as it is sent."""
+    return json.dumps({"is": kind} | facts).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return one message."""
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+class Line:
+    """
+    The worker's end. A thread reads it, and ends the process when the supervisor is gone.
+
+    Args:
+        sock: of the pair; belongs to it from now on.
+        orphaned: called in the thread at the end of the supervisor; does not return.
+    """
+
+    def __init__(
+        self, sock: socket.socket, *, orphaned: Callable[[], object] = lambda: os._exit(ORPHANED)
+    ) -> None:
+        self._sock = sock
+        self._orphaned = orphaned
+        self._file = sock.makefile("rb")
+        self._guard = threading.Lock()
+        self._unsent = b""
+        self._heard: deque[str] = deque()
+        self._hear: Callable[[str], object] = self._heard.append
+
+    def first(self) -> Assignment:
+        """Return the first message, what this worker is to do; then listen."""
+        line = self._file.readline()
+        if not line:
+            self._orphaned()
+        threading.Thread(target=self._listen, name="fastgw supervisor", daemon=True).start()
+        return decode(line)
+
+    def hear(self, told: Callable[[str], object]) -> None:
+        """Call `told` with each word that came and comes; in the thread."""
+        with self._guard:
+            for word in self._heard:
+                told(word)
+            self._hear = told
+
+    def say(self, kind: str, *, may_drop: bool = False, **facts: object) -> None:
+        """Send a message, or when the supervisor does not read for a while, later or not at all."""
+        with self._guard:
+            if not (may_drop and self._unsent):
+                self._unsent += encode(kind, **facts)
+            with contextlib.suppress(OSError):  # full, or gone: the thread sees to that
+                sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT)
+                self._unsent = self._unsent[sent:]
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while line := self._file.readline():
+                word = decode(line)["is"]
+                with self._guard:
+                    self._hear(word)
+        self._orphaned()

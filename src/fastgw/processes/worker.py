@@ -1,0 +1,231 @@
+"""
+One worker: `python -m fastgw.processes.worker FD`, started by the supervisor alone.
+
+It imports the program's module, gives its gateway the part of the bot that the supervisor says, and
+runs it. On the way it reports: `prepared` when the store is open and shards could be taken, then
+waits for `go`; `status` about once a second; `released` when, told to `release`, it has let go of
+all shards and others may resume them; `failed` or `ended` at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FastgwError, UsageError
+from ..fleet.gateway_info import GatewayInfo, SessionStartLimit
+from ..fleet.placement import Placement
+from ..fleet.sqlite_queue import SQLiteIdentifyQueue
+from ..fleet.sqlite_store import SQLiteSessionStore
+from ..options import check_token
+from ..protocol.states import State
+from ..protocol.token import redact_value
+from ..runner import run_until_closed
+from .lifeline import die_with
+from .target import is_final, load_gateway
+from .wire import Assignment, Line
+
+if TYPE_CHECKING:
+    from ..gateway import Gateway
+    from ..shard.face import StatusChange
+
+__all__ = ["main"]
+
+# The supervisor hears of a worker at least this often, and of its figures every fifth time.
+REPORT_S = 1.0
+FIGURES_EVERY = 5
+# What a worker exits with that has said why; the supervisor goes by what was said.
+FAILED = 1
+# Of a traceback: what names the mistake stands at its end.
+MAX_DETAILS = 4_000
+
+
+class _Work:
+    """The gateway as `run_until_closed` runs it, and the reports on the way."""
+
+    def __init__(self, line: Line, gateway: Gateway) -> None:
+        self.has_started = False
+        self._line = line
+        self._gateway = gateway
+        self._may_go = asyncio.Event()
+        self._ready: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        gateway.on_status(self._status_changed)
+
+    async def start(self) -> None:
+        """Prepare, wait until the shards may be taken, and start them."""
+        loop = asyncio.get_running_loop()
+
+        def told(word: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and so does the process
+                loop.call_soon_threadsafe(self._told, word)
+
+        self._line.hear(told)
+        self._spawn(self._report_for_ever())
+        await self._gateway.start()
+        self.has_started = True
+
+    async def may_take(self, is_durable: bool) -> None:
+        """Tell that all is prepared; wait for the word."""
+        self._line.say("prepared", durable=is_durable)
+        await self._may_go.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait for the end; raise what it ended with."""
+        try:
+            await self._gateway.wait_closed()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """End it; sessions are kept if the store is durable."""
+        self._may_go.set()  # it sees that it is closing
+        await self._gateway.close()
+
+    def _told(self, word: str) -> None:
+        if word == "go":
+            self._may_go.set()
+        elif word == "release":
+            self._spawn(self._release())
+
+    async def _release(self) -> None:
+        """Let go of all shards at once; handlers that run may end."""
+        shards = self._gateway.shards
+        with suppress(UsageError):  # one stopped by itself at the same moment
+            await asyncio.gather(*(self._gateway.stop_shard(shard.id) for shard in shards))
+        self._line.say("released")
+        await self._gateway.close()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- reports ---------------------------------------------------------------------------------
+
+    def _status_changed(self, change: StatusChange) -> None:
+        if change.new is State.READY:
+            self._ready.add(change.shard.id)
+        else:
+            self._ready.discard(change.shard.id)
+
+    async def _report_for_ever(self) -> None:
+        beat = 0
+        while True:
+            figures = self._figures() if beat % FIGURES_EVERY == 0 else {}
+            self._line.say("status", may_drop=True, ready=len(self._ready), **figures)
+            beat += 1
+            await asyncio.sleep(REPORT_S)
+
+    def _figures(self) -> dict[str, object]:
+        health = self._gateway.health()
+        return {
+            "at": time.monotonic(),
+            "events": sum(shard.dispatches for shard in health.shards),
+            "identifies": sum(shard.identifies for shard in health.shards),
+            "resumes": sum(shard.resumes_won for shard in health.shards),
+            "loop_lag_s": health.loop_lag_worst_s,
+            "handlers_running": health.handlers_running,
+        }
+
+
+def _placement(assignment: Assignment, work: _Work) -> Placement:
+    path, info = assignment["path"], assignment["info"]
+    limit = None if info["limit"] is None else SessionStartLimit(**info["limit"])
+    return Placement(
+        shard_ids=assignment["shard_ids"],
+        shard_count=assignment["shard_count"],
+        store=SQLiteSessionStore(path) if assignment["store"] else None,
+        identify_queue=SQLiteIdentifyQueue(path),
+        api_url=assignment["api_url"],
+        info=GatewayInfo(info["url"], info["shards"], limit),
+        asked_at=assignment["asked_at"],
+        may_take=work.may_take,
+    )
+
+
+def _prepare_logging(index: int) -> None:
+    """Where the program has not said how it logs, let what is wrong be seen, with its worker."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            level=logging.WARNING,
+            format=f"%(asctime)s %(levelname)s worker {index} %(name)s: %(message)s",
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Run one worker; returns its exit code."""
+    line = Line(socket.socket(fileno=int(arguments[0])))
+    assignment = line.first()
+    die_with(assignment["supervisor_pid"])
+    at = "import"
+    work: _Work | None = None
+    try:
+        gateway = load_gateway(assignment["target"])
+        _prepare_logging(assignment["index"])
+        at = "start"
+        work = _Work(line, gateway)
+        gateway.place(_placement(assignment, work))
+        run_until_closed(work)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as error:
+        if at == "import":
+            return _failed(line, at, error)
+        line.say("ended", code=_code(error))
+        return _code(error)
+    except BaseException as error:
+        return _failed(line, "run" if work is not None and work.has_started else at, error)
+    line.say("ended", code=0)
+    return 0
+
+
+def _failed(line: Line, at: str, error: BaseException) -> int:
+    """Say why; the traceback where it is not an error that says all by itself."""
+    said = str(error) if isinstance(error, FastgwError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        said = f"the module ended the process while it was imported (SystemExit: {error.code})"
+    details = "" if isinstance(error, FastgwError) else _traceback(error)
+    token = ""
+    with suppress(UsageError):
+        token = check_token(None)
+    line.say(
+        "failed",
+        at=at,
+        error=redact_value(said, token),
+        details=redact_value(details, token),
+        final=is_final(error),
+    )
+    return FAILED
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the traceback from the program's own line on."""
+    frames = error.__traceback__
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    while frames is not None:
+        name = frames.tb_frame.f_code.co_filename
+        if not name.startswith((ours, "<frozen ")) and "importlib" not in name:
+            break
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    return text if len(text) <= MAX_DETAILS else f"...{text[-MAX_DETAILS:]}"
+
+
+def _code(error: SystemExit) -> int:
+    """Return what the interpreter makes of a SystemExit."""
+    if isinstance(error.code, int):
+        return error.code
+    return 0 if error.code is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

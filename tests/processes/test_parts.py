@@ -1,0 +1,298 @@
+"""The parts of a supervisor, each alone: shards, restarts, files, what a service manager hears."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgw import GatewayInfo, Intents, MemorySessionStore, Placement, SQLiteSessionStore
+from fastgw.errors import UsageError
+from fastgw.gateway import Gateway
+from fastgw.processes import state_dir
+from fastgw.processes.layout import parse_shards, split
+from fastgw.processes.restarts import CAP_S, FAILED_STARTS, STABLE_S, Restarts
+from fastgw.processes.sd_notify import ServiceManager, without_manager
+from fastgw.processes.service import EXTEND_S, ServiceTeller
+from fastgw.processes.settings import ProcessOptions
+from fastgw.processes.status import ProcessesStatus, WorkerStatus
+
+# ---------------------------------------------------------------------------- shards
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [("0-3", (0, 1, 2, 3)), ("7", (7,)), ("8, 0-2,1", (0, 1, 2, 8)), ("5-5", (5,))],
+)
+def test_shards_are_read(text, ids):
+    """Ids and ranges, in order, each once."""
+    assert parse_shards(text) == ids
+
+
+@pytest.mark.parametrize("text", ["", "3-1", "a", "0-", "-1", "0-99999999999", "1 2", "0,,1"])
+def test_shards_written_otherwise_are_refused(text):
+    """Nothing is guessed."""
+    with pytest.raises(UsageError, match="does not name shards"):
+        parse_shards(text)
+
+
+@given(st.integers(1, 500), st.integers(1, 64))
+def test_shards_are_shared_out_evenly(shards, processes):
+    """In order, all of them, and no two processes differ by more than one."""
+    parts = split(range(shards), processes)
+    assert [shard for part in parts for shard in part] == list(range(shards))
+    sizes = {len(part) for part in parts}
+    assert max(sizes) - min(sizes) <= 1
+    assert len(parts) == min(shards, processes)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"target": "bot"}, "not module:name"),
+        ({"target": "bot.py:gateway"}, "names a file"),
+        ({"target": "bot:a-b"}, "not module:name"),
+        ({"processes": 0}, "not a number of processes"),
+        ({"processes": True}, "not a number of processes"),
+        ({"shard_count": 0}, "not a number of shards"),
+        ({"shard_ids": (0, 1)}, "without shard_count"),
+        ({"shard_ids": (0, 8), "shard_count": 8}, "must be ids from 0 to 7"),
+        ({"stop_timeout_s": 0}, "not a number of seconds"),
+    ],
+)
+def test_bad_options_are_refused(options, says):
+    """When they are passed, with what to write instead."""
+    with pytest.raises(UsageError, match=says):
+        ProcessOptions(**{"target": "bot:gateway", **options})
+
+
+# ---------------------------------------------------------------------------- placement
+
+
+def place(gateway, **options):
+    gateway.place(Placement(shard_ids=(1, 2), shard_count=4, **options))
+    return gateway._fleet._options
+
+
+def test_a_placement_fills_in_what_was_not_given(tmp_path):
+    """Shards, store, queue, and the answer of the API with its time."""
+    store, info = SQLiteSessionStore(tmp_path / "s.sqlite"), GatewayInfo("wss://gateway.test")
+    options = place(
+        Gateway("t", intents=Intents.all()),
+        store=store, info=info, asked_at=7.0, api_url="http://api.test",
+    )  # fmt: skip
+    assert (options.shard_ids, options.shard_count) == ((1, 2), 4)
+    assert options.store is store
+    assert options.answer == (info, 7.0)
+    assert options.api_url == "http://api.test"
+
+
+def test_a_placement_leaves_what_was_given(tmp_path):
+    """A store in memory, for a bot that needs READY each time, is one too."""
+    mine = MemorySessionStore()
+    info = GatewayInfo("wss://mine.test")
+    gateway = Gateway("t", intents=Intents.all(), store=mine, info=info)
+    options = place(gateway, store=SQLiteSessionStore(tmp_path / "s.sqlite"))
+    assert options.store is mine
+    assert options.info is info
+
+
+async def test_a_placement_that_cannot_be():
+    """Shards of the gateway's own, ids beyond the count, and a gateway that was started."""
+    with pytest.raises(UsageError, match="leave shards= and shard_count= out"):
+        place(Gateway("t", intents=Intents.all(), shards=[0], shard_count=2))
+    gateway = Gateway("t", intents=Intents.all())
+    with pytest.raises(UsageError, match="must be ids from 0 to 3"):
+        gateway.place(Placement(shard_ids=(4,), shard_count=4))
+    await gateway.close()
+    with pytest.raises(UsageError, match="before start"):
+        place(gateway)
+
+
+# ---------------------------------------------------------------------------- restarts
+
+
+def test_one_crash_is_followed_at_once_and_more_by_waits():
+    """Doubled up to the cap, and forgotten after a good while."""
+    restarts = Restarts(lambda: 1.0)
+    waits = [restarts.ended(has_started=True, ran_s=0.1) for _ in range(9)]
+    assert waits == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, CAP_S, CAP_S, CAP_S]
+    assert restarts.ended(has_started=True, ran_s=STABLE_S) == 0.0
+    assert restarts.count == 10
+
+
+def test_starts_that_fail_in_a_row_are_given_up():
+    """A start that works in between begins the count anew; crashes of running ones never end it."""
+    restarts = Restarts(lambda: 0.0)
+    for _ in range(FAILED_STARTS - 1):
+        assert restarts.ended(has_started=False, ran_s=0.0) > 0
+    assert restarts.ended(has_started=True, ran_s=0.0) is not None
+    for _ in range(FAILED_STARTS - 1):
+        assert restarts.ended(has_started=False, ran_s=0.0) > 0
+    assert restarts.ended(has_started=False, ran_s=0.0) is None
+
+
+# ---------------------------------------------------------------------------- where it is kept
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [
+        ({"STATE_DIRECTORY": "{tmp}/a:{tmp}/b", "XDG_STATE_HOME": "{tmp}/x"}, "a/fastgw.sqlite"),
+        ({"XDG_STATE_HOME": "{tmp}/x"}, "x/fastgw/77/fastgw.sqlite"),
+        ({"XDG_STATE_HOME": "relative"}, "home/.local/state/fastgw/77/fastgw.sqlite"),
+        ({}, "home/.local/state/fastgw/77/fastgw.sqlite"),
+    ],
+)
+def test_where_the_store_is(tmp_path, monkeypatch, environment, path):
+    """Systemd's directory, else that of XDG with the bot's id; it is made."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = {name: value.format(tmp=tmp_path) for name, value in environment.items()}
+    found = state_dir.default_store(given, 77)
+    assert found == tmp_path / path
+    assert found.parent.is_dir()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    """A file is in its way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made"):
+        state_dir.default_store({"STATE_DIRECTORY": str(tmp_path / "file" / "x")}, None)
+
+
+@pytest.mark.parametrize(
+    ("mark", "environment", "is_one"),
+    [
+        (".dockerenv", {}, True),
+        ("run/.containerenv", {}, True),
+        (None, {"container": "systemd-nspawn"}, True),
+        (None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True),
+        (None, {"container": ""}, False),
+    ],
+)
+def test_a_container_is_known_by_its_marks(tmp_path, mark, environment, is_one):
+    """Those of Docker, Podman, systemd and Kubernetes."""
+    if mark is not None:
+        (tmp_path / mark).parent.mkdir(exist_ok=True)
+        (tmp_path / mark).touch()
+    assert state_dir.in_container(environment, tmp_path) is is_one
+
+
+def test_a_store_on_the_containers_own_disk_is_told(tmp_path, monkeypatch):
+    """It is gone with the container; a volume is another device, and outside nobody is warned."""
+    path, inside = tmp_path / "fastgw.sqlite", {"container": "docker"}
+    monkeypatch.setattr(state_dir, "mounted_type", lambda mounts, directory: "ext4")
+    assert "mount a volume" in state_dir.fleeting(path, inside, device=lambda path: 1)
+    devices = {Path("/"): 1, tmp_path: 2}
+    assert state_dir.fleeting(path, inside, device=devices.get) is None
+    monkeypatch.setattr(state_dir, "in_container", lambda environment: False)
+    assert state_dir.fleeting(path, {}, device=lambda path: 1) is None
+
+
+def test_a_store_in_memory_is_told(monkeypatch):
+    """The next boot finds nothing."""
+    monkeypatch.setattr(state_dir, "mounted_type", lambda mounts, directory: "tmpfs")
+    assert "in memory" in state_dir.fleeting(Path("/x/fastgw.sqlite"), {})
+
+
+# ---------------------------------------------------------------------------- the service manager
+
+
+class Manager:
+    """Writes down what it is told."""
+
+    is_there = True
+
+    def __init__(self, watchdog_s=None):
+        self.watchdog_s = watchdog_s
+        self.heard = []
+
+    def tell(self, **variables):
+        variables.pop("STATUS")
+        self.heard.append(variables)
+
+
+def status(ready=0, **changes):
+    worker = WorkerStatus(
+        index=0, pid=1, phase="running", shard_ids=(0, 1), ready=ready, restarts=0
+    )
+    values = {"shard_count": 2, "is_closing": False, "is_rolling": False} | changes
+    return ProcessesStatus(workers=(worker,), **values)
+
+
+def test_a_long_start_asks_for_more_time():
+    """A thousand shards take minutes, and systemd waits 90 s."""
+    manager = Manager()
+    teller = ServiceTeller(manager)
+    for now in (0.0, 0.5, 1.0, 2.0):
+        teller.tell(status(ready=1), now)
+    teller.tell(status(ready=2), 2.5)
+    teller.tell(status(ready=1), 4.0)  # a shard reconnects: nothing to tell but the line
+    more = {"EXTEND_TIMEOUT_USEC": EXTEND_S * 1_000_000}
+    assert manager.heard == [more, more, more, {"READY": 1}, {}]
+
+
+def test_the_watchdog_hears_it_twice_in_its_time():
+    """Also while shards are not READY."""
+    manager = Manager(watchdog_s=4.0)
+    teller = ServiceTeller(manager)
+    for quarter in range(40):
+        teller.tell(status(ready=2), quarter / 4)
+    assert sum("WATCHDOG" in told for told in manager.heard) == 5
+
+
+def test_a_rolling_restart_is_a_reload():
+    """RELOADING=1 with its time, then READY=1; at the end STOPPING=1, once."""
+    manager = Manager()
+    teller = ServiceTeller(manager)
+    for now, one in enumerate(
+        [
+            status(ready=2), status(ready=2, is_rolling=True), status(ready=2),
+            status(is_closing=True), status(is_closing=True),
+        ]
+    ):  # fmt: skip
+        teller.tell(one, float(now))
+    assert manager.heard[:4] == [
+        {"READY": 1}, {"RELOADING": 1, "MONOTONIC_USEC": 1_000_000}, {"READY": 1}, {"STOPPING": 1},
+    ]  # fmt: skip
+    assert all(told == {} for told in manager.heard[4:])
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_the_socket_that_systemd_names(tmp_path, kind):
+    """A path, or an abstract address, for which it writes @."""
+    path = str(tmp_path / "notify") if kind == "path" else f"@fastgw-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(path.replace("@", "\0"))
+        environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "5"}
+        ServiceManager(environment, 5).tell(READY=1, STATUS="all well")
+        assert sock.recv(100) == b"READY=1\nSTATUS=all well"
+    assert ServiceManager(environment, 5).watchdog_s == 3.0
+    assert ServiceManager(environment, 6).watchdog_s is None
+    ServiceManager(environment, 5).tell(READY=1)  # it is gone: nothing happens
+    assert without_manager(environment | {"HOME": "/home/bot"}) == {"HOME": "/home/bot"}
+
+
+@pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "vsock:2:1234"}])
+def test_nobody_to_tell(environment):
+    """Started by hand, or by a manager over something else than Unix sockets."""
+    assert not ServiceManager(environment, 1).is_there
+
+
+# ---------------------------------------------------------------------------- the status
+
+
+def test_a_line_of_the_status():
+    """What is READY, what it cost, and who is not well."""
+    one = status(ready=2).workers[0]
+    workers = (one, replace(one, index=1, phase="restarting", ready=0, restarts=3, identifies=4))
+    line = replace(status(), workers=workers).as_line()
+    assert line == (
+        "2 of 4 shards READY in 2 workers, 0 events/s, 4 identifies, 0 resumes, 3 restarts, "
+        "restarting: worker 1"
+    )

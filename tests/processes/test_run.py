@@ -1,0 +1,275 @@
+"""`fastgw run` with real workers: shared out, killed, replaced, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+
+import pytest
+from deadline import until
+from fleet_command import PATIENCE_S, is_alive, kill
+
+from fastgw.testing import FakeGateway
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="processes are looked at in /proc"
+)
+SHARDS = 4
+
+
+@pytest.fixture
+async def fake():
+    """Serve four shards, each with a key of its own."""
+    async with FakeGateway(recommended_shards=SHARDS, max_concurrency=SHARDS) as fake:
+        yield fake
+
+
+def contents(fleet):
+    """Return what MESSAGE_CREATE the bots saw, in the order of their writes."""
+    return [words[4] for words in fleet.lines("event")]
+
+
+def send(fake, text):
+    """Send a message to each shard."""
+    for shard_id in range(SHARDS):
+        fake.dispatch("MESSAGE_CREATE", {"content": f"{text}-{shard_id}"}, shard_id=shard_id)
+
+
+def sent(*texts):
+    return {f"{text}-{shard_id}" for text in texts for shard_id in range(SHARDS)}
+
+
+# ---------------------------------------------------------------------------- sharing out
+
+
+async def test_workers_share_the_shards(fake, run_fleet):
+    """The API is asked once, each shard identifies once, and each worker runs its own."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    assert fake.api_requests == 1
+    assert sorted(tuple(d["shard"]) for d in fake.identifies) == [(i, 4) for i in range(4)]
+    assert [worker["shard_ids"] for worker in fleet.workers] == [[0, 1], [2, 3]]
+    send(fake, "hello")
+    await until(lambda: set(contents(fleet)) == sent("hello"), PATIENCE_S)
+    runs = {(words[0], int(words[1]) // 2) for words in fleet.lines("event")}
+    assert len(runs) == 2
+    assert fleet.path.exists()
+
+
+async def test_a_part_of_a_bot(fake, run_fleet):
+    """`--shards` of one machine, `--shard-count` of all."""
+    fleet = await run_fleet(fake, "--processes", "2", "--shards", "1-3", "--shard-count", "8")
+    await fleet.wait_ready(3)
+    assert sorted(tuple(d["shard"]) for d in fake.identifies) == [(1, 8), (2, 8), (3, 8)]
+
+
+@pytest.mark.parametrize("where", ["file", "credential"])
+async def test_the_token_of_a_file(run_fleet, tmp_path, where):
+    """DISCORD_TOKEN_FILE, or the credential that systemd hands over."""
+    (tmp_path / "DISCORD_TOKEN").write_text("Bot the.true.token\n")
+    given = {
+        "file": {"DISCORD_TOKEN_FILE": str(tmp_path / "DISCORD_TOKEN")},
+        "credential": {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    }[where]
+    async with FakeGateway(token="the.true.token") as fake:
+        fleet = await run_fleet(fake, DISCORD_TOKEN=None, **given)
+        await fleet.wait_ready(1)
+
+
+# ---------------------------------------------------------------------------- deaths
+
+
+async def test_a_killed_worker_comes_back_by_resume(fake, run_fleet):
+    """What came meanwhile comes afterwards, and nobody identifies again."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    before = fleet.workers[0]["pid"]
+    kill(before)
+    send(fake, "meanwhile")
+    await until(lambda: fleet.workers[0]["pid"] not in (None, before), PATIENCE_S)
+    await until(lambda: set(contents(fleet)) >= sent("meanwhile"), PATIENCE_S)
+    assert len(fake.identifies) == SHARDS
+    assert len(fake.resumes) == 2
+    assert "died: killed by SIGKILL" in fleet.errors
+
+
+async def test_no_worker_outlives_the_supervisor(fake, run_fleet):
+    """SIGKILL leaves it no time to say anything."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    fleet.signal(signal.SIGKILL)
+    await fleet.wait_ended()
+    await fleet.wait_workers_gone()
+    assert len(fake.service.sessions) == SHARDS
+
+
+async def test_the_next_command_resumes(fake, run_fleet):
+    """After a kill of all of it, too."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    await fleet.kill()
+    send(fake, "between")
+    fleet = await run_fleet(fake, "--processes", "3")
+    await fleet.wait_ready(SHARDS)
+    await until(lambda: set(contents(fleet)) == sent("between"), PATIENCE_S)
+    assert len(fake.identifies) == SHARDS
+
+
+# ---------------------------------------------------------------------------- replacing
+
+
+async def test_a_rolling_restart_costs_no_identify(fake, run_fleet):
+    """SIGHUP replaces every worker, one after another, and nothing is lost."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    before = {worker["pid"] for worker in fleet.workers}
+    fleet.signal(signal.SIGHUP)
+    count = 0
+    while "all workers are replaced" not in fleet.errors:
+        send(fake, f"m{count}")
+        count += 1
+        await asyncio.sleep(0.02)
+        assert not fleet.has_ended
+    await fleet.wait_ready(SHARDS)
+    await until(lambda: len(contents(fleet)) >= count * SHARDS, PATIENCE_S)
+    assert sorted(contents(fleet)) == sorted(sent(*(f"m{n}" for n in range(count))))
+    assert len(fake.identifies) == SHARDS
+    assert len(fake.resumes) == SHARDS
+    await until(lambda: not any(map(is_alive, before)), PATIENCE_S)
+    assert not before & {worker["pid"] for worker in fleet.workers}
+
+
+async def test_a_successor_that_fails_replaces_nobody(fake, run_fleet, tmp_path):
+    """A deploy that does not import leaves what runs alone."""
+    fleet = await run_fleet(fake, "--processes", "2", FLEET_BOT_FAILS=str(tmp_path / "broken"))
+    await fleet.wait_ready(SHARDS)
+    before = [worker["pid"] for worker in fleet.workers]
+    (tmp_path / "broken").touch()
+    fleet.signal(signal.SIGHUP)
+    await until(lambda: "is not replaced" in fleet.errors, PATIENCE_S)
+    assert "RuntimeError: this module is broken" in fleet.errors
+    send(fake, "still")
+    await until(lambda: set(contents(fleet)) == sent("still"), PATIENCE_S)
+    assert [worker["pid"] for worker in fleet.workers] == before
+    assert fake.resumes == []
+
+
+# ---------------------------------------------------------------------------- ends
+
+
+async def test_sigterm_drains(fake, run_fleet):
+    """Handlers that run may end, sessions stay, and the exit code is 0."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    fake.dispatch("TYPING_START", {}, shard_id=0)
+    await until(lambda: fleet.lines("begin"), PATIENCE_S)
+    fleet.signal(signal.SIGTERM)
+    assert await fleet.wait_ended() == 0
+    assert len(fleet.lines("end")) == 1
+    assert len(fake.service.sessions) == SHARDS
+
+
+async def test_ctrl_c_reaches_a_worker_once(fake, run_fleet):
+    """A second SIGINT would end the handler that runs: a terminal sends it to all its processes."""
+    ours, theirs = os.openpty()
+    with contextlib.closing(os.fdopen(ours, "wb", buffering=0)) as terminal:
+        fleet = await run_fleet(fake, "--processes", "2", stdin=theirs)
+        os.close(theirs)
+        await fleet.wait_ready(SHARDS)
+        fake.dispatch("TYPING_START", {}, shard_id=0)
+        await until(lambda: fleet.lines("begin"), PATIENCE_S)
+        terminal.write(b"\x03")
+        assert await fleet.wait_ended() == 0
+    assert len(fleet.lines("end")) == 1
+    assert "KeyboardInterrupt" not in fleet.errors
+
+
+async def test_a_terminal_that_goes_away_is_the_end(fake, run_fleet):
+    """SIGHUP of a lost connection is none of an operator's."""
+    ours, theirs = os.openpty()
+    fleet = await run_fleet(fake, stdin=theirs)
+    os.close(theirs)
+    await fleet.wait_ready(SHARDS)
+    os.close(ours)
+    assert await fleet.wait_ended() == 0
+    assert "replaced" not in fleet.errors
+
+
+@pytest.mark.parametrize(
+    ("target", "says", "tries"),
+    [
+        ("no_such_module:gateway", "there is no module 'no_such_module'", 1),
+        ("fleet_bot:gatway", "there is no 'gatway'; its gateways: gateway", 1),
+        ("fleet_bot:number", "fleet_bot:number is an int", 1),
+        ("fleet_bot:make_none", "fleet_bot:make_none() returned None, and not a Gateway", 1),
+        ("fleet_bot:make_later", "is a coroutine function", 1),
+        ("fleet_bot:raises", "LookupError: no such bot", 3),
+    ],
+)
+async def test_what_cannot_be_run_ends_the_command(fake, run_fleet, target, says, tries):
+    """With one clear error; what might pass is tried three times."""
+    fleet = await run_fleet(fake, target=target)
+    assert await fleet.wait_ended() == 1
+    last = fleet.errors.splitlines()[-1]
+    assert last.startswith("fastgw: worker 0 failed at import: ")
+    assert says in last
+    imports = len(fleet.lines("import"))
+    assert imports == (0 if target.startswith("no_such") else tries)
+    assert fake.identifies == []
+
+
+async def test_another_bots_store_ends_the_command(fake, run_fleet):
+    """The worker says it, the command repeats it."""
+    token = "MTIzNDU2Nzg5MDEyMzQ1Njc4.x.y"  # 123456789012345678
+    fleet = await run_fleet(fake, DISCORD_TOKEN=token)
+    await fleet.wait_ready(SHARDS)
+    fleet.signal(signal.SIGTERM)
+    assert await fleet.wait_ended() == 0
+    other = "OTg3NjU0MzIxMDk4NzY1NDMy.x.y"
+    fleet = await run_fleet(fake, DISCORD_TOKEN=other)
+    assert await fleet.wait_ended() == 1
+    assert "bot 123456789012345678, and this is bot 987654321098765432" in fleet.errors
+
+
+async def test_a_refused_token_is_told_at_once(run_fleet):
+    """No worker is started."""
+    async with FakeGateway(token="another.token") as fake:
+        fleet = await run_fleet(fake)
+        assert await fleet.wait_ended() == 2
+    assert "fastgw: the token was refused (HTTP 401)" in fleet.errors
+    assert fleet.lines("import") == []
+
+
+# ---------------------------------------------------------------------------- systemd
+
+
+async def test_systemd_is_told(fake, run_fleet, tmp_path):
+    """READY=1 once all shards are, WATCHDOG=1 as often as it wants, STOPPING=1; by one process."""
+    heard = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        asyncio.get_running_loop().add_reader(
+            manager, lambda: heard.append(manager.recv(4096).decode().splitlines())
+        )
+        fleet = await run_fleet(
+            fake, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="500000"
+        )
+
+        def times(word):
+            return sum(word in message for message in heard)
+
+        await until(lambda: times("READY=1") == 1, PATIENCE_S)
+        assert len(fake.identifies) == SHARDS
+        seen = times("WATCHDOG=1")
+        await until(lambda: times("WATCHDOG=1") >= seen + 2, PATIENCE_S)
+        fleet.signal(signal.SIGHUP)
+        await until(lambda: times("RELOADING=1") == 1 and times("READY=1") == 2, PATIENCE_S)
+        fleet.signal(signal.SIGTERM)
+        await fleet.wait_ended()
+        await until(lambda: times("STOPPING=1") == 1, PATIENCE_S)
+        asyncio.get_running_loop().remove_reader(manager)
+    assert any(line.startswith("STATUS=4 of 4 shards READY") for m in heard for line in m)
