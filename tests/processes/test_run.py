@@ -139,7 +139,7 @@ async def test_a_rolling_restart_costs_no_identify(fake, run_fleet):
     assert len(fake.identifies) == SHARDS
     assert len(fake.resumes) == SHARDS
     await until(lambda: not any(map(is_alive, before)), PATIENCE_S)
-    assert not before & {worker["pid"] for worker in fleet.workers}
+    await until(lambda: not before & {worker["pid"] for worker in fleet.workers}, PATIENCE_S)
 
 
 async def test_a_successor_that_fails_replaces_nobody(fake, run_fleet, tmp_path):

@@ -30,7 +30,7 @@ class Replayed:
     def end(self, replay, sequence):
         self.feed(sequence, name="RESUMED")
         self.sequence.end_replay()
-        return replay.finish(sequence)
+        return replay.end(sequence)
 
 
 @pytest.fixture
@@ -79,4 +79,4 @@ def test_it_moves_with_whatever_comes(session):
 )
 def test_which_resumed_ends_it(session, sequence, ends):
     """One that is older than what RESUME named belongs to an earlier resume."""
-    assert session.start().is_over(sequence) is ends
+    assert session.start().ends_with(sequence) is ends

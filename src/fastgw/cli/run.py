@@ -103,7 +103,7 @@ class LineView(contextlib.AbstractContextManager["LineView"]):
         self._as_json = as_json
         self._said: object = None
         self._at = float("-inf")
-        self._is_broken = False
+        self._is_reader_lost = False
 
     def __exit__(self, *_details: object) -> None:
         self.stop()
@@ -122,13 +122,13 @@ class LineView(contextlib.AbstractContextManager["LineView"]):
         """Show no more."""
 
     def _write(self, line: str) -> None:
-        if self._is_broken:
+        if self._is_reader_lost:
             return
         try:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
         except OSError:  # a pipe that was closed, a terminal that is gone
-            self._is_broken = True
+            self._is_reader_lost = True
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

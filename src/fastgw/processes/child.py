@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from .line import Assignment, decode, encode
 from .sd_notify import without_manager
-from .wire import Assignment, decode, encode
 
 __all__ = ["Child", "Failure"]
 

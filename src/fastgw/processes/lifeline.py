@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 
-__all__ = ["die_with"]
+__all__ = ["end_with"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def die_with(supervisor_pid: int) -> None:
+def end_with(supervisor_pid: int) -> None:
     """
     Let the kernel kill this process when its parent, the supervisor, dies; Linux only.
 

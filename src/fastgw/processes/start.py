@@ -13,9 +13,9 @@ from ..errors import ConnectFailed, GatewayInfoError
 from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
 from ..gateway import API_URL
 from ..log import careful_logger
+from .line import Assignment
 from .settings import ProcessOptions
 from .state_dir import default_store, fleeting
-from .wire import Assignment
 
 __all__ = ["Started", "ask", "ask_again", "assignment_of", "choose_store"]
 

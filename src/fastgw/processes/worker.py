@@ -28,9 +28,9 @@ from ..options import check_token
 from ..protocol.states import State
 from ..protocol.token import redact_value
 from ..runner import run_until_closed
-from .lifeline import die_with
+from .lifeline import end_with
+from .line import Assignment, Line
 from .target import is_final, load_gateway
-from .wire import Assignment, Line
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
     """Run one worker; returns its exit code."""
     line = Line(socket.socket(fileno=int(arguments[0])))
     assignment = line.first()
-    die_with(assignment["supervisor_pid"])
+    end_with(assignment["supervisor_pid"])
     at = "import"
     work: _Work | None = None
     try:

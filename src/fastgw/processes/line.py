@@ -18,7 +18,7 @@ from typing import Any
 __all__ = ["Assignment", "Line", "decode", "encode"]
 
 # What a worker exits with whose supervisor is gone; nobody is left to read it.
-ORPHANED = 70  # EX_SOFTWARE of sysexits.h
+SUPERVISOR_LOST = 70  # EX_SOFTWARE of sysexits.h
 
 Assignment = dict[str, Any]
 
@@ -40,14 +40,17 @@ class Line:
 
     Args:
         sock: of the pair; belongs to it from now on.
-        orphaned: called in the thread at the end of the supervisor; does not return.
+        supervisor_lost: called in the thread at the end of the supervisor; does not return.
     """
 
     def __init__(
-        self, sock: socket.socket, *, orphaned: Callable[[], object] = lambda: os._exit(ORPHANED)
+        self,
+        sock: socket.socket,
+        *,
+        supervisor_lost: Callable[[], object] = lambda: os._exit(SUPERVISOR_LOST),
     ) -> None:
         self._sock = sock
-        self._orphaned = orphaned
+        self._supervisor_lost = supervisor_lost
         self._file = sock.makefile("rb")
         self._guard = threading.Lock()
         self._unsent = b""
@@ -58,7 +61,7 @@ class Line:
         """Return the first message, what this worker is to do; then listen."""
         line = self._file.readline()
         if not line:
-            self._orphaned()
+            self._supervisor_lost()
         threading.Thread(target=self._listen, name="fastgw supervisor", daemon=True).start()
         return decode(line)
 
@@ -84,4 +87,4 @@ class Line:
                 word = decode(line)["is"]
                 with self._guard:
                     self._hear(word)
-        self._orphaned()
+        self._supervisor_lost()
