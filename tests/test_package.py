@@ -30,7 +30,7 @@ PUBLIC = """
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService
-    FakeSession Fault Framing Moment Traffic
+    FakeSession Fault Framing Moment Traffic VirtualClock
 """
 EXTRAS = ("httpx", "msgspec", "prometheus_client", "redis", "rich", "trustme")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgw.quoting import MAX_QUOTED, cut, quote
+from fastgw.quoting import MAX_QUOTED, cut, quote, without_credentials
 
 
 def test_what_is_short_is_quoted_whole():
@@ -29,3 +29,18 @@ def test_a_text_that_was_cut_says_so():
     text = cut("x" * 5_000)
     assert len(text) <= MAX_QUOTED
     assert text.endswith("... (5000 characters)")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://gateway.discord.gg/?v=10", "wss://gateway.discord.gg/?v=10"),
+        ("wss://me:secret@h/path", "wss://h/path"),
+        ("wss://me:se/cr@et@h", "wss://h"),
+        ("me:secret@h", "h"),
+        ("//me:secret\n@h", "h"),
+    ],
+)
+def test_a_url_without_credentials(url, shown):
+    """Rather too much is left out than a password shown."""
+    assert without_credentials(url) == shown

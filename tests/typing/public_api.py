@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 from fastgw import (
     DeliveryLimits,
@@ -84,6 +85,19 @@ async def iterates() -> None:
     except WaitFailed:
         return
     print(answer.data)
+
+
+async def commands() -> None:
+    await gateway.update_voice_state(1, None, self_deaf=True)
+    await gateway.request_channel_info("1", ["status"])
+    await gateway.request_soundboard_sounds([1, "2"])
+    await gateway.send(Opcode.PRESENCE_UPDATE, {"status": "idle"}, shard_id=0)
+    members: list[dict[str, Any]] = await gateway.request_members(1)
+    async for chunk in gateway.request_members(1, user_ids=[2], on_rate_limit="raise"):
+        missing: list[str] = chunk.not_found
+        print(members, missing, chunk.index, chunk.count)
+    await gateway.request_channel_info(1, ["name"])  # type: ignore[list-item]
+    gateway.request_members(1, on_rate_limit="ignore")  # type: ignore[arg-type]
 
 
 async def main() -> None:

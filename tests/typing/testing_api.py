@@ -11,6 +11,7 @@ from fastgw.testing import (
     FakeService,
     Fault,
     Moment,
+    VirtualClock,
 )
 
 fake = FakeGateway(token="secret", heartbeat_interval_ms=1_000, replay_overlap=3, tls=True)
@@ -39,3 +40,9 @@ async def test() -> None:
         await proxy.run(ChaosPlan().without(Fault.HALF_OPEN), faults=taken)
         proxy.stall(0.1, proxy.relays[0])
         await fake.wait_sent()
+        asked: object = (await fake.expect(8, guild_id="1")).data
+        clock = VirtualClock()
+        clock.drive(peer)
+        clock.advance(1.5)
+        now: float = clock()
+        print(asked, now)

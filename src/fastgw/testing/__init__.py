@@ -6,7 +6,7 @@ A Discord gateway for tests: on loopback (`FakeGateway`), without IO (`FakePeer`
         fake.dispatch("MESSAGE_CREATE", {"content": "hi", "channel_id": "1"})
 
 Nothing here needs the internet or a token. `FakeGateway(tls=True)` needs trustme, which the extra
-`fastgw[testing]` brings. The pytest fixture `fake_gateway` stands in the module `pytest_fastgw`.
+`fastgw[testing]` brings. The pytest fixtures stand in the module `pytest_fastgw`.
 """
 
 from .chaos.faults import ChaosPlan, Fault
@@ -14,6 +14,7 @@ from .chaos.proxy import ChaosProxy
 from .server.connection import FakeConnection
 from .server.frames import Framing
 from .server.gateway import FakeGateway
+from .service.clock import VirtualClock
 from .service.peer import Command, Cut, FakePeer, Moment
 from .service.service import FakeService
 from .service.session import FakeSession
@@ -34,4 +35,5 @@ __all__ = [
     "Framing",
     "Moment",
     "Traffic",
+    "VirtualClock",
 ]

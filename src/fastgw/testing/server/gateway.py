@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
+from ...protocol.wire import Opcode
 from ..service.peer import Command, Cut, FakePeer, Moment
 from ..service.script import Script
 from ..service.service import FakeService, ServiceOptions
@@ -101,6 +102,7 @@ class FakeGateway:
         self._instead_of_api: Script[Answer] = Script()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._errors: list[BaseException] = []
+        self._expected: set[int] = set()  # indexes of commands that `expect` returned
 
     # --- start and stop --------------------------------------------------------------------------
 
@@ -350,6 +352,38 @@ class FakeGateway:
             lambda: len(found()) >= count, timeout_s=timeout_s, what=f"{count} commands of op {op}"
         )
         return found()[count - 1]
+
+    async def expect(self, op: int, *, timeout_s: float = 10.0, **fields: Any) -> Command:
+        """
+        Wait for the next command of an opcode, whose data has these values; return it.
+
+        `await fake.expect(Opcode.VOICE_STATE_UPDATE, channel_id=None)`. One that came before counts
+        as well, unless an earlier `expect` returned it: a test says what it expects in any order.
+
+        Raises:
+            AssertionError: none came within `timeout_s` seconds; the text lists what did.
+            UsageError: a heartbeat, which is only counted.
+        """
+        if op == Opcode.HEARTBEAT:
+            raise UsageError("heartbeats are only counted: see FakeConnection.peer.heartbeats")
+
+        def find() -> int | None:
+            for index, command in enumerate(self.received):
+                if index not in self._expected and command.op == op:
+                    data = command.data if isinstance(command.data, dict) else {}
+                    if all(name in data and data[name] == fields[name] for name in fields):
+                        return index
+            return None
+
+        with suppress(TimeoutError):
+            await self.wait_for(lambda: find() is not None, timeout_s=timeout_s)
+        if (index := find()) is None:
+            wanted = f"op {int(op)}" + (f" with {fields!r}" if fields else "")
+            others = [f"op {c.op} {c.data!r:.200}" for c in self.received[-10:]]
+            came = "\n  ".join(["the last that came:", *others]) if others else "none came at all"
+            raise AssertionError(f"no command of {wanted} within {timeout_s:g} s; {came}")
+        self._expected.add(index)
+        return self.received[index]
 
     async def wait_for(
         self, condition: Callable[[], bool], *, timeout_s: float = 10.0, what: str = "a condition"
