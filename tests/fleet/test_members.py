@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from invented_time import run_in_invented_time
 
+from fastgw._decode import Decoder
 from fastgw.delivery.handlers import Handlers
 from fastgw.errors import ShardNotHere
 from fastgw.fleet.member_turns import INTERVAL_S, PADDING_S, MemberTurns
@@ -24,9 +25,11 @@ class Keeper:
     def __init__(self, delay_s=0.0):
         self.delay_s = delay_s
         self.written = []
+        self.nonces = {}
 
     async def send(self, command, op=-1, d=None, *, wait=True):
         await asyncio.sleep(self.delay_s)
+        self.nonces[d["guild_id"]] = d["nonce"]
         self.written.append((asyncio.get_running_loop().time(), d["guild_id"]))
 
 
@@ -100,6 +103,40 @@ def test_a_shard_that_left_meanwhile_is_told():
             await second
 
     run_in_invented_time(main())
+
+
+def test_chunks_of_one_request_give_another_time():
+    """The service answers one after the other; a silence of ten seconds is one of all of them."""
+    keeper, handlers = Keeper(), Handlers(Intents.all())
+    decoder = Decoder(interests=handlers.interests)
+
+    def receive(nonce, index):
+        data = b'{"nonce":"%s","chunk_index":%d,"chunk_count":4}' % (nonce.encode(), index)
+        message = b'{"t":"GUILD_MEMBERS_CHUNK","s":%d,"op":0,"d":%s}' % (index + 1, data)
+        handlers.target_of("GUILD_MEMBERS_CHUNK")(decoder.feed(message, 1, True))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        requests = MemberRequests(
+            handlers, Intents.all(), lambda i: Shard(keeper, i, 1), clock=loop.time
+        )
+
+        async def ask_for(guild_id):
+            query = MemberQuery(guild_id, 0, {"guild_id": str(guild_id), "query": "a"}, 10.0, True)
+            try:
+                await requests.request(query)
+            except asyncio.TimeoutError:
+                return loop.time()
+            return None
+
+        silent, busy = asyncio.ensure_future(ask_for(7)), asyncio.ensure_future(ask_for(8))
+        for index in range(3):
+            await asyncio.sleep(9)
+            receive(keeper.nonces["8"], index)
+        return await silent, await busy
+
+    assert run_in_invented_time(main()) == (37.0, 37.0)
+    assert handlers.ledgers.bytes == 0
 
 
 def test_lines_in_which_nobody_waits_are_forgotten():
