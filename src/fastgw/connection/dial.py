@@ -47,9 +47,9 @@ from .upgrade import Upgrade
 from .websocket import Connection, Receiver
 
 gate.open_gate()
-from .listener import Listener, Tap  # noqa: E402  (the gate must come first)
+from .listener import Listener, Tap, Turns  # noqa: E402  (the gate must come first)
 
-__all__ = ["Delivery", "Dial", "DialState"]
+__all__ = ["Delivery", "Dial", "DialState", "Paced", "Turns"]
 
 # picows' own default; it doubles when a frame does not fit, and never shrinks.
 _READ_BUFFER_BYTES = 16 * 1024
@@ -74,6 +74,13 @@ class Delivery(Protocol):
 
     def returned(self, event: Event, target: Callable[[Event], object], result: object) -> object:
         """The target of an event gave back what may run: an awaitable or a generator."""
+
+
+class Paced(Protocol):
+    """What stops reading while frames are kept for the next turn of the loop."""
+
+    def behind(self, connection: Connection, is_behind: bool) -> None:
+        """Frames of this connection are kept; or none are any more."""
 
 
 class _NoDelivery:
@@ -166,6 +173,8 @@ class Dial:
         delivery: hears how the targets of events fared; without it the loop's exception handler
             does.
         close_timeout_s: how long a closing handshake may take before TCP is aborted.
+        turns: bounds the work of a turn of the loop, together with `reading`.
+        reading: is told when frames are kept for the next turn, and stops reading.
 
     Attributes:
         state: who has the socket.
@@ -179,6 +188,8 @@ class Dial:
         *,
         delivery: Delivery | None = None,
         close_timeout_s: float = 3.0,
+        turns: Turns | None = None,
+        reading: Paced | None = None,
     ) -> None:
         self.state = DialState.CONNECTING
         self.connection: Connection | None = None
@@ -186,6 +197,8 @@ class Dial:
         self._receiver = receiver
         self._delivery: Delivery = delivery or _NoDelivery()
         self._close_timeout_s = close_timeout_s
+        self._turns = turns
+        self._reading = reading
         self._listener: Listener | None = None  # made for the upgrade
         self._socket: OwnSocket | None = None
         self._upgrade: Upgrade | None = None  # under way over that socket
@@ -298,7 +311,9 @@ class Dial:
     def _make_listener(self, *_ignored: object) -> Listener:
         # picows calls a factory that raises TypeError twice, hence the catch-all signature.
         if self._listener is None:
-            self._listener = Listener(self._assembler, self._receiver, self, self._delivery)
+            self._listener = Listener(
+                self._assembler, self._receiver, self, self._delivery, self._turns, self._reading
+            )
         return self._listener
 
     def upgraded(self, transport: WSTransport) -> Connection | None:

@@ -7,6 +7,7 @@ from .._decode cimport Assembler
 
 cdef enum:
     CLOSE_FRAME_BYTES = 127  # RFC 6455 5.5: two of header, and at most 125 of payload
+    UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock
 
 
 cdef class Tap:
@@ -19,6 +20,20 @@ cdef class Tap:
     cdef object _view
     cdef char _tail[CLOSE_FRAME_BYTES]
     cdef Py_ssize_t _size
+
+
+cdef class Turns:
+    cdef double _bound_s
+    cdef double _began_at           # when the turn under way began, or the last few did
+    cdef bint _is_marked            # the loop will call us in its next turn
+    cdef bint _is_over              # nothing more is delivered in this one
+    cdef object _behind             # listeners with frames kept, the next to go on first
+    cdef readonly long long cut
+    cdef readonly Py_ssize_t kept_bytes
+
+    cdef int _begin(self) except -1
+    cdef int _check(self) except -1
+    cdef int _mark(self) except -1
 
 
 cdef class Listener(WSListener):
@@ -34,9 +49,17 @@ cdef class Listener(WSListener):
     cdef bint _stamped              # this socket read has its time
     cdef bint _is_choked            # what we wrote has not gone out yet
     cdef bytes _owed                # payload of the latest PING since then
+    cdef Turns _turns               # None: a turn of the loop may take what it takes
+    cdef object _reading            # hears when frames are kept, and when none are any more
+    cdef object _kept               # (opcode, fin, payload) for the next turn; None: nothing
+    cdef int _untimed               # frames since the clock was looked at
 
     cdef int _take(self, WSTransport transport, WSFrame frame) except -1
-    cdef int _data(self, WSFrame frame) except -1
-    cdef int _close_frame(self, WSFrame frame) except -1
+    cdef int _data(self, const char* p, Py_ssize_t size, int opcode, bint fin) except -1
+    cdef int _close_frame(self, const char* p, Py_ssize_t size) except -1
+    cdef int _keep(self, WSTransport transport, WSFrame frame) except -1
+    cdef int _deliver(self, object result) except -1
+    cdef int _go_on(self) except -1
+    cdef int _forget_kept(self) except -1
     cdef int _broken(self, error) except -1
     cdef int _refuse(self, error) except -1

@@ -21,8 +21,22 @@ class Tap:
     def refused_close(self) -> tuple[int, str] | None: ...
 
 @final
+class Turns:
+    cut: int
+    kept_bytes: int
+    def __init__(self, bound_s: float) -> None: ...
+
+@final
 class Listener(WSListener):
-    def __init__(self, assembler: Assembler, receiver: Any, dial: Any, delivery: Any) -> None: ...
+    def __init__(
+        self,
+        assembler: Assembler,
+        receiver: Any,
+        dial: Any,
+        delivery: Any,
+        turns: Turns | None = ...,
+        reading: Any = ...,
+    ) -> None: ...
     def closing(self) -> None: ...
     def stop(self) -> None: ...
     def settle(self) -> None: ...

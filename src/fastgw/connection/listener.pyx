@@ -14,13 +14,15 @@ their order changed between releases of picows.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.string cimport memcpy, memmove
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
 from .._decode cimport Assembler, Calls, Event
 
+from asyncio import get_running_loop
+from collections import deque
 from time import monotonic
 
 from ..errors import ProtocolError
@@ -29,6 +31,24 @@ cdef extern from *:
     """
     #ifndef FASTGW_PICOWS_VERSION
     #error "build fastgw with its setup.py, which records the picows it compiles against"
+    #endif
+
+    /* Seconds of a clock that only goes on; half the time of calling time.monotonic(). */
+    #ifdef _WIN32
+    #include <windows.h>
+    static inline double fgw_now(void) {
+        LARGE_INTEGER count, frequency;
+        QueryPerformanceCounter(&count);
+        QueryPerformanceFrequency(&frequency);
+        return (double)count.QuadPart / (double)frequency.QuadPart;
+    }
+    #else
+    #include <time.h>
+    static inline double fgw_now(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
     #endif
 
     /* A coroutine, or another awaitable; a generator of either kind. */
@@ -41,6 +61,7 @@ cdef extern from *:
     const char* FASTGW_PICOWS_VERSION
     const char* FASTGW_PICOWS_LAYOUT
     bint fgw_may_run(object result)
+    double fgw_now() noexcept
 
 # What this module was compiled against, for gate.py: version, digest of picows.pxd, object sizes.
 BUILT_WITH = (
@@ -122,6 +143,71 @@ cpdef refused_close_in(bytes tail):
 
 
 @cython.final
+cdef class Turns:
+    """
+    How long all connections of a gateway together may deliver in one turn of the event loop.
+
+    Theory. A turn begins when a read finds that none is under way, and a call that the loop owes us
+    marks its end; so that a quiet gateway pays for no such call, reads within a quarter of the
+    bound count as the same turn. When the time is up, each connection keeps what else comes (it
+    stops reading, so that is one buffer at most) and stands in line. In the next turn they go on,
+    one after the other; who is cut again goes to the end of the line, so that all get their share.
+    The rest of each turn is everybody else's.
+
+    Args:
+        bound_s: seconds.
+    Attributes:
+        cut: how often the time was up.
+        kept_bytes: what the frames hold that wait for the next turn.
+    """
+
+    def __init__(self, double bound_s):
+        self._bound_s = bound_s
+        self._behind = deque()
+
+    cdef int _begin(self) except -1:
+        """A read brings its first frame."""
+        cdef double now
+        if not self._is_marked:
+            now = fgw_now()
+            if now - self._began_at > self._bound_s / 4:
+                self._began_at = now
+                self._mark()
+        return 0
+
+    cdef int _check(self) except -1:
+        """Look whether the time is up."""
+        if not self._is_over and fgw_now() - self._began_at > self._bound_s:
+            self._is_over = True
+            self.cut += 1
+            self._mark()
+        return 0
+
+    cdef int _mark(self) except -1:
+        if not self._is_marked:
+            get_running_loop().call_soon(self._next_turn)
+            self._is_marked = True
+        return 0
+
+    def _next_turn(self):
+        """The loop has turned: go on with what was kept."""
+        cdef Listener listener
+        self._is_marked = self._is_over = False
+        if not self._behind:
+            return
+        self._began_at = fgw_now()
+        self._mark()
+        while self._behind and not self._is_over:
+            listener = self._behind.popleft()
+            try:
+                if not listener._go_on():
+                    self._behind.append(listener)
+            except Exception as error:
+                listener._broken(error)
+                listener._forget_kept()
+
+
+@cython.final
 cdef class Listener(WSListener):
     """
     Feed one connection's frames to its assembler and hand out what comes of them.
@@ -132,17 +218,22 @@ cdef class Listener(WSListener):
         dial: makes the `Connection` from the transport: `upgraded(transport)`.
         delivery: `failed(event, target, error)` of a target that raised, and
             `returned(event, target, result)` of one that gave back something that may run.
+        turns: bounds the work of a turn of the loop; None does not.
+        reading: `behind(connection, is_behind)` hears when frames are kept for the next turn.
 
     Events go to the target that their interest names, called directly, or to those whom its Plan
     calls. Events that the library itself needs go to the receiver first.
     """
 
-    def __init__(self, Assembler assembler not None, receiver, dial, delivery):
+    def __init__(self, Assembler assembler not None, receiver, dial, delivery,
+                 Turns turns=None, reading=None):
         self._assembler = assembler
         self._receiver = receiver
         self._dial = dial
         self._failed = delivery.failed
         self._returned = delivery.returned
+        self._turns = turns
+        self._reading = reading
 
     def closing(self):
         """We sent CLOSE: from here on take only the peer's."""
@@ -155,6 +246,7 @@ cdef class Listener(WSListener):
     def settle(self):
         """Take nothing any more, and hold nothing."""
         self._closed = True
+        self._forget_kept()
         self._receiver = self._dial = self._connection = self._transport = None
 
     cpdef on_ws_connected(self, WSTransport transport):
@@ -188,7 +280,10 @@ cdef class Listener(WSListener):
         if self._closed:
             return
         try:
-            self._take(transport, frame)
+            if self._kept is None and (self._turns is None or not self._turns._is_over):
+                self._take(transport, frame)
+            else:
+                self._keep(transport, frame)
         except Exception as error:
             self._broken(error)
 
@@ -200,9 +295,14 @@ cdef class Listener(WSListener):
         opcode = <int>frame.msg_type
         if opcode <= 2:
             if not self._closing:
-                self._data(frame)
+                if not self._stamped:
+                    self._assembler.received_at = monotonic()
+                    self._stamped = True
+                    if self._turns is not None:
+                        self._turns._begin()
+                self._data(frame.payload_ptr, frame.payload_size, opcode, frame.fin)
         elif opcode == 8:
-            self._close_frame(frame)
+            self._close_frame(frame.payload_ptr, frame.payload_size)
         elif opcode == 9:  # picows drops what is sent after CLOSE
             if self._is_choked:
                 self._owed = frame.get_payload_as_bytes()  # RFC 6455 5.5.3: the latest is enough
@@ -212,20 +312,70 @@ cdef class Listener(WSListener):
             self._stamped = False
         return 0
 
-    cdef int _data(self, WSFrame frame) except -1:
-        cdef Event event
-        cdef Calls calls
-        cdef object result, target
+    cdef int _keep(self, WSTransport transport, WSFrame frame) except -1:
+        """Put a frame off until the next turn, in its order; PING is answered at once."""
+        cdef int opcode = <int>frame.msg_type
+        if (opcode > 2 and opcode != 8) or frame.rsv1 or frame.rsv2 or frame.rsv3:
+            return self._take(transport, frame)
         if not self._stamped:
             self._assembler.received_at = monotonic()
-            self._stamped = True
+        self._stamped = not frame.last_in_buffer
+        payload = PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)
+        if self._kept is None:
+            self._kept = deque()
+            self._turns._behind.append(self)
+            self._turns._mark()
+            self._reading.behind(self._connection, True)
+        self._kept.append((opcode, frame.fin, payload))
+        self._turns.kept_bytes += frame.payload_size
+        return 0
+
+    cdef int _go_on(self) except -1:
+        """Deliver what was kept until the turn is over; tell whether that was all."""
+        cdef bytes payload
+        cdef int opcode
+        while self._kept and not self._closed:
+            opcode, fin, payload = self._kept.popleft()
+            self._turns.kept_bytes -= PyBytes_GET_SIZE(payload)
+            if opcode == 8:
+                self._close_frame(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            elif not self._closing:
+                self._data(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode, fin)
+            if self._turns._is_over:
+                break
+        if self._kept and not self._closed:
+            return False
+        self._forget_kept()
+        return True
+
+    cdef int _forget_kept(self) except -1:
+        """Nothing is kept any more."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            self._turns.kept_bytes -= sum([len(payload) for _, _, payload in kept])
+            self._reading.behind(self._connection, False)
+        return 0
+
+    cdef int _data(self, const char* p, Py_ssize_t size, int opcode, bint fin) except -1:
+        cdef object result
         try:
-            result = self._assembler._feed(
-                frame.payload_ptr, frame.payload_size, <int>frame.msg_type, frame.fin)
+            result = self._assembler._feed(p, size, opcode, fin)
         except ProtocolError as error:
             return self._refuse(error)
-        if result is None:
+        if result is not None:
+            self._deliver(result)
+        elif self._untimed < UNTIMED_FRAMES:
+            self._untimed += 1  # to drop one takes a microsecond or two
             return 0
+        if self._turns is not None:
+            self._untimed = 0
+            self._turns._check()
+        return 0
+
+    cdef int _deliver(self, object result) except -1:
+        cdef Event event
+        cdef Calls calls
+        cdef object target
         if type(result) is Calls:
             calls = <Calls>result
             if calls.route.internal:
@@ -249,20 +399,19 @@ cdef class Listener(WSListener):
                     self._returned(event, target, result)
         return 0
 
-    cdef int _close_frame(self, WSFrame frame) except -1:
-        cdef const unsigned char* payload = <const unsigned char*>frame.payload_ptr
+    cdef int _close_frame(self, const char* p, Py_ssize_t size) except -1:
+        cdef const unsigned char* payload = <const unsigned char*>p
         cdef int code = 0
         reason = ""
-        if frame.payload_size == 1:
+        if size == 1:
             return self._refuse(ProtocolError("CLOSE with half a code", close_code=1002))
-        if frame.payload_size >= 2:
+        if size >= 2:
             code = payload[0] << 8 | payload[1]
             if not _may_be_received(code):
                 return self._refuse(
                     ProtocolError(f"CLOSE with the invalid code {code}", close_code=1002))
             # picows lets no other reason through; see FrameProtocol.
-            reason = PyBytes_FromStringAndSize(
-                frame.payload_ptr + 2, frame.payload_size - 2).decode(errors="replace")
+            reason = PyBytes_FromStringAndSize(p + 2, size - 2).decode(errors="replace")
         self._closed = True
         self._connection.peer_closed(code or None, reason)
         return 0

@@ -21,6 +21,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ..connection.dial import Turns
 from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, ShardNotHere, UsageError
 from ..health.figures import GatewayHealth
 from ..log import careful_logger
@@ -28,7 +29,8 @@ from ..protocol.states import State
 from ..protocol.token import bot_id_of, redact
 from ..shard.compression import Compression
 from ..shard.driver import ShardDriver
-from ..shard.link import ShardSetup
+from ..shard.link import MAX_OPENING, ShardSetup
+from ..shard.reading import TURN_S
 from .asking import ApiQuestion
 from .gateway_info import USER_AGENT
 from .identify import IdentifyGate, queue_of_bot
@@ -52,11 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Fleet", "Phase"]
 
 log = careful_logger("fastgw.gateway")
-
-# Connections on their way up to resume, of all shards: after an outage a thousand TLS handshakes at
-# the same moment would block the loop for seconds and fill the service's queue of half-open ones.
-# Those that identify come on top: as many as there are identify turns at once (max_concurrency).
-MAX_OPENING = 64
 
 
 class Phase(Enum):
@@ -109,6 +106,7 @@ class Fleet:
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
         self._question = ApiQuestion(options)
+        self._turns = Turns(TURN_S)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
             None
@@ -229,6 +227,8 @@ class Fleet:
             loop_blocked=self._watch.blocked,
             handlers_running=self._handlers.tasks.running,
             handlers_waiting=self._handlers.tasks.waiting,
+            turns_cut=self._turns.cut,
+            kept_bytes=self._turns.kept_bytes,
             unhandled_bytes=self._handlers.ledgers.bytes,
             reading_held_by=self._handlers.pressure.holding(),
             events_dropped=dict(self._handlers.drops.counts),
@@ -400,6 +400,7 @@ class Fleet:
             random=options.random,
             backoff_s=options.backoff_s,
             opening=asyncio.Semaphore(MAX_OPENING),
+            turns=self._turns,
             stores_handled=options.store.acknowledge == "handled",
         )
         return ids

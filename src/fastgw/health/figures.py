@@ -115,6 +115,9 @@ class GatewayHealth:
         loop_blocked: how often the loop stood still long enough to endanger a heartbeat.
         handlers_running: async handlers that have begun and not ended.
         handlers_waiting: events that wait for an async handler, because too many run already.
+        turns_cut: how often events had to wait for the next turn of the event loop, because those
+            of this turn had taken their 10 ms.
+        kept_bytes: what the frames hold that wait for it now.
         unhandled_bytes: what events hold that async handlers and iterators have not finished.
         reading_held_by: handler or iterator -> for how many seconds it has kept shards from
             reading, because what it has not finished is above the marks.
@@ -134,6 +137,8 @@ class GatewayHealth:
     loop_blocked: int
     handlers_running: int
     handlers_waiting: int
+    turns_cut: int
+    kept_bytes: int
     unhandled_bytes: int
     reading_held_by: dict[str, float]
     handler_failures: dict[str, int]

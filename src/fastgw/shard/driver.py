@@ -260,10 +260,10 @@ class ShardDriver:
     async def attempt(self, plan: Plan, turn: HeldTurn | None) -> tuple[Outcome, int]:
         """Make one connection and see it through to its end; how, and how many messages it had."""
         setup = self._setup
-        link = Link(
-            self, plan, turn, setup=setup, sequence=self._protocol.sequence, shard_id=self._id
-        )
-        self._link = link
+        link = self._link = Link(
+            self, plan, turn, setup=setup, sequence=self._protocol.sequence, shard_id=self._id,
+            reading=self._reading,
+        )  # fmt: skip
         try:
             self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()

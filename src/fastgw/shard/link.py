@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._decode import Interests, Sequence
+    from ..connection.dial import Turns
     from ..connection.proxy import Proxies
     from ..connection.websocket import Connection
     from ..delivery.handlers import Handlers
@@ -32,10 +33,16 @@ if TYPE_CHECKING:
     from ..protocol.timeouts import Timeouts
     from .compression import Compression
     from .ports import IdentifyDoor, IdentifyTurn
+    from .reading import Reading
 
-__all__ = ["HeldTurn", "Link", "LinkOwner", "ShardSetup"]
+__all__ = ["MAX_OPENING", "HeldTurn", "Link", "LinkOwner", "ShardSetup"]
 
 log = careful_logger("fastgw.shard")
+
+# Connections on their way up to resume, of all shards: after an outage a thousand TLS handshakes at
+# the same moment would block the loop for seconds and fill the service's queue of half-open ones.
+# Those that identify come on top: as many as there are identify turns at once (max_concurrency).
+MAX_OPENING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,7 @@ class ShardSetup:
         stores_handled: the store is told the sequence handled, not the one received.
         opening: how many connections that resume may be on their way up at once; a place is held
             from the first packet to the upgrade. Those that identify have their turns for it.
+        turns: how long all of them together may deliver in one turn of the loop.
     """
 
     url: str
@@ -63,6 +71,7 @@ class ShardSetup:
     random: Callable[[], float]
     backoff_s: tuple[float, float]
     opening: asyncio.Semaphore
+    turns: Turns
     stores_handled: bool
 
 
@@ -125,6 +134,7 @@ class Link:
         setup: ShardSetup,
         sequence: Sequence,
         shard_id: int,
+        reading: Reading,
     ) -> None:
         self._owner = owner
         self.plan = plan
@@ -136,7 +146,12 @@ class Link:
             shard_id=shard_id,
         )
         self._dial = Dial(
-            self.decoder, owner, delivery=setup.delivery, close_timeout_s=setup.timeouts.close_s
+            self.decoder,
+            owner,
+            delivery=setup.delivery,
+            close_timeout_s=setup.timeouts.close_s,
+            turns=setup.turns,
+            reading=reading,
         )
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
