@@ -67,8 +67,9 @@ class RawPeer:
         self.send(head.replace(b"ACCEPT", accept) + extra)
 
     def send(self, data: bytes) -> None:
-        """Write raw bytes."""
-        self.writer.write(data)
+        """Write raw bytes; nothing once the client is gone, which uvloop would raise for."""
+        if not self.writer.transport.is_closing():
+            self.writer.write(data)
 
     async def receive(self) -> tuple[int, bytes]:
         """Read one client frame; returns (opcode, unmasked payload)."""
