@@ -204,6 +204,26 @@ async def test_our_close_waits_for_the_answer():
     assert (info.close_code, info.initiator, receiver.messages) == (4000, Initiator.CLIENT, [])
 
 
+async def test_our_close_reads_again():
+    """The peer's answer is waited for, so it must be seen, also while reading was paused."""
+
+    async def script(peer):
+        await peer.upgrade(frame(1, HELLO))
+        await peer.receive()
+        peer.send(close_frame(4000, b"seen"))
+        await peer.at_end()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url, close_timeout_s=scaled(30.0))
+        await receiver.until(lambda: receiver.messages)
+        connection.pause_reading()
+        connection.close(4000)
+        await receiver.until(lambda: receiver.ended)
+        connection.abort()
+        await connection.wait_settled()
+    assert receiver.ended[0].reason == "seen"
+
+
 async def test_close_of_the_peer_that_crosses_ours_is_the_peers():
     """A CLOSE with another code than ours is no answer: a 4004 must not be swallowed."""
 

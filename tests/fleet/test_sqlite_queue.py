@@ -337,6 +337,21 @@ async def test_a_process_that_stands_still_does_not_hold_a_key_for_ever(path):
     turn.release()
 
 
+async def test_a_write_after_the_release_costs_nobody_time(path):
+    """The turn is over: the key's interval counts from the write that was told before."""
+    clocks = Clocks()
+    queue = SQLiteIdentifyQueue(path, clock=clocks.clock(), max_concurrency=2, **FAST)
+    other = await queue.acquire(1)  # the file stays open
+    turn = await queue.acquire(0)
+    turn.written()
+    turn.release()
+    clocks.pass_by(10.0)
+    turn.written()
+    next_turn = await asyncio.wait_for(queue.acquire(2), scaled(5.0))
+    next_turn.release()
+    other.release()
+
+
 # ---------------------------------------------------------------------------- the file
 
 

@@ -286,6 +286,18 @@ async def test_a_command_whose_write_failed_is_still_queued(queue, wire):
 
 
 @in_loop
+async def test_an_urgent_command_whose_write_failed_is_still_queued(queue, wire):
+    """Only a new connection forgets it: a heartbeat is out of the queue when it is written."""
+    queue.put_urgent(b"beat")
+    wire.broken = True
+    with pytest.raises(ConnectionError):
+        queue.pump(0.0, wire)
+    wire.broken = False
+    queue.pump(1.0, wire)
+    assert wire.sent == [b"beat"]
+
+
+@in_loop
 async def test_an_urgent_command_waits_only_for_the_whole_limit(queue, wire):
     """With the window full it is held, announced by the timer, and sent before anything else."""
     queue.is_open = True

@@ -330,6 +330,19 @@ async def test_missing_acks_end_the_connection(quick):
         assert peer.close_code == 4000
 
 
+async def test_an_ack_that_waits_behind_events_is_waited_for():
+    """A beat is judged by the bytes that came, which no message of the protocol may be among."""
+    interval_ms = round(scaled(200))
+    async with FakeGateway(heartbeat_interval_ms=interval_ms) as fake, gateway_to(fake) as gateway:
+        shard, heartbeat = gateway.shards[0], inside(gateway).heartbeat
+        await until(lambda: shard.latency is not None)
+        fake.instead_of(Moment.HEARTBEAT, lambda peer: fake.dispatch("TYPING_START", {}))
+        sent = heartbeat.sent
+        await until(lambda: heartbeat.sent == sent + 3 or shard.health().reconnects, 10.0)
+        assert shard.health().reconnects == {}
+        assert heartbeat.acked < heartbeat.sent
+
+
 async def test_a_request_for_a_heartbeat_is_answered(fake):
     """case 22: op 1 from the service: one beat at once, also with nothing else due."""
     async with gateway_to(fake) as gateway:

@@ -127,3 +127,12 @@ def test_a_new_connection_owes_nothing_for_identifies_of_the_last():
         assert budget.take_urgent(0.0, is_beat=False)
     budget.reset()
     assert budget.take_answer(1.0)
+
+
+def test_an_identify_is_over_with_its_window():
+    """What a connection began with does not take room from answers to op 1 for ever."""
+    budget = SendBudget(limit=3, window_s=60.0)
+    for _ in range(3):
+        assert budget.take_urgent(0.0, is_beat=False)
+    assert not budget.take_answer(59.0)
+    assert budget.take_answer(60.0)
