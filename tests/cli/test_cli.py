@@ -55,10 +55,26 @@ def test_demo_holds_what_it_promises():
     assert summary["delivered"] > summary["decoded"] > 0
 
 
+def test_demo_of_a_fleet_comes_up_and_resumes():
+    """Each shard identifies once, within the limit, and resumes after the cut."""
+    done = fastgw("demo", "--shards", "20", "--seconds", "2", "--rate", "1000", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["holds"] is True
+    assert (summary["shards"], summary["identifies"]) == (20, 20)
+    assert summary["resumes"] >= 20
+    assert (summary["lost"], summary["duplicated"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "COMMAND"),
+        (["demo", "--shards", "0"], "between 1 and 1024"),
+        (["run"], "MODULE:NAME"),
+        (["run", "bot.py"], "names a file"),
+        (["run", "bot:gateway", "--shards", "3-1"], "does not name shards"),
+        (["run", "bot:gateway", "--shards", "0-3"], "without shard_count="),
         (["demo", "--seconds", "0"], "between 2 and 3600"),
         (["demo", "--rate", "many"], "invalid"),
         (["dmo"], "invalid choice"),

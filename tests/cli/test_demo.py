@@ -71,6 +71,21 @@ def test_a_run_fails_by_what_it_promised(fault):
     assert not replace(HELD, **fault).holds
 
 
+def test_each_shard_of_a_fleet_is_counted():
+    """One session a shard, and one resume at least."""
+    fleet = replace(HELD, shards=3, identifies=3, resumes=3)
+    assert fleet.holds
+    assert not replace(fleet, resumes=2).holds
+    assert not replace(fleet, identifies=4).holds
+
+
+def test_a_live_view_has_a_bar_while_shards_come_up():
+    """It goes when all are READY."""
+    view = _view.LiveView(1.0)
+    assert type(view._view(replace(FRAME, ready=1, shards=4))).__name__ == "Group"
+    assert type(view._view(FRAME)).__name__ == "Table"
+
+
 @pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp437", "µs"), ("utf-8", "µs")])
 def test_any_encoding_of_the_output_will_do(monkeypatch, encoding, unit):
     """The micro sign is written where it can be; what else is lacking is replaced."""

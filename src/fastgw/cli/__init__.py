@@ -45,13 +45,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         help="a bot against a fake gateway of our own, over TLS and zstd, with its cost",
         description=(
             "Run a bot against a fake gateway in a process of its own: wss on loopback, "
-            "zstd-stream, a large bot's traffic. The connection is cut once in the middle. "
+            "compressed, a large bot's traffic. All connections are cut once in the middle. "
             "Exit code 0: resumed, nothing lost, nothing duplicated; 1: not so; 2: cannot run here."
         ),
     )
     demo.add_argument("--seconds", type=_seconds, default=10.0, help="how long (default: 10)")
     demo.add_argument(
         "--rate", type=_rate, default=20_000, help="events per second (default: 20000)"
+    )
+    demo.add_argument(
+        "--shards", type=_shards, default=1, help="a fleet of so many shards (default: 1)"
     )
     demo.add_argument("--plain", action="store_true", help="lines instead of a live view")
     demo.add_argument("--json", action="store_true", help="only the summary, as JSON")
@@ -74,7 +77,13 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from .demo import run_demo
 
-    return run_demo(options.seconds, options.rate, plain=options.plain, as_json=options.json)
+    return run_demo(
+        options.seconds,
+        options.rate,
+        shards=options.shards,
+        plain=options.plain,
+        as_json=options.json,
+    )
 
 
 def _prepare_output() -> None:
@@ -96,4 +105,11 @@ def _rate(text: str) -> int:
     value = int(text)
     if not 100 <= value <= 1_000_000:
         raise argparse.ArgumentTypeError("must be between 100 and 1000000")
+    return value
+
+
+def _shards(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1024:
+        raise argparse.ArgumentTypeError("must be between 1 and 1024")
     return value

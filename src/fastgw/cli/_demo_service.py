@@ -12,12 +12,17 @@ import json
 import ssl
 import sys
 import time
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FastgwError
+from ..shard.face import shard_id_for
 from ..testing import FakeGateway
 from ..testing.traffic.traffic import Dispatch, Traffic
-from .demo import WANTED, fingerprint
+from .demo import IDENTIFY_EVERY_S, IDENTIFY_KEYS, WANTED, fingerprint
+
+if TYPE_CHECKING:
+    from ..testing import FakeSession
 
 # The pool is sent over and over: making traffic costs more than sending it.
 _POOL = 20_000
@@ -28,10 +33,13 @@ _TICK_S = 0.005
 class _Sender:
     """Sends the pool's events at a rate, and remembers what the wanted ones were."""
 
-    def __init__(self, gateway: FakeGateway, pool: list[Dispatch], rate: int) -> None:
+    def __init__(
+        self, gateway: FakeGateway, pool: list[Dispatch], rate: int, shards: int = 1
+    ) -> None:
         self._gateway = gateway
         self._pool = pool
         self._rate = rate
+        self._shards = shards
         self._running = False
         self.wanted = 0
         self.checksum = 0
@@ -39,39 +47,63 @@ class _Sender:
     async def run(self) -> None:
         """Send until `stop`."""
         self._running = True
-        session = self._gateway.service.session(0)
+        send = self._share_out
+        if self._shards == 1:
+            send = partial(self._send, self._gateway.service.session(0))
         began = time.monotonic()
         sent = 0
         while self._running:
             due = int((time.monotonic() - began) * self._rate)
-            batch: list[Dispatch] = []
-            for index in range(sent, due):
-                dispatch = self._pool[index % len(self._pool)]
-                batch.append(dispatch)
-                if dispatch.name in WANTED:
-                    self.wanted += 1
-                    sequence = session.sequence + len(batch)
-                    self.checksum ^= fingerprint(sequence, dispatch.guild_id)
-            self._gateway.dispatch_many(batch)
+            send([self._pool[index % len(self._pool)] for index in range(sent, due)])
             sent = due
             await asyncio.sleep(_TICK_S)
+
+    def _send(self, session: FakeSession, batch: list[Dispatch]) -> None:
+        """Send it to the one shard that there is, whose session is `session`."""
+        for number, dispatch in enumerate(batch, session.sequence + 1):
+            self._note(dispatch, number)
+        self._gateway.dispatch_many(batch)
+
+    def _share_out(self, batch: list[Dispatch]) -> None:
+        """Send each to the shard of its guild; the service itself would ask every session."""
+        service = self._gateway.service
+        sessions = {session.shard_id: session for session in service.sessions.values()}
+        for dispatch in batch:
+            session = sessions.get(shard_id_for(dispatch.guild_id or 0, self._shards))
+            if session is not None:
+                service.append(session, dispatch.name, dispatch.data)
+                self._note(dispatch, session.sequence)
+        self._gateway.flush()
+
+    def _note(self, dispatch: Dispatch, sequence: int) -> None:
+        if dispatch.name in WANTED:
+            self.wanted += 1
+            self.checksum ^= fingerprint(sequence, dispatch.guild_id)
 
     def stop(self) -> None:
         self._running = False
 
 
-async def _serve(rate: int) -> None:
+async def _serve(rate: int, shards: int) -> None:
     # Without GUILD_CREATE: a running bot receives them at its start, not all the time.
     pool = [
         dispatch
         for dispatch in Traffic(seed=1).dispatches(_POOL)
         if dispatch.name != "GUILD_CREATE"
     ]
-    async with FakeGateway(tls=True, heartbeat_interval_ms=1_000) as gateway:
+    async with FakeGateway(
+        tls=True,
+        # A thousand beats a second would be most of what is measured.
+        heartbeat_interval_ms=max(1_000, 50 * shards),
+        recommended_shards=shards,
+        max_concurrency=IDENTIFY_KEYS,
+        identify_interval_s=IDENTIFY_EVERY_S,
+        identifies_total=1_000 + 2 * shards,
+    ) as gateway:
         assert gateway.client_ssl_context is not None
         (authority,) = gateway.client_ssl_context.get_ca_certs(binary_form=True)
         _say(url=gateway.url, authority=ssl.DER_cert_to_PEM_cert(authority))
-        sender = _Sender(gateway, pool, rate)
+        sender = _Sender(gateway, pool, rate, shards)
         running: asyncio.Task[None] | None = None
         async for word in _words():
             if word == "start":
@@ -84,7 +116,8 @@ async def _serve(rate: int) -> None:
                     await running
                 _say(wanted=sender.wanted, checksum=sender.checksum)
             elif word == "where":
-                _say(sequence=gateway.service.session(0).sequence)
+                sessions = gateway.service.sessions.values()
+                _say(sequence=sum(session.sequence for session in sessions))
 
 
 async def _words() -> Any:
@@ -103,6 +136,6 @@ def _say(**facts: object) -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(_serve(int(sys.argv[1])))
+        asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
     except FastgwError as error:
         _say(error=str(error))

@@ -9,7 +9,11 @@ __all__ = ["Frame", "Summary"]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the view shows: totals and rates at one moment. Bytes are decompressed JSON."""
+    """
+    What the view shows: totals and rates at one moment. Bytes are decompressed JSON.
+
+    Of several shards the figures are sums, the latency is the longest.
+    """
 
     elapsed_s: float
     status: str
@@ -22,6 +26,8 @@ class Frame:
     latency_ms: float | None
     cpu_us_per_event: float
     rss_mb: float
+    ready: int = 1
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Summary:
     checksum_matches: bool
     cpu_us_per_event: float
     peak_rss_mb: float
+    shards: int = 1
 
     @property
     def holds(self) -> bool:
@@ -51,8 +58,8 @@ class Summary:
         return (
             self.events > 0
             # A busy machine may lose the connection once more; the session it must not lose.
-            and self.identifies == 1
-            and self.resumes >= 1
+            and self.identifies == self.shards
+            and self.resumes >= self.shards
             and self.lost == 0
             and self.duplicated == 0
             and self.checksum_matches

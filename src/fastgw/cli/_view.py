@@ -54,14 +54,15 @@ def _verdict(summary: Summary) -> list[str]:
     return [
         f"{summary.events:,} events in {summary.seconds:.1f} s "
         f"({summary.events_per_s:,.0f} per second), {summary.megabytes:,.0f} MB of JSON "
-        f"in {summary.compressed_megabytes:,.0f} MB of zstd",
+        f"in {summary.compressed_megabytes:,.0f} MB on the wire",
         f"{summary.dropped:,} dropped unparsed, {summary.delivered:,} delivered, "
         f"{summary.decoded:,} decoded",
-        f"cut once, resumed {summary.resumes} time(s), {summary.replayed:,} replayed, "
+        f"{summary.shards} shard(s) cut once, resumed {summary.resumes} time(s), "
+        f"{summary.replayed:,} replayed, "
         f"{summary.identifies} session(s): "
         f"{summary.lost} lost, {summary.duplicated} duplicated",
         f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event "
-        f"(TLS, zstd, routing and handlers), peak memory {summary.peak_rss_mb:.0f} MB",
+        f"(TLS, inflating, routing and handlers), peak memory {summary.peak_rss_mb:.0f} MB",
         "everything held" if summary.holds else "THIS IS NOT AS IT SHOULD BE",
     ]
 
@@ -77,6 +78,8 @@ class PlainView(AbstractContextManager["PlainView"]):
         pass
 
     def show(self, frame: Frame) -> None:
+        if frame.elapsed_s + 1 < self._next_s:
+            self._next_s = 0.0  # all are up: the clock of the run itself begins
         if self._quiet or frame.elapsed_s < self._next_s:
             return
         self._next_s = frame.elapsed_s + 1
@@ -113,7 +116,16 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._live.stop()
 
     def show(self, frame: Frame) -> None:
-        self._live.update(self._table(frame))
+        self._live.update(self._view(frame))
+
+    def _view(self, frame: Frame) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+
+        if frame.ready == frame.shards:
+            return self._table(frame)
+        bar = ProgressBar(total=frame.shards, completed=frame.ready, width=50)
+        return Group(self._table(frame), bar)
 
     def _table(self, frame: Frame) -> Any:
         from rich.table import Table

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import Event, Gateway, GatewayInfo, Intents, Shard, ShardHealth, State
+from .. import Event, Gateway, GatewayInfo, Intents, LocalIdentifyQueue, State
 from ..errors import UsageError
 from ..runner import run_on_best_loop
 from . import _view
@@ -31,6 +31,9 @@ __all__ = ["WANTED", "Service", "fingerprint", "run_demo", "watch_bot"]
 
 # What the demo's bot wants; everything else is dropped unparsed.
 WANTED = frozenset({"MESSAGE_CREATE", "INTERACTION_CREATE"})
+# Discord's identify limit on a smaller scale: so many keys, each free again after that.
+IDENTIFY_KEYS = 16
+IDENTIFY_EVERY_S = 0.25
 # Messages that begin with this are looked into. The others are delivered, but never parsed.
 _DECODED_EVERY = 10
 # Rates are taken over at least this; what a shorter time shows is chance.
@@ -84,12 +87,13 @@ class _Service:
         self._process = process
 
     @classmethod
-    async def start(cls, rate: int) -> tuple[_Service, dict[str, Any]]:
+    async def start(cls, rate: int, shards: int) -> tuple[_Service, dict[str, Any]]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "fastgw.cli._demo_service",
             str(rate),
+            str(shards),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the bot; the service ends with its input
@@ -129,43 +133,49 @@ class _Service:
             await self._process.wait()
 
 
-async def _demo(seconds: float, rate: int, show: Callable[[Frame], None]) -> Summary:
-    service, facts = await _Service.start(rate)
+async def _demo(seconds: float, rate: int, shards: int, show: Callable[[Frame], None]) -> Summary:
+    service, facts = await _Service.start(rate, shards)
     try:
-        return await watch_bot(service, facts, seconds, show)
+        return await watch_bot(service, facts, seconds, show, shards=shards)
     finally:
         await service.end()
 
 
 async def watch_bot(
-    service: Service, facts: dict[str, Any], seconds: float, show: Callable[[Frame], None]
+    service: Service,
+    facts: dict[str, Any],
+    seconds: float,
+    show: Callable[[Frame], None],
+    *,
+    shards: int = 1,
 ) -> Summary:
     """Run the bot for so long, and say what it saw and what the service sent."""
     bot = _Bot()
     gateway = Gateway(
         "demo-token",
         intents=Intents.all(),
-        compress="zstd-stream",
-        info=GatewayInfo(url=facts["url"]),
+        info=GatewayInfo(facts["url"], shards),
+        identify_queue=LocalIdentifyQueue(
+            IDENTIFY_KEYS, interval_s=IDENTIFY_EVERY_S, padding_s=(0.02, 0.05), reserve=0
+        ),
         ssl_context=ssl.create_default_context(cadata=facts["authority"]),
     )
     gateway.on("MESSAGE_CREATE")(bot.on_message)
     gateway.on("INTERACTION_CREATE")(bot.on_interaction)
+    start = _Meter()
+    gateway.on_progress(lambda progress: show(start.frame(_Whole(gateway), bot)))
     async with gateway:
-        await gateway.wait_ready()
-        shard = gateway.shards[0]
         meter = _Meter()
         service.tell("start")
         was_cut = False
         while meter.elapsed_s < seconds:
             await asyncio.sleep(0.25)
-            health = shard.health()
-            show(meter.frame(health, bot))
+            show(meter.frame(_Whole(gateway), bot))
             if not was_cut and meter.elapsed_s >= seconds / 2:
                 service.tell("cut")
                 was_cut = True
         sent = await service.ask("stop")
-        unseen, health = await _wait_for_rest(service, shard)
+        unseen, health = await _wait_for_rest(service, gateway)
         frame = meter.frame(health, bot)
         show(frame)
         return Summary(
@@ -185,10 +195,37 @@ async def watch_bot(
             checksum_matches=(bot.delivered, bot.checksum) == (sent["wanted"], sent["checksum"]),
             cpu_us_per_event=frame.cpu_us_per_event,
             peak_rss_mb=_peak_mb(),
+            shards=shards,
         )
 
 
-async def _wait_for_rest(service: Service, shard: Shard) -> tuple[int, ShardHealth]:
+class _Whole:
+    """The figures of all shards at one moment: sums, and the longest latency."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        shards = gateway.health().shards
+        self.shards = len(shards)
+        self.ready = sum(shard.status is State.READY for shard in shards)
+        self.dispatches = sum(shard.dispatches for shard in shards)
+        self.duplicates = sum(shard.duplicates for shard in shards)
+        self.missing = sum(shard.missing for shard in shards)
+        self.bytes_decoded = sum(shard.bytes_decoded for shard in shards)
+        self.bytes_received = sum(shard.bytes_received for shard in shards)
+        self.identifies = sum(shard.identifies for shard in shards)
+        self.resumes_won = sum(shard.resumes_won for shard in shards)
+        self.events_replayed = sum(shard.events_replayed for shard in shards)
+        latencies = [shard.latency_s for shard in shards if shard.latency_s is not None]
+        self.latency_s = max(latencies, default=None)
+        self.status = shards[0].status.name.lower() if shards else "starting"
+        if self.shards > 1:
+            self.status = "ready" if self.is_ready else f"{self.ready} of {self.shards} ready"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready == self.shards
+
+
+async def _wait_for_rest(service: Service, gateway: Gateway) -> tuple[int, _Whole]:
     """
     Wait until the bot has all that was sent, as long as something arrives.
 
@@ -200,12 +237,12 @@ async def _wait_for_rest(service: Service, shard: Shard) -> tuple[int, ShardHeal
     seen, until = 0, time.monotonic() + _REST_S
     while True:
         sequence = (await service.ask("where"))["sequence"]
-        health = shard.health()
+        health = _Whole(gateway)
         # A session begins at 1, so its last sequence is the number of its dispatches.
         unseen = sequence - (health.dispatches - health.duplicates)
-        if not unseen and health.status is State.READY:
+        if not unseen and health.is_ready:
             return unseen, health
-        if health.identifies > 1:
+        if health.identifies > health.shards:
             return 0, health  # what the lost session held is not known; its loss says enough
         if health.dispatches > seen:
             seen, until = health.dispatches, time.monotonic() + _REST_S
@@ -229,7 +266,7 @@ class _Meter:
     def elapsed_s(self) -> float:
         return time.monotonic() - self._began
 
-    def frame(self, health: Any, bot: _Bot) -> Frame:
+    def frame(self, health: _Whole, bot: _Bot) -> Frame:
         now = time.monotonic()
         passed = now - self._last_at
         if passed >= _RATE_WINDOW_S:
@@ -239,7 +276,7 @@ class _Meter:
             self._last_bytes = health.bytes_decoded
         return Frame(
             elapsed_s=now - self._began,
-            status=health.status.name.lower(),
+            status=health.status,
             events=health.dispatches,
             events_per_s=self._events_per_s,
             megabytes_per_s=self._bytes_per_s / 1e6,
@@ -249,6 +286,8 @@ class _Meter:
             latency_ms=None if health.latency_s is None else health.latency_s * 1e3,
             cpu_us_per_event=(time.process_time() - self._cpu) / max(health.dispatches, 1) * 1e6,
             rss_mb=_resident_mb(),
+            ready=health.ready,
+            shards=health.shards,
         )
 
 
@@ -270,11 +309,11 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def run_demo(seconds: float, rate: int, *, plain: bool, as_json: bool) -> int:
+def run_demo(seconds: float, rate: int, *, shards: int = 1, plain: bool, as_json: bool) -> int:
     """Run the demo and show it; returns the exit code: 0 only if everything held, else 1."""
     view = _view.choose(plain=plain or as_json, quiet=as_json, seconds=seconds)
     with view:
-        summary = run_on_best_loop(_demo(seconds, rate, view.show))
+        summary = run_on_best_loop(_demo(seconds, rate, shards, view.show))
     if as_json:
         sys.stdout.write(json.dumps(asdict(summary) | {"holds": summary.holds}) + "\n")
     else:
