@@ -29,6 +29,9 @@ class FakeSession:
     A session: what RESUME needs on the server's side.
 
     Attributes:
+        session_id: as READY said it.
+        shard_id, shard_count: the shard that it is for.
+        intents: those of its IDENTIFY.
         sequence: that of the last dispatch.
         log: `(sequence, message)` of the dispatches that can still be replayed, oldest first.
         log_bytes: the size of their messages.
