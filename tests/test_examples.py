@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 from deadline import scaled, until
 
+from fastgw.testing import FakeGateway
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Each of these has a test here, or is run as a test itself.
 KNOWN = {
-    "archive", "echo", "models", "ping", "prefix", "slash", "test_prefix", "voice_log",
+    "archive", "echo", "member_sync", "models", "ping", "prefix", "slash", "test_prefix",
+    "voice_log",
 }  # fmt: skip
 TEXT = {"author": {"id": "2", "username": "ann"}, "id": "1", "channel_id": "7"}
 
@@ -128,6 +132,33 @@ async def test_archive(fake, options, tmp_path):
     ready, new = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert ready["t"] == "READY"
     assert new == {"t": "SOMETHING_NEW", "s": 2, "shard": 0, "d": {"a": [1, {"b": "\n"}]}}
+
+
+async def test_member_sync():
+    """All members of a guild, then who came, is called otherwise and left."""
+    guild_id = 41771983423143937
+    members = [{"user": {"id": str(n), "username": f"user {n}"}} for n in range(5)]
+    database = sqlite3.connect(":memory:")
+
+    def names():
+        return [name for (name,) in database.execute("SELECT name FROM members ORDER BY user_id")]
+
+    async with (
+        FakeGateway(members={guild_id: members}, members_per_chunk=2) as fake,
+        load("member_sync").make_bot(database, token="test-token", info=fake.info),
+    ):
+        fake.dispatch("GUILD_CREATE", {"id": "1", "unavailable": True})
+        fake.dispatch("GUILD_CREATE", {"id": str(guild_id)})
+        await until(lambda: len(names()) == 5)
+        for name, user in (
+            ("GUILD_MEMBER_UPDATE", {"id": "0", "username": "zero"}),
+            ("GUILD_MEMBER_REMOVE", {"id": "1"}),
+            ("GUILD_MEMBER_ADD", {"id": "5", "username": "five"}),
+        ):
+            fake.dispatch(name, {"guild_id": str(guild_id), "user": user})
+        await until(lambda: "five" in names())
+    assert names() == ["zero", "user 2", "user 3", "user 4", "five"]
+    database.close()
 
 
 async def test_models(fake, options, capsys):
