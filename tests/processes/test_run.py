@@ -96,6 +96,21 @@ async def test_a_killed_worker_comes_back_by_resume(fake, run_fleet):
     assert "died: killed by SIGKILL" in fleet.errors
 
 
+async def test_kills_while_a_worker_starts_end_nothing(fake, run_fleet):
+    """They say nothing about the program, however many there are."""
+    fleet = await run_fleet(fake)
+    await fleet.wait_ready(SHARDS)
+    killed = set()
+    while len(killed) < 4:  # one more than failures that would
+        await until(lambda: fleet.workers[0]["pid"] not in {None, *killed}, PATIENCE_S)
+        pid = fleet.workers[0]["pid"]
+        kill(pid)
+        killed.add(pid)
+    await until(lambda: fleet.workers[0]["pid"] not in {None, *killed}, PATIENCE_S)
+    await fleet.wait_ready(SHARDS)
+    assert len(fake.identifies) == SHARDS
+
+
 async def test_no_worker_outlives_the_supervisor(fake, run_fleet):
     """SIGKILL leaves it no time to say anything."""
     fleet = await run_fleet(fake, "--processes", "2")

@@ -2,7 +2,8 @@
 A bot for several processes: `fleet_bot:gateway`, as the environment says.
 
 It appends to the file FLEET_BOT_LOG, one line a write: `event PID SHARD SESSION SEQUENCE CONTENT`
-in a synchronous handler, `status PID SHARD STATE`, `end PID` when a handler that runs is let end.
+in a synchronous handler, `status PID SHARD STATE SECONDS`, `begin PID` and `end PID` in one that
+takes a while.
 FLEET_BOT_INTERVAL_S is that of its identify queue; FLEET_BOT_FAILS makes the import fail.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 import fastgw
 
@@ -50,7 +52,7 @@ async def slow(event):
 
 @gateway.on_status
 def moved(change):
-    write("status", os.getpid(), change.shard.id, change.new.name)
+    write("status", os.getpid(), change.shard.id, change.new.name, time.monotonic())
 
 
 def make():

@@ -38,7 +38,7 @@ class Restarts:
         Take the end of a worker; return after how many seconds to start it again, None for never.
 
         Args:
-            has_started: it got past import and start.
+            has_started: it got past import and start, or was killed from outside.
             ran_s: for how long it ran since.
         """
         if has_started:

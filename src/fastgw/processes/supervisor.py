@@ -213,7 +213,8 @@ class Supervisor:
             return None
         has_started = child.is_told_to_go and (failure is None or failure.at == "run")
         wait_s = seat.restarts.ended(
-            has_started=has_started, ran_s=time.monotonic() - child.ran_since
+            has_started=has_started or _is_from_outside(code),
+            ran_s=time.monotonic() - child.ran_since if has_started else 0.0,
         )
         why = ending(code) if failure is None else failure.error
         if wait_s is None or (failure is not None and failure.is_final):
@@ -390,6 +391,11 @@ class Supervisor:
             self._told = status
             if self._report is not None:
                 self._report(status)
+
+
+def _is_from_outside(code: int) -> bool:
+    """Tell whether somebody else killed it (the kernel, out of memory): no fault of the program."""
+    return -code in (signal.SIGKILL, signal.SIGTERM)
 
 
 def _terminal() -> int | None:
