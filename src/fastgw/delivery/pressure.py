@@ -175,10 +175,14 @@ class Pressure:
             yield from (holder.name for holder in full)
             return
         ledgers = self._ledgers if self._is_over else [ledger]
-        shares: Counter[str] = Counter()
+        by_holder: dict[Holder, int] = {}
         for each in ledgers:
             for delivery in each.deliveries:
-                shares[delivery.holder.name] += delivery.size
+                holder = delivery.holder
+                by_holder[holder] = by_holder.get(holder, 0) + delivery.size
+        shares: Counter[str] = Counter()
+        for holder, size in by_holder.items():  # a name is made anew each time it is asked for
+            shares[holder.name] += size
         yield from (name for name, _ in shares.most_common(1))
 
     def _crossed(self, ledger: Ledger) -> None:
