@@ -133,7 +133,7 @@ cdef class Fields:
         paths: as given.
 
     Reading takes one walk over the text of `d`, which ends where the last value is found, and makes
-    no other object than the values: 0.05 to 0.15 of what parsing `d` costs (docs/performance.md).
+    no other object than the values: 0.02 to 0.35 of what parsing `d` costs (docs/performance.md).
 
     - A member that is not there, one that is null, and a path through anything but an object all
       give None; `missing=` of `event.read` tells the first and the last from null.
