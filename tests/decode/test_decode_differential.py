@@ -41,7 +41,7 @@ from fastgw._decode import (
 )
 from fastgw.errors import DecodeError, MessageTooBig, ProtocolError
 
-BOUNDED_STREAMS = 8_000
+BOUNDED_STREAMS = 4_000
 
 
 def exact(data: bytes) -> Any:

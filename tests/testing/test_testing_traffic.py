@@ -55,8 +55,8 @@ def test_continues_the_stream():
 
 @pytest.fixture(scope="module")
 def stream() -> list[Dispatch]:
-    """Make 20,000 dispatches of a large bot's mix."""
-    return Traffic(2).dispatches(20_000)
+    """Make 8,000 dispatches of a large bot's mix."""
+    return Traffic(2).dispatches(8_000)
 
 
 def test_mean_size_of_a_large_bot(stream):
@@ -93,7 +93,7 @@ def test_shares_follow_the_mix(stream):
     counts = Counter(d.name for d in stream)
     total = sum(LARGE_BOT.values())
     for name in ("MESSAGE_CREATE", "PRESENCE_UPDATE", "TYPING_START"):
-        assert counts[name] == pytest.approx(20_000 * LARGE_BOT[name] / total, rel=0.1)
+        assert counts[name] == pytest.approx(8_000 * LARGE_BOT[name] / total, rel=0.1)
 
 
 @pytest.mark.parametrize("name", Traffic.names())
