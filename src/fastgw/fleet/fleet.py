@@ -105,6 +105,7 @@ class Fleet:
         self._end_session: bool | None = None  # as close() was told
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
+        self._turns = Turns(TURN_S)
         self._question = ApiQuestion(options)
         self._turns = Turns(TURN_S)
         # Who knows the answer of the API and passes it does not want it asked for.
