@@ -33,6 +33,7 @@ from .options import (
     check_on_fatal,
     check_proxy,
     check_random,
+    check_relief,
     check_shards,
     check_ssl_context,
     check_store,
@@ -108,6 +109,9 @@ class Gateway(EventSource, CommandSender):
             ended it; then they are cancelled.
         random: gives floats in [0, 1), for jitter; another one is for tests.
         limits: how many handlers may run at once, and how much may wait for them.
+        relief_bytes: a connection whose read buffer has grown beyond this, as it does for a large
+            guild and then stays, is replaced by a free RESUME when little comes in: four in ten
+            seconds at most, counted in health as `relieved`. None leaves them as they are.
     Raises:
         UsageError: anything that cannot work; the text says what to do.
     """
@@ -138,6 +142,7 @@ class Gateway(EventSource, CommandSender):
         drain_s: float = DRAIN_S,
         random: Callable[[], float] = _random.random,
         limits: DeliveryLimits | None = None,
+        relief_bytes: int | None = None,
     ) -> None:
         compression = check_compress(compress)
         identity = Identity(
@@ -161,6 +166,7 @@ class Gateway(EventSource, CommandSender):
             ssl_context=check_ssl_context(ssl_context),
             proxies=check_proxy(proxy),
             http_headers=check_http_headers(http_headers),
+            relief_bytes=check_relief(relief_bytes),
             store=check_store(store),
             is_store_chosen=store is not None,
             identify_queue=identify_queue,

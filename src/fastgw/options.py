@@ -39,6 +39,7 @@ __all__ = [
     "check_on_fatal",
     "check_proxy",
     "check_random",
+    "check_relief",
     "check_shards",
     "check_ssl_context",
     "check_store",
@@ -49,6 +50,8 @@ __all__ = [
 
 # How long running handlers may go on after the end has begun.
 DRAIN_S = 5.0
+# A read buffer begins with 16 KiB, and doubles; two sizes up it is nothing to speak of.
+MIN_RELIEF_BYTES = 64 * 1024
 # What the Decoder calls it; "auto" is decided when the number of shards is known.
 _COMPRESSIONS = {
     "auto": None,
@@ -172,6 +175,18 @@ def check_on_fatal(on_fatal: str) -> str:
     if on_fatal not in ("continue", "stop"):
         raise UsageError(f'on_fatal={on_fatal!r} is neither "continue" nor "stop"')
     return on_fatal
+
+
+def check_relief(relief_bytes: object) -> int | None:
+    """Return above which size a read buffer is worth a RESUME; None for never."""
+    if relief_bytes is None:
+        return None
+    if not isinstance(relief_bytes, int) or relief_bytes < MIN_RELIEF_BYTES:
+        raise UsageError(
+            f"relief_bytes={relief_bytes!r} is not a number of bytes, at least {MIN_RELIEF_BYTES}: "
+            f"every connection needs some"
+        )
+    return relief_bytes
 
 
 def check_drain(drain_s: object) -> float:

@@ -20,6 +20,7 @@ cdef class Tap:
     cdef object _view
     cdef char _tail[CLOSE_FRAME_BYTES]
     cdef Py_ssize_t _size
+    cdef readonly Py_ssize_t buffer_bytes
 
 
 cdef class Turns:

@@ -10,6 +10,7 @@ def refused_close_in(tail: bytes) -> tuple[int, str] | None: ...
 
 @final
 class Tap:
+    buffer_bytes: int
     connection_lost: Any
     eof_received: Any
     pause_writing: Any

@@ -87,6 +87,9 @@ cdef class Tap:
 
     picows refuses a CLOSE whose reason is no UTF-8 before anybody has seen its code, and a service
     that cuts a long reason inside a character still means the code. Costs 0.1 us a read.
+
+    Attributes:
+        buffer_bytes: the most that picows' buffer has lent; it never shrinks.
     """
 
     def __init__(self, protocol):
@@ -104,6 +107,7 @@ cdef class Tap:
     def get_buffer(self, size_hint):
         """Lend picows' buffer."""
         self._view = self._get_buffer(size_hint)
+        self.buffer_bytes = max(self.buffer_bytes, PyMemoryView_GET_BUFFER(self._view).len)
         return self._view
 
     def buffer_updated(self, Py_ssize_t size):

@@ -319,6 +319,12 @@ class Connection:
             self._is_paused = False
             self._transport.underlying_transport.resume_reading()
 
+    @property
+    def read_buffer_bytes(self) -> int:
+        """What picows' read buffer has grown to: enough for the largest frame there was."""
+        protocol: Any = self._transport.underlying_transport.get_protocol()
+        return int(protocol.buffer_bytes)
+
     def bytes_received(self) -> int:
         """
         Count bytes that arrived, frames still incomplete included where the system tells.

@@ -39,6 +39,7 @@ from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress
+from .relief import Relief
 from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
 from .url_watch import UrlWatch
 
@@ -106,6 +107,7 @@ class Fleet:
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
         self._turns = Turns(TURN_S)
+        self._relief = Relief(options.relief_bytes)
         self._question = ApiQuestion(options)
         self._turns = Turns(TURN_S)
         # Who knows the answer of the API and passes it does not want it asked for.
@@ -230,6 +232,7 @@ class Fleet:
             handlers_waiting=self._handlers.tasks.waiting,
             turns_cut=self._turns.cut,
             kept_bytes=self._turns.kept_bytes,
+            relieved=self._relief.count,
             unhandled_bytes=self._handlers.ledgers.bytes,
             reading_held_by=self._handlers.pressure.holding(),
             events_dropped=dict(self._handlers.drops.counts),
@@ -479,6 +482,7 @@ class Fleet:
         for driver in list(self._drivers.values()):
             driver.tick(now, wall)
         self._outages.tick(now, len(self._drivers))
+        self._relief.tick(now, self._drivers)
         if self._url_watch is not None:
             failures = (driver.main_failures for driver in self._drivers.values())
             self._url_watch.look(max(failures, default=0), now)

@@ -118,6 +118,7 @@ class GatewayHealth:
         turns_cut: how often events had to wait for the next turn of the event loop, because those
             of this turn had taken their 10 ms.
         kept_bytes: what the frames hold that wait for it now.
+        relieved: connections that were replaced because of a large read buffer.
         unhandled_bytes: what events hold that async handlers and iterators have not finished.
         reading_held_by: handler or iterator -> for how many seconds it has kept shards from
             reading, because what it has not finished is above the marks.
@@ -139,6 +140,7 @@ class GatewayHealth:
     handlers_waiting: int
     turns_cut: int
     kept_bytes: int
+    relieved: int
     unhandled_bytes: int
     reading_held_by: dict[str, float]
     handler_failures: dict[str, int]

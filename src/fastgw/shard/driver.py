@@ -213,6 +213,12 @@ class ShardDriver:
         """Replace the connection, if there is one, by a new one that resumes."""
         self._do(self._protocol.replace, time.monotonic())
 
+    def load(self) -> tuple[int, int] | None:
+        """Return bytes of the read buffer and bytes received while it is READY."""
+        if self.status is not State.READY or (connection := self._connection) is None:
+            return None
+        return connection.read_buffer_bytes, connection.bytes_received()
+
     def stored_sequence(self) -> int | None:
         """Return how far the session is, for the store; see `SessionOrigin.sequence`."""
         received = self._protocol.session_sequence
