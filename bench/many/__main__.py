@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 
 from . import __doc__ as usage
-from . import contexts, ready
+from . import contexts, outage, ready, turns
 
-MEASUREMENTS = {"contexts": contexts.main, "ready": ready.main}
+MEASUREMENTS = {
+    "contexts": contexts.main,
+    "outage": outage.main,
+    "ready": ready.main,
+    "turns": turns.main,
+}
 
 if len(sys.argv) < 2 or sys.argv[1] not in MEASUREMENTS:
     print(usage)

@@ -19,7 +19,7 @@ from fastgw.testing import FakeGateway, FakeService, Traffic
 from .child import loop_run
 
 # Far above what any run needs, and within what a laptop has.
-REPLAY_LIMIT = 2_000
+REPLAY_LIMIT = 200_000
 
 
 class Service:
@@ -83,6 +83,19 @@ class Service:
             await asyncio.sleep(seconds)
             self.fake.forget_instructions()
         return {"back_at": time.monotonic()}
+
+    async def queue(self, plain_bytes: int) -> dict[str, Any]:
+        """Put traffic into every session that is not written before `flush`."""
+        sent = events = 0
+        while sent < plain_bytes:
+            some = list(self.traffic.dispatches(256))
+            sent += sum(len(d.data) for d in some)
+            events += self.service.dispatch_many(some)
+        return {"events": events}
+
+    async def flush(self) -> None:
+        """Write what is queued."""
+        await self.fake.wait_sent(timeout_s=300.0)
 
     async def send(self, plain_bytes: int, burst: bool) -> dict[str, Any]:
         """Send every session some traffic, its guilds first where a burst is asked for."""
