@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from . import __doc__ as usage
-from . import contexts, outage, ready, turns
+from . import contexts, outage, ready, relief, turns
 
 MEASUREMENTS = {
     "contexts": contexts.main,
     "outage": outage.main,
     "ready": ready.main,
+    "relief": relief.main,
     "turns": turns.main,
 }
 

@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from fastgw import Gateway, GatewayInfo, Intents, SessionStartLimit
+from fastgw.fleet import relief
 from fastgw.fleet.identify import LocalIdentifyQueue
 
 from .child import loop_run
@@ -35,12 +36,15 @@ class Fleet:
         count: how many shards.
         max_concurrency, interval_s: of its identify queue.
         compress, options: of the gateway.
+        look_s: between two looks for large read buffers, None for the usual ten seconds.
     """
 
     def __init__(
         self, url: str, authorities: str, count: int, max_concurrency: int, interval_s: float,
-        compress: str = "zlib-stream", **options: Any,
+        compress: str = "zlib-stream", look_s: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
+        if look_s is not None:
+            relief.LOOK_S = look_s
         self.count = count
         self.seen = 0
         self.gateway = Gateway(
@@ -97,6 +101,15 @@ class Fleet:
             "bytes_each": (resident_bytes() - self.before) / self.count,
             "peak_bytes": peak_bytes(),
         }
+
+    async def relief(self, timeout_s: float) -> dict[str, Any]:
+        """Wait until no connection was replaced for a while; tell what is resident then."""
+        end, before = time.monotonic() + timeout_s, -1
+        while time.monotonic() < end and self.gateway.health().relieved != before:
+            before = self.gateway.health().relieved
+            await asyncio.sleep(10.0)
+        identifies = sum(shard.identifies for shard in self.gateway.health().shards)
+        return {**await self.memory(), "relieved": before, "identifies": identifies}
 
     async def recovery(self, resumes: int, timeout_s: float) -> dict[str, Any]:
         """Wait until all are up and have resumed that often; tell when, and what it was like."""

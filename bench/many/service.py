@@ -97,6 +97,24 @@ class Service:
         """Write what is queued."""
         await self.fake.wait_sent(timeout_s=300.0)
 
+    async def burst(self, plain_bytes: int) -> dict[str, Any]:
+        """Send every session guilds and then the usual mix, all of it the same for all."""
+        large = b'{"id":"1","members":[%s]}' % b",".join(b'{"id":"%d"}' % n for n in range(90_000))
+        some = [*self.traffic.startup(), *self.traffic.dispatches(2_000)]
+        kept, size = [("GUILD_CREATE", large)], len(large)
+        for dispatch in some:
+            if size < plain_bytes:
+                kept.append((dispatch.name, dispatch.data))
+                size += len(dispatch.data)
+        for connection in list(self.fake.connections):
+            session = connection.peer.session
+            assert session is not None
+            for name, data in kept:
+                self.service.append(session, name, data)
+            connection.flush()
+            await self.fake.wait_sent(timeout_s=300.0)
+        return {"events": len(kept)}
+
     async def send(self, plain_bytes: int, burst: bool) -> dict[str, Any]:
         """Send every session some traffic, its guilds first where a burst is asked for."""
         sent = events = 0
