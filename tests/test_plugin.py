@@ -81,7 +81,7 @@ def run(folder, *arguments, **files):
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        timeout=scaled(60),
+        timeout=scaled(100),
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(folder)},
