@@ -39,3 +39,19 @@ def test_the_diagram_of_states_is_up_to_date():
 def test_the_reader_of_decisions_reads():
     """A test of the tests: a paragraph in bold is a decision."""
     assert len(DECISIONS) > 20
+
+
+def test_every_page_is_in_the_navigation():
+    """A page of the site that nothing leads to is not read."""
+    lines = (ROOT / "mkdocs.yml").read_text("utf-8").splitlines()
+    listed = {line.rpartition(": ")[2] for line in lines if line.endswith(".md")}
+    docs = ROOT / "docs"
+    assert listed == {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_no_link_of_the_site_leads_out_of_it(page):
+    """What stands beside docs/ is no page there; the strict build refuses it."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
+    docs = ROOT / "docs"
+    assert [x for x in links if not (page.parent / x).resolve().is_relative_to(docs)] == []
