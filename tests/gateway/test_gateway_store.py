@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import random
-import sys
 from pathlib import Path
 
 import pytest
+from child_bot import ChildBot
 from deadline import scaled, until
 from gateways import gateway_to, no_jitter
 
@@ -26,8 +26,6 @@ from fastgw.fleet.boot_clock import BootClock
 from fastgw.protocol.session import MAX_AGE_S
 from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import session_of
-
-CHILD = Path(__file__).parents[1] / "support" / "gateway_child.py"
 
 
 @pytest.fixture
@@ -319,35 +317,6 @@ async def test_closed_while_the_store_is_opened(fake, store):
 # ---------------------------------------------------------------------------- crashes
 
 
-class Bot:
-    """A process with a durable store, and what it saw until it was killed."""
-
-    def __init__(self, fake, path):
-        self._arguments = [str(CHILD), fake.url, str(path)]
-        self.sequences, self.lines = [], []
-
-    async def start(self):
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *self._arguments, stdout=asyncio.subprocess.PIPE
-        )
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self):
-        async for line in self._process.stdout:
-            words = line.decode().split()
-            self.lines.append(words)
-            if words[0] == "event" and line.endswith(b"\n"):
-                self.sequences.append(int(words[1]))
-
-    async def kill(self):
-        self._process.kill()
-        await self._reading
-        assert await self._process.wait() == -9
-
-    def is_ready(self):
-        return any(words[:2] == ["status", "READY"] for words in self.lines)
-
-
 async def crash_again_and_again(fake, path, times, seed):
     """Kill a bot at random while events come; return what all of its lives saw."""
     chance = random.Random(seed)
@@ -362,13 +331,13 @@ async def crash_again_and_again(fake, path, times, seed):
     feed = asyncio.create_task(traffic())
     try:
         for life in range(times + 1):
-            bot = Bot(fake, path)
+            bot = ChildBot("gateway_child.py", fake.url, str(path))
             await bot.start()
             await until(bot.is_ready, 30.0)
             if life == times:  # the last one catches up
                 feed.cancel()
                 last = fake.service.session().sequence
-                await until(lambda bot=bot, last=last: last in bot.sequences, 30.0)
+                await until(lambda bot=bot, last=last: last in bot.numbers("event"), 30.0)
             else:
                 await asyncio.sleep(chance.random() * 1.5)
             await bot.kill()
@@ -383,9 +352,10 @@ def check_lives(fake, lives):
     assert len(fake.identifies) == 1
     assert len(fake.resumes) == len(lives) - 1
     for number, bot in enumerate(lives):
-        assert bot.sequences == sorted(set(bot.sequences))  # none twice within a life
+        sequences = bot.numbers("event")
+        assert sequences == sorted(set(sequences))  # none twice within a life
         assert ["status", "READY", str(number > 0)] in bot.lines
-    every = {sequence for bot in lives for sequence in bot.sequences}
+    every = {sequence for bot in lives for sequence in bot.numbers("event")}
     events = {number for number, message in fake.service.session().log if b"MESSAGE_CRE" in message}
     assert events <= every
 

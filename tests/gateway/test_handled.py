@@ -5,45 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sys
-from pathlib import Path
 
 import pytest
+from child_bot import ChildBot
 from deadline import until
 from gateways import gateway_to
 from inside import inside
 
 from fastgw import SQLiteSessionStore, UsageError
 from fastgw.testing import FakeGateway
-
-CHILD = Path(__file__).parents[1] / "support" / "handled_child.py"
-
-
-class Bot:
-    """A process whose handlers take their time, until it is killed."""
-
-    def __init__(self, *arguments):
-        self._arguments = [str(CHILD), *arguments]
-        self.handled = []
-        self.is_ready = False
-
-    async def start(self):
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *self._arguments, stdout=asyncio.subprocess.PIPE
-        )
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self):
-        async for line in self._process.stdout:
-            words = line.decode().split()
-            self.is_ready |= words == ["status", "READY"]
-            if words[0] == "handled" and line.endswith(b"\n"):
-                self.handled.append(int(words[2]))
-
-    async def kill(self):
-        self._process.kill()
-        await self._reading
-        await self._process.wait()
 
 
 async def lives(fake, path, acknowledge, kind, times):
@@ -61,19 +31,23 @@ async def lives(fake, path, acknowledge, kind, times):
     feed = asyncio.create_task(traffic())
     try:
         for life in range(times + 1):
-            bot = Bot(fake.url, str(path), acknowledge, kind)
+            bot = ChildBot("handled_child.py", fake.url, str(path), acknowledge, kind)
             await bot.start()
-            await until(lambda bot=bot: bot.is_ready, 30.0)
+            await until(bot.is_ready, 30.0)
             if life == times:  # the last one catches up
                 feed.cancel()
-                await until(lambda bot=bot: bot.handled and max(bot.handled) == sent - 1, 30.0)
+                await until(
+                    lambda bot=bot: max(bot.numbers("handled", 2), default=-1) == sent - 1, 30.0
+                )
                 missing = set(range(sent)).difference(handled)
                 with contextlib.suppress(AssertionError):  # the test says what is missing
-                    await until(lambda bot=bot, m=missing: m <= set(bot.handled), 10.0)
+                    await until(
+                        lambda bot=bot, m=missing: m <= set(bot.numbers("handled", 2)), 10.0
+                    )
             else:
                 await asyncio.sleep(1.2 + chance.random())  # the store is told once a second
             await bot.kill()
-            handled += bot.handled
+            handled += bot.numbers("handled", 2)
     finally:
         feed.cancel()
         await asyncio.wait((feed,))
