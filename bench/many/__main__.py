@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 
 from . import __doc__ as usage
-from . import contexts, outage, ready, relief, turns
+from . import contexts, outage, ready, relief
 
 MEASUREMENTS = {
     "contexts": contexts.main,
     "outage": outage.main,
     "ready": ready.main,
     "relief": relief.main,
-    "turns": turns.main,
 }
 
 if len(sys.argv) < 2 or sys.argv[1] not in MEASUREMENTS:

@@ -21,7 +21,7 @@ __all__ = ["TURN_S", "Reading", "Reason"]
 
 # How long all shards of a gateway may deliver in one turn of the loop: short enough that nobody
 # minds waiting for it, and long enough that stopping and going on costs nothing beside it. Without
-# it one turn delivered 9,000 to 22,000 events, half a second (bench/many/turns.py).
+# it one turn delivered 9,000 to 22,000 events, half a second.
 TURN_S = 0.010
 
 
