@@ -25,7 +25,7 @@ MAY_KNOW_PICOWS = ("connection", "testing.server.listen")
 
 # From the ground up. A module may import those of its own floor and of the floors below it.
 FLOORS = (
-    ("errors", "log", "quoting", "types", "version", "words"),
+    ("errors", "home", "log", "quoting", "types", "version", "words"),
     ("_decode",),
     ("protocol",),
     ("health",),

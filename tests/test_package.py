@@ -19,7 +19,7 @@ PUBLIC = """
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
     HandlerFailure IdentifyBudget IdentifyBudgetSpent MemorySessionStore SQLiteIdentifyQueue
-    SQLiteSessionStore SessionStore
+    Interrupted SQLiteSessionStore SessionStore
     InvalidApiVersion InvalidIntents InvalidShard MessageTooBig MissingIntentWarning NotAWebSocket
     NotCompressed
     ProtocolError SendQueueFull SessionLost ShardingRequired UsageError WaitFailed

@@ -31,6 +31,7 @@ __all__ = [
     "GatewayInfoError",
     "HandshakeRefused",
     "IdentifyBudgetSpent",
+    "Interrupted",
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
@@ -317,6 +318,14 @@ class MembersRateLimited(FastgwError):
 
 class WaitFailed(FastgwError):
     """An event that was waited for cannot come: reading stopped, or the gateway was closed."""
+
+
+class Interrupted(FastgwError):
+    """
+    A handler asked for the end of the program: its SystemExit or KeyboardInterrupt is the cause.
+
+    `run()` raises that itself. Raised inside a task it would tear the event loop down.
+    """
 
 
 class IdentifyBudgetSpent(FastgwError):

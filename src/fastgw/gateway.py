@@ -73,6 +73,9 @@ class Gateway(EventSource, CommandSender):
     """
     A bot's connection to Discord: handlers, shards and their health.
 
+    It lives in one event loop, in one thread. `health()` and the properties may be read from any;
+    everything else is refused elsewhere by a UsageError, and `call_threadsafe` is the way in.
+
     Args:
         token: the bot token, with or without its "Bot " prefix; None takes that of the
             environment: DISCORD_TOKEN, a file (DISCORD_TOKEN_FILE) or a systemd credential.
@@ -192,6 +195,7 @@ class Gateway(EventSource, CommandSender):
 
     def on_status(self, handler: StatusHandlerT) -> StatusHandlerT:
         """Register a function or coroutine function for each `StatusChange` of any shard."""
+        self._fleet.home.check_thread("gateway.on_status")
         check_handler(handler)
         self._status_handlers.append(handler)
         return handler
@@ -202,6 +206,7 @@ class Gateway(EventSource, CommandSender):
 
         It is called when a shard becomes READY, until all are for the first time.
         """
+        self._fleet.home.check_thread("gateway.on_progress")
         check_handler(handler)
         self._progress_handlers.append(handler)
         return handler
@@ -222,19 +227,25 @@ class Gateway(EventSource, CommandSender):
 
     # --- one life --------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def run(self, *, drain_s: float | None = None) -> None:
         """
         Run until closed; block. On uvloop when it is installed.
 
         SIGINT and SIGTERM close it cleanly: sessions end, or stay if the store is durable, and
-        running handlers get `drain_s` seconds. A second signal ends it at once. Returns after a
-        clean end.
+        running handlers get `drain_s` seconds. So does `sys.exit()` in a handler or any other task,
+        and is raised then. A second signal ends it at once. Returns after a clean end; tasks and
+        threads that do not end then are left behind after 5 seconds, with a warning.
 
+        Args:
+            drain_s: takes the place of what the constructor was given.
         Raises:
             FastgwError: what stopped it: see `start` and `wait_closed`.
+            SystemExit, KeyboardInterrupt: a handler's, or a second signal's.
             UsageError: called from a running loop; use `start()` there.
         """
-        run_until_closed(self)
+        if drain_s is not None:
+            self._fleet.drain_s = check_drain(drain_s)
+        run_until_closed(self, self._fleet)
 
     async def start(self) -> None:
         """
@@ -266,6 +277,7 @@ class Gateway(EventSource, CommandSender):
 
         Raises:
             FatalError, ConnectFailed: what stopped it, when it was not `close()`.
+            Interrupted: a handler did, by SystemExit or KeyboardInterrupt, which is the cause.
         """
         await self._fleet.wait_closed()
 

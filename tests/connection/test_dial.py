@@ -300,7 +300,7 @@ def addresses_of(monkeypatch, *urls):
 async def test_no_error_of_one_address_ends_it(
     first, is_secure, monkeypatch, authority, server_tls, client_tls
 ):
-    """However far it got: the next address is tried, within the same deadline."""
+    """case 49: however far it got: the next address is tried, within the same deadline."""
     other_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.test").configure_cert(other_tls)
     first_tls = other_tls if is_secure == "of another name" else None
@@ -349,7 +349,7 @@ async def test_a_certificate_whose_time_has_not_come_is_no_refusal(monkeypatch, 
 
 
 async def test_a_certificate_of_tomorrow_is_no_refusal(authority, client_tls):
-    """The same, from a real handshake."""
+    """case 53: the same, from a real handshake."""
     now = datetime.datetime.now(datetime.timezone.utc)
     tomorrow, later = (now + datetime.timedelta(days=days) for days in (1, 9))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

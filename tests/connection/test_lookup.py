@@ -43,7 +43,7 @@ def server(monkeypatch):
 
 
 async def test_all_who_ask_share_one_lookup(server):
-    """A fleet that starts asks for one name, not a hundred times."""
+    """case 50: a fleet that starts asks for one name, not a hundred times."""
     asking = [asyncio.ensure_future(resolve("a.test", 443)) for _ in range(100)]
     await until(lambda: server.asked)
     await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_all_who_ask_share_one_lookup(server):
 
 
 async def test_lookups_that_hang_hold_nobody(server):
-    """Neither who gives up, nor other names, nor the loop's executor."""
+    """case 50: neither who gives up, nor other names, nor the loop's executor."""
     asking = [asyncio.ensure_future(resolve(f"{n}.test", 443)) for n in range(50)]
     await until(lambda: len(server.asked) == 50)
     assert all(thread.daemon for _, thread in server.asked)

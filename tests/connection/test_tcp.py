@@ -56,7 +56,7 @@ def refusing():
 
 
 async def test_a_black_hole_costs_a_moment_and_stays_in_the_list():
-    """It has not failed: the next address is tried beside it, and wins."""
+    """case 49: it has not failed: the next address is tried beside it, and wins."""
     with black_hole() as hole, listening() as good:
         addresses = [hole, good]
         sock = await asyncio.wait_for(connect_first(addresses), 10)
@@ -88,7 +88,7 @@ async def test_a_refusal_lets_the_next_one_begin_at_once(monkeypatch):
     ids=["unix", "loopback6", "scope", "broadcast", "family", "port"],
 )
 async def test_no_error_of_one_address_ends_the_race(bad):
-    """Whatever is wrong with it, the others are tried."""
+    """case 49: whatever is wrong with it, the others are tried."""
     with listening() as good:
         sock = await asyncio.wait_for(connect_first([bad, good]), 10)
         assert sock.getpeername() == good.sockaddr
@@ -149,7 +149,7 @@ def test_families_take_turns():
 
 async def test_a_reset_while_the_transport_begins_leaves_no_descriptor_watched(monkeypatch):
     """
-    The request meets the reset, and aiofastnet closes before it registers.
+    case 51: the request meets the reset, and aiofastnet closes before it registers.
 
     The next socket gets the same number: it must be watched as if nothing had been.
     """
@@ -222,7 +222,7 @@ def run_stress(loop, seconds):
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_resets_hurt_no_other_connection(loop):
-    """Two seconds of them; without the care of OwnSocket one was enough."""
+    """case 51: two seconds of them; without the care of OwnSocket one was enough."""
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     assert "dials" in run_stress(loop, 2.0)

@@ -48,7 +48,7 @@ def answer(*more, status=b"101 Switching Protocols", connection=b"Upgrade", upgr
 )  # fmt: skip
 @pytest.mark.parametrize("cut", [None, 1, 700])
 async def test_other_spellings_are_websockets_too(head, cut):
-    """Whole or in pieces; HELLO in the same segment arrives after connection_made."""
+    """case 52: whole or in pieces; HELLO in the same segment arrives after connection_made."""
 
     async def script(peer):
         whole = []
@@ -93,7 +93,7 @@ async def test_other_spellings_are_websockets_too(head, cut):
     ],
 )
 async def test_what_is_no_websocket_says_why(head, says):
-    """At once, without waiting for the deadline; nothing behind it is taken."""
+    """case 52: at once, without waiting for the deadline; nothing behind it is taken."""
 
     async def script(peer):
         await peer.upgrade(frame(1, HELLO), head=head)

@@ -117,3 +117,41 @@ async def test_stop_ends_its_thread_and_ticks():
 def test_stop_without_start():
     """A gateway that never started has nothing to stop."""
     LoopWatch(lambda: None).stop()
+
+
+def test_a_loop_that_has_ended_is_not_blocked(caplog):
+    """case 61: who forgets close() is not told of a blockage, and leaves no thread behind."""
+    watch = LoopWatch(lambda: None, tick_s=0.01, blocked_s=0.05)
+
+    async def begin():
+        watch.start()
+
+    asyncio.run(begin())
+    thread = watch._thread
+    thread.join(scaled(5.0))
+    assert not thread.is_alive()
+    assert watch.blocked == 0
+    assert caplog.records == []
+    watch.stop()
+
+
+def test_a_loop_that_runs_now_and_then_is_not_blocked(caplog):
+    """case 61: a program that runs it in steps, as a notebook does."""
+    watch = LoopWatch(lambda: None, tick_s=0.01, blocked_s=0.05)
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        watch.start()
+
+    loop.run_until_complete(begin())
+    time.sleep(0.3)
+    ticks = watch._ticks
+
+    async def go_on():
+        await until(lambda: watch._ticks > ticks + 3)
+
+    loop.run_until_complete(go_on())
+    watch.stop()
+    loop.close()
+    assert watch.blocked == 0
+    assert caplog.records == []

@@ -73,7 +73,7 @@ def test_a_lost_connection_is_nothing_to_tell(one):
 
 
 def test_failing_again_and_again_is_told_with_the_reason(one):
-    """Python's default logging shows it: it is a warning."""
+    """case 55: python's default logging shows it: it is a warning."""
     one.fails(times=FAILURES)
     (said,) = one.passes(1)
     assert "shard 0 has been away for 1 s" in said
@@ -140,7 +140,7 @@ def test_an_end_without_an_error_has_its_cause(one):
 
 
 def test_many_shards_are_told_of_in_one_line(many):
-    """Not one for each."""
+    """case 55: not one for each."""
     for shard_id in range(500):
         many.fails(shard_id, times=FAILURES + (shard_id == 7))
     (said,) = many.passes(AGAIN_S)

@@ -532,7 +532,7 @@ async def test_the_token_is_in_no_error_of_the_api(fake):
 
 
 async def test_an_outage_is_told_and_its_end(fake, caplog, monkeypatch):
-    """By a warning, which Python's own logging shows as well; and once when it is over."""
+    """case 55: by a warning, which Python's own logging shows as well; and once when it is over."""
     caplog.set_level(logging.WARNING, "fastgw")
     async with gateway_to(fake, backoff_s=(0.01, 0.02)):
         fake.refuse_upgrade(503, times=3)

@@ -1,12 +1,17 @@
 """The end of a gateway: close() in every state, from anywhere, and what it leaves behind."""
 
 import asyncio
+import contextlib
+import traceback
 
 import pytest
 from deadline import scaled, until
 from gateways import gateway_to
+from inside import inside
 
-from fastgw.errors import AuthenticationFailed, UsageError
+from fastgw.errors import AuthenticationFailed, HandshakeRefused, Interrupted, UsageError
+from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.sessions import MemorySessionStore, SessionWriter
 from fastgw.protocol.states import State
 
 
@@ -81,7 +86,7 @@ def _exited(gateway, fake):
         raise SystemExit(3)
 
     fake.dispatch("TYPING_START", {})
-    return SystemExit
+    return Interrupted
 
 
 @pytest.mark.parametrize("ends", [_refused, _exited])
@@ -293,3 +298,187 @@ async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
     assert gateway.shards == ()
     await closing[0]
     await gateway.wait_closed()
+
+
+class _BadStore(MemorySessionStore):
+    """A store of the user's, one of whose methods does something bad."""
+
+    def __init__(self, method, deed):
+        super().__init__()
+        self._method = method
+        self._deed = deed
+
+    async def open(self, bot_id):
+        opened = await super().open(bot_id)
+        setattr(opened, self._method, self._deed)
+        return opened
+
+
+def _raises(*_args):
+    raise OSError("the disk is full")
+
+
+async def _raises_later(*_args):
+    raise OSError("the disk is full")
+
+
+async def _hangs(*_args):
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("method", "deed"),
+    [
+        ("save", _raises), ("save_sequences", _raises), ("forget", _raises),
+        ("close", _raises_later), ("close", _hangs),
+    ],
+)  # fmt: skip
+async def test_a_bad_store_costs_no_connection_and_no_end(fake, caplog, monkeypatch, method, deed):
+    """case 59: it is told, the bot runs on, and close() ends as always."""
+    monkeypatch.setattr("fastgw.fleet.closing.STORE_CLOSE_S", 0.05)
+    gateway = gateway_to(fake, store=_BadStore(method, deed))
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.dispatch("MESSAGE_CREATE", {})
+    await until(lambda: gateway.shards[0].health().dispatches == 2)
+    await asyncio.wait_for(gateway.close(), scaled(5.0))
+    await gateway.wait_closed()
+    assert gateway.shards[0].health().connections == 1
+    assert fake.service.sessions == {}
+    assert "store" in caplog.text
+
+
+async def test_a_store_that_fails_every_second_is_told_once(fake, caplog):
+    """Not in every tick."""
+    writer = SessionWriter(_Refusing(), "{}", clock=lambda: 1_000.0)
+    writer.watch(0, iter(range(100)).__next__)
+    for _ in range(100):
+        writer.tick()
+    assert len(caplog.records) == 1
+
+
+class _Refusing:
+    is_durable = True
+
+    def save_sequences(self, sequences):
+        raise OSError("the disk is full")
+
+
+async def test_a_store_that_neither_opens_nor_closes(fake):
+    """The error of start() is what it failed with first, and the gateway is closed."""
+
+    class Store(_BadStore):
+        async def open(self, bot_id):
+            opened = await super().open(bot_id)
+            opened.take = _raises_of_take
+            return opened
+
+    async def _raises_of_take(*_args):
+        raise KeyError("no such table")
+
+    gateway = gateway_to(fake, store=Store("close", _raises_later))
+    with pytest.raises(KeyError, match="no such table"):
+        await gateway.start()
+    with pytest.raises(KeyError, match="no such table"):
+        await gateway.wait_closed()
+
+
+async def test_a_bug_in_one_shard_keeps_nobody_from_closing(fake, caplog, monkeypatch):
+    """case 59: cLOSED is reached, others end in order, and the one does not live on."""
+
+    def fails(*_args, **_options):
+        raise RuntimeError("a bug")
+
+    gateway = gateway_to(fake, shards=2)
+    await gateway.start()
+    await gateway.wait_ready()
+    monkeypatch.setattr(inside(gateway).driver, "close", fails)
+    await asyncio.wait_for(gateway.close(), scaled(10.0))
+    await gateway.wait_closed()
+    assert "a bug" in caplog.text
+    assert gateway.shards[1].status is State.STOPPED
+    await until(lambda: not fake.connections)
+
+
+async def test_a_queue_that_swallows_cancellation_does_not_hold_the_end(fake):
+    """What a shard waits for may be the user's."""
+    leave, asked = asyncio.Event(), []
+
+    class Queue(LocalIdentifyQueue):
+        async def acquire(self, shard_id):
+            asked.append(shard_id)
+            while not leave.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await leave.wait()
+            raise OSError("gone")
+
+    gateway = gateway_to(fake, identify_queue=Queue())
+    await gateway.start()
+    await until(lambda: asked)
+    try:
+        await asyncio.wait_for(gateway.close(), scaled(5.0))
+    finally:
+        leave.set()
+
+
+async def test_the_end_comes_also_when_its_own_task_is_cancelled(fake):
+    """A loop that ends cancels all of its tasks, that of close() among them."""
+    gateway = gateway_to(fake, drain_s=60.0)
+
+    @gateway.on("READY")
+    async def waits(event):
+        await asyncio.Event().wait()
+
+    await gateway.start()
+    await gateway.wait_ready()
+    closing = asyncio.ensure_future(gateway.close())
+    await until(lambda: gateway.shards[0].status is State.STOPPED)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if "Fleet._close" in repr(task) or "waits" in repr(task):
+            task.cancel()
+    await asyncio.wait_for(gateway.wait_closed(), scaled(5.0))
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+
+async def test_an_error_that_is_raised_again_does_not_grow(fake):
+    """One object that is raised again and again would grow its traceback."""
+    gateway = gateway_to(fake)
+    await gateway.start()
+    await gateway.wait_ready()
+    fake.close(4004)
+    sizes = set()
+    for wait in [gateway.wait_closed, gateway.wait_ready] * 20:
+        with pytest.raises(AuthenticationFailed) as raised:
+            await wait()
+        sizes.add((wait.__name__, len(traceback.extract_tb(raised.value.__traceback__))))
+    assert len(sizes) == 2
+
+
+async def test_a_wait_that_fails_takes_nothing_from_the_error(fake):
+    """The last error of a shard is in its health, with its cause."""
+    fake.refuse_upgrade(503, times=None)
+    gateway = gateway_to(fake, backoff_s=(0.01, 0.01))
+    await gateway.start()
+    await until(lambda: gateway.shards[0].health().last_error)
+    for _ in range(3):
+        with pytest.raises(HandshakeRefused) as raised:
+            await gateway.wait_ready(0.01)
+        assert len(traceback.extract_tb(raised.value.__traceback__)) < 20
+    await gateway.close()
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_an_interrupt_tears_no_other_task_down(fake, kind):
+    """case 58: whoever waits has an error that a task may raise; the interrupt is its cause."""
+    gateway = gateway_to(fake)
+
+    @gateway.on("READY")
+    def leaves(event):
+        raise kind(3)
+
+    await gateway.start()
+    waiting = [asyncio.ensure_future(w()) for w in (gateway.wait_ready, gateway.wait_closed)]
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in ended] == [Interrupted, Interrupted]
+    assert {type(error.__cause__) for error in ended} == {kind}

@@ -52,12 +52,13 @@ gateway = Gateway("not.a.token", intents=Intents.all(), info=shared["fake"].info
 @gateway.on("READY")
 def ready(event):
     say("ready", type(asyncio.get_running_loop()).__module__)
-    in_server(shared["fake"].dispatch, "MESSAGE_CREATE", {{}})
+    for _ in range({events}):
+        in_server(shared["fake"].dispatch, "MESSAGE_CREATE", {{}})
 
 {handlers}
 
 try:
-    gateway.run()
+    gateway.run({run})
 except BaseException as error:
     say("raised", type(error).__name__, error)
 else:
@@ -71,10 +72,11 @@ say("sessions left", len(shared["sessions"]))
 class Program:
     """A bot in a process of its own."""
 
-    def __init__(self, handlers="", arguments="", *, without_uvloop=False):
+    def __init__(self, handlers="", arguments="", *, run="", events=1, without_uvloop=False):
         text = PROGRAM.format(
-            handlers=textwrap.dedent(handlers), arguments=arguments, without_uvloop=without_uvloop
-        )
+            handlers=textwrap.dedent(handlers), arguments=arguments, run=run, events=events,
+            without_uvloop=without_uvloop,
+        )  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", text],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -159,35 +161,233 @@ def test_a_second_signal_forces(number, raised, without_uvloop):
     assert "handled" not in said
 
 
-@pytest.mark.parametrize("without_uvloop", [False, True])
-def test_a_second_signal_gets_through_a_blocked_loop(without_uvloop):
-    """A handler that blocks the loop cannot hold the process."""
-    handlers = """
+BLOCKING = {
+    "sync": """
     @gateway.on("MESSAGE_CREATE")
     def handler(event):
         say("handling")
         time.sleep(60)
-    """
-    with Program(handlers, without_uvloop=without_uvloop) as program:
+    """,
+    "sync, twice": """
+    def handler(event):
+        say("handling")
+        time.sleep(60)
+
+    @gateway.on("MESSAGE_CREATE")
+    def another(event):
+        say("handling")
+        time.sleep(60)
+
+    gateway.on("MESSAGE_CREATE")(handler)
+    """,
+    "sync, of fields": """
+    @gateway.on("MESSAGE_CREATE", where=None)
+    def handler(event):
+        say("handling")
+        time.sleep(60)
+    """,
+    "sync, which catches everything": """
+    @gateway.on("MESSAGE_CREATE")
+    def handler(event):
+        say("handling")
+        try:
+            time.sleep(60)
+        except:
+            pass
+    """,
+    "async": """
+    @gateway.on("MESSAGE_CREATE", bound=1)
+    async def handler(event):
+        say("handling")
+        time.sleep(60)
+    """,
+    "async, which catches everything": """
+    @gateway.on("MESSAGE_CREATE", bound=1)
+    async def handler(event):
+        await asyncio.sleep(0)
+        say("handling")
+        try:
+            time.sleep(60)
+        except:
+            pass
+    """,
+    "iterator": """
+    async def own():
+        async for event in gateway.events("MESSAGE_CREATE"):
+            say("handling")
+            time.sleep(60)
+
+    @gateway.on("READY")
+    def begin(event):
+        shared["task"] = asyncio.create_task(own())
+    """,
+}
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize("handlers", BLOCKING.values(), ids=BLOCKING)
+def test_a_second_signal_gets_through_a_blocked_loop(handlers, without_uvloop):
+    """case 56: a handler that blocks the loop cannot hold the process, however many events wait."""
+    with Program(handlers, events=20, without_uvloop=without_uvloop) as program:
         program.until("handling")
         program.process.send_signal(signal.SIGINT)
         threading.Event().wait(0.3)
         program.process.send_signal(signal.SIGINT)
         said = program.end()
     assert "raised KeyboardInterrupt" in said
+    assert said.count("handling") == 1
 
 
-@pytest.mark.parametrize("kind", ["def", "async def"])
-def test_a_handler_may_exit(kind):
-    """sys.exit() in a handler closes the gateway and reaches the caller of run()."""
-    handlers = f"""
+STUBBORN = {
+    "handler": """
     @gateway.on("MESSAGE_CREATE")
-    {kind} handler(event):
-        sys.exit(7)
+    async def handler(event):
+        say("handling")
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except:
+                pass
+    """,
+    "task": """
+    async def own():
+        say("handling")
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except:
+                pass
+
+    @gateway.on("MESSAGE_CREATE")
+    def begin(event):
+        shared["task"] = asyncio.create_task(own())
+    """,
+    "generator": """
+    async def generate():
+        say("handling")
+        try:
+            yield
+        finally:
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except:
+                    pass
+
+    @gateway.on("MESSAGE_CREATE")
+    async def begin(event):
+        shared["generator"] = generator = generate()
+        await anext(generator)
+    """,
+    "thread": """
+    import atexit
+    leave = threading.Event()
+    threading._register_atexit(leave.set)
+
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        say("handling")
+        await asyncio.to_thread(leave.wait)
+    """,
+}
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize("handlers", STUBBORN.values(), ids=STUBBORN)
+def test_what_does_not_end_is_left_behind(handlers, without_uvloop):
+    """case 57: run() returns although something swallows its cancellation, and says what."""
+    before = "import fastgw.runner\nfastgw.runner.PATIENCE_S = 0.2\n"
+    with Program(
+        before + textwrap.dedent(handlers), run="drain_s=0.1", without_uvloop=without_uvloop
+    ) as program:
+        program.until("handling")
+        program.process.send_signal(signal.SIGTERM)
+        said = program.end()
+    assert "returned" in said
+    assert "is left behind" in said
+    assert "sessions left 0" in said
+
+
+def test_run_may_say_drain_s():
+    """It takes the place of the constructor's, whatever ends it."""
+    handlers = """
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        say("handling")
+        await asyncio.sleep(60)
     """
-    with Program(handlers) as program:
+    with Program(handlers, "drain_s=60.0", run="drain_s=0.1") as program:
+        program.until("handling")
+        program.process.send_signal(signal.SIGTERM)
+        said = program.end()
+    assert "cancelled after 0.1 s of grace" in said
+    assert "returned" in said
+
+
+EXITS = {
+    "sync": """
+    @gateway.on("MESSAGE_CREATE")
+    def handler(event):
+        sys.exit(7)
+    """,
+    "async": """
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        sys.exit(7)
+    """,
+    "async, after an await": """
+    @gateway.on("MESSAGE_CREATE")
+    async def handler(event):
+        await asyncio.sleep(0.01)
+        sys.exit(7)
+    """,
+    "a task of the program's own": """
+    async def own():
+        await asyncio.sleep(0.01)
+        sys.exit(7)
+
+    @gateway.on("MESSAGE_CREATE")
+    def handler(event):
+        shared["task"] = asyncio.create_task(own())
+    """,
+    "iterator": """
+    async def own():
+        async for event in gateway.events("MESSAGE_CREATE"):
+            sys.exit(7)
+
+    @gateway.on("READY")
+    def begin(event):
+        shared["task"] = asyncio.create_task(own())
+    """,
+}
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize("handlers", EXITS.values(), ids=EXITS)
+def test_a_handler_may_exit(handlers, without_uvloop):
+    """case 58: sys.exit() anywhere ends the session first, and reaches the caller of run()."""
+    with Program(handlers, without_uvloop=without_uvloop) as program:
         said = program.end()
     assert "raised SystemExit 7" in said
+    assert "sessions left 0" in said
+
+
+def test_others_are_waited_for_when_a_handler_exits():
+    """The close is that of a signal: running handlers have their grace."""
+    handlers = """
+    @gateway.on("MESSAGE_CREATE")
+    async def slow(event):
+        await asyncio.sleep(0.2)
+        say("handled")
+
+    @gateway.on("MESSAGE_CREATE")
+    async def quits(event):
+        await asyncio.sleep(0.01)
+        sys.exit(7)
+    """
+    with Program(handlers, "drain_s=20.0") as program:
+        said = program.end()
+    assert said.index("handled") < said.index("raised SystemExit 7")
 
 
 def test_run_raises_what_stopped_it():

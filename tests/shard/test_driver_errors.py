@@ -69,7 +69,7 @@ STEPS = [
 async def test_a_step_that_fails_once_costs_an_attempt(
     monkeypatch, fake, own_errors, owner, name, call
 ):
-    """Whatever it is: it is logged as ours, tried again, and close() ends."""
+    """case 54: whatever it is: it is logged as ours, tried again, and close() ends."""
     calls = break_once(monkeypatch, owner, name, call=call)
     gateway = gateway_to(fake)
     await gateway.start()
@@ -105,7 +105,7 @@ async def test_a_step_that_always_fails_does_not_stand_in_the_way_of_close(
 
 
 async def test_an_error_of_our_own_keeps_the_session(monkeypatch, fake, own_errors):
-    """The connection is dropped without a word, resumed, and last_error has told why."""
+    """case 54: the connection is dropped without a word, resumed, and last_error has told why."""
     async with gateway_to(fake) as gateway:
         errors = []
         gateway.on_status(lambda change: errors.append(change.error) if change.error else None)
@@ -120,7 +120,7 @@ async def test_an_error_of_our_own_keeps_the_session(monkeypatch, fake, own_erro
 
 
 async def test_a_broken_log_filter_does_not_disturb(fake, capsys):
-    """Not once and not for ever: the lines go to stderr, the connection stays."""
+    """case 54: not once and not for ever: the lines go to stderr, the connection stays."""
 
     def broken(record):
         raise Bug("the log sink is down")

@@ -269,6 +269,10 @@ class Connection:
             self.state = ConnectionState.CLOSING
         self._transport.disconnect(False)
 
+    def deafen(self) -> None:
+        """Hand out nothing any more; the connection stays as it is."""
+        self._listener.stop()
+
     def abandon(self) -> None:
         """Report nothing any more; abort TCP now, unless a closing handshake is under way."""
         was_open = self.state is ConnectionState.OPEN

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._decode import Event, Interests
 from ..errors import UsageError
+from ..home import Home
 from ..protocol.events import LIBRARY_EVENTS
 from .callables import check_handler, is_async
 from .drops import Drops
@@ -52,6 +53,7 @@ class Handlers:
     The subscriptions of one Gateway, and the interest table of all its shards.
 
     Attributes:
+        home: where all of it may be touched, from the start on.
         interests: the table the decoders look names up in.
         failures: what handlers raised.
         tasks: the async ones that run or wait for their turn.
@@ -68,6 +70,7 @@ class Handlers:
         limits: DeliveryLimits | None = None,
         on_interrupt: Callable[[BaseException], object] | None = None,
     ) -> None:
+        self.home = Home()
         self.interests = Interests()
         for name in sorted(LIBRARY_EVENTS):
             self.interests.want(name, None, internal=True)
@@ -121,6 +124,7 @@ class Handlers:
             UsageError: no name, not a name, a handler that cannot be called with one event or with
                 the values of the fields, or a bound or policy for a sync one.
         """
+        self.home.check_thread("gateway.on")
         check_names(names)
         check_handler(handler, fields_of(form))
         check_bound(bound)
@@ -163,6 +167,7 @@ class Handlers:
 
         What has begun goes on; events that wait for their turn are dropped.
         """
+        self.home.check_thread("gateway.off")
         if names:
             check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
@@ -183,6 +188,7 @@ class Handlers:
         Raises:
             UsageError: not a name, or a target that is not callable, or an async function.
         """
+        self.home.check_thread("gateway.route")
         check_names((name,))
         if target is not None and (not callable(target) or is_async(target)):
             raise UsageError(f"the target of route({name!r}) must be a sync callable, or None")
@@ -200,6 +206,7 @@ class Handlers:
         Raises:
             UsageError: what cannot be called with one argument.
         """
+        self.home.check_thread("gateway.on_error")
         check_handler(handler)
         self._of_errors.append(self._rare(handler, Policy.DROP_NEWEST))
         self.failures.tell = call_each(self._of_errors, self)
@@ -228,6 +235,7 @@ class Handlers:
         Raises:
             UsageError: no name, not a name, bad bound or policy.
         """
+        self.home.check_thread("gateway.events")
         check_names(names)
         name = f"events({', '.join(map(repr, names))})"
         mailbox = Mailbox(
@@ -239,7 +247,9 @@ class Handlers:
             policy=check_policy(policy),
         )
         subscription = Subscription(names, mailbox.take, mailbox.target(), where=where)
-        stream: EventStream[Event] = EventStream(mailbox, lambda: self._leave(subscription))
+        stream: EventStream[Event] = EventStream(
+            mailbox, lambda: self._leave(subscription), self.home
+        )
         if self._is_ended:
             mailbox.end()
             return stream
@@ -263,6 +273,7 @@ class Handlers:
         Raises:
             UsageError: no name, not a name, or a check that is no sync callable.
         """
+        self.home.settle("gateway.wait_for")
         check_names(names)
         if check is not None:
             check_handler(check)

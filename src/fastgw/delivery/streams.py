@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ..home import Home
     from .drops import Drops
     from .ledger import Ledgers
     from .pressure import Pressure
@@ -176,9 +177,10 @@ class EventStream(Generic[ItemT]):
     it is dropped. One task at a time may iterate; a cancelled one takes no event with it.
     """
 
-    __slots__ = ("__weakref__", "_leave", "_mailbox")
+    __slots__ = ("__weakref__", "_home", "_leave", "_mailbox")
 
-    def __init__(self, mailbox: Mailbox, leave: Callable[[], object]) -> None:
+    def __init__(self, mailbox: Mailbox, leave: Callable[[], object], home: Home) -> None:
+        self._home = home
         self._mailbox = mailbox
         self._leave = leave
 
@@ -189,11 +191,13 @@ class EventStream(Generic[ItemT]):
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, ItemT]:
+        self._home.settle("anext")
         return self._mailbox.next()
 
     async def aclose(self) -> None:
         """Have no more events; those that wait are thrown away. May be called more than once."""
-        self._close()
+        self._home.check_loop("aclose")
+        _close(self._leave, self._mailbox)
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,12 +208,16 @@ class EventStream(Generic[ItemT]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close()
+        await self.aclose()
 
     def __del__(self) -> None:
-        self._close()
+        if self._home.is_here():
+            _close(self._leave, self._mailbox)
+        else:  # dropped by another thread, perhaps by a garbage collection there
+            self._home.call_soon(_close, self._leave, self._mailbox)
 
-    def _close(self) -> None:
-        self._leave()
-        self._mailbox.end()
-        self._mailbox.empty()
+
+def _close(leave: Callable[[], object], mailbox: Mailbox) -> None:
+    leave()
+    mailbox.end()
+    mailbox.empty()

@@ -85,6 +85,7 @@ class HandlerTasks:
         self._lanes = WaitingLanes()
         self._advancing: asyncio.Handle | None = None
         self._is_cutting = False  # the close has begun to cancel
+        self._is_stopped = False  # nothing begins any more
         self._full_warned_at = -_WARNED_S
         self._spared: set[asyncio.Task[Any]] = set()  # inside caller_spared(), handlers or not
         self._idle: asyncio.Event | None = None  # made by the first drain()
@@ -293,6 +294,8 @@ class HandlerTasks:
     def _advance(self) -> None:
         """Begin what waits while there is room, some of it a turn."""
         self._advancing = None
+        if self._is_stopped:
+            return
         for _ in range(PER_TURN):
             if len(self._tasks) >= self._limit or (delivery := self._lanes.take()) is None:
                 self._tell_idle()
@@ -336,6 +339,10 @@ class HandlerTasks:
             busiest,
             count,
         )
+
+    def stop(self) -> None:
+        """Begin nothing of what waits; may be called between any two lines of the program."""
+        self._is_stopped = True
 
     # --- the close -------------------------------------------------------------------------------
 

@@ -251,7 +251,7 @@ class CommandSender:
             UsageError: the gateway was not started or has ended, or this is its own thread, where
                 waiting for the future would stop everything.
         """
-        loop = self._fleet.loop
+        loop = self._fleet.home.loop
         if loop is None:
             raise UsageError("nothing can be called in the gateway's loop before start()")
         try:

@@ -16,40 +16,44 @@ number of places for connections on their way up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ..connection.dial import Turns
-from ..errors import AuthenticationFailed, ConnectTimeout, FastgwError, ShardNotHere, UsageError
+from ..errors import AuthenticationFailed, FastgwError, Interrupted, ShardNotHere, UsageError
 from ..health.figures import GatewayHealth
 from ..log import careful_logger
 from ..protocol.states import State
-from ..protocol.token import bot_id_of, redact
-from ..shard.compression import Compression
+from ..protocol.token import redact
 from ..shard.driver import ShardDriver
-from ..shard.link import MAX_OPENING, ShardSetup
 from ..shard.reading import TURN_S
 from .asking import ApiQuestion
-from .gateway_info import USER_AGENT
-from .identify import IdentifyGate, queue_of_bot
+from .closing import close_shards, close_store
+from .identify import open_gate
 from .loopwatch import LoopWatch
 from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
-from .progress import StartProgress
+from .progress import StartProgress, why_not_ready
+from .raising import anew
 from .relief import Relief
 from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
+from .setup import make_setup
 from .url_watch import UrlWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from types import TracebackType
 
     from ..delivery.handlers import Handlers
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
+    from ..shard.link import ShardSetup
     from .gateway_info import GatewayInfo
+    from .identify import IdentifyGate
     from .settings import FleetOptions
 
 __all__ = ["Fleet", "Phase"]
@@ -78,8 +82,9 @@ class Fleet:
     Attributes:
         phase: where it is in its life.
         was_ready: whether any shard has ever been READY.
-        loop: the one it runs in, None before it is started.
+        home: the loop it lives in.
         members: requests of members that are under way.
+        drain_s: how long running handlers may go on after the end has begun.
     """
 
     def __init__(
@@ -90,9 +95,10 @@ class Fleet:
     ) -> None:
         self.phase = Phase.NEW
         self.was_ready = False
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.drain_s = options.drain_s
         self._options = options
         self._handlers = handlers
+        self.home = handlers.home
         self._tell_status = tell_status
         self._presences = Presences(options.identity)
         self.members = MemberRequests(handlers, options.identity.intents, self.running_shard)
@@ -109,7 +115,6 @@ class Fleet:
         self._turns = Turns(TURN_S)
         self._relief = Relief(options.relief_bytes)
         self._question = ApiQuestion(options)
-        self._turns = Turns(TURN_S)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
             None
@@ -118,7 +123,9 @@ class Fleet:
         )
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, when shards are ready or stop
-        self._error: BaseException | None = None
+        self._error: Exception | None = None  # what it ends with
+        self._error_traceback: TracebackType | None = None  # of before it was raised to anybody
+        self._is_forced = False  # nobody has any patience left
 
     def place(self, fill_in: Callable[[FleetOptions], FleetOptions]) -> None:
         """Take what somebody else says of this process; see `Gateway.place`."""
@@ -134,11 +141,11 @@ class Fleet:
             raise UsageError(
                 f"start() works once, and this gateway is {self.phase.value}; make a new Gateway"
             )
+        self.home.settle("gateway.start")
         self.phase = Phase.STARTING
-        self.loop = asyncio.get_running_loop()
         try:
             info, asked_at = await self._ask()
-            self._gate = await self._make_gate(info, asked_at)
+            self._gate = await open_gate(self._options, info, asked_at)
             ids = self._prepare(info, self._gate)
             self._sessions = await open_sessions(self._options.store, self._options.identity)
             if self._options.may_take is not None:
@@ -146,52 +153,50 @@ class Fleet:
                 self._refuse_if_closing()
             self._drivers = await self._make_drivers(ids)
             self._refuse_if_closing()
+            self._watch.start()
         except BaseException as error:
-            if self._sessions is not None:
-                await self._sessions.close()
+            await close_store(self._sessions)
             if self._closing is None:  # else close() ends it, and nothing has failed
                 self._end(error if isinstance(error, Exception) else None)
             raise
         self.phase = Phase.RUNNING
-        self._watch.start()
         for driver in self._drivers.values():
             driver.start()
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Wait until every shard is READY."""
-        try:
+        self.home.settle("gateway.wait_ready")
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._all_ready(), timeout_s)
-        except asyncio.TimeoutError:
-            if self._gate is not None and self._gate.spent is not None:
-                raise self._gate.spent from None
-            for shard in self.shards:
-                if isinstance(error := shard.health().last_error, FastgwError):
-                    raise error from None
-            missing = [driver.shard for i, driver in self._drivers.items() if i not in self._ready]
-            few = ", ".join(map(repr, missing[:4])) + (", ..." if len(missing) > 4 else "")
-            raise ConnectTimeout(
-                f"not ready after {timeout_s} s: {len(missing)} of {len(self._drivers)} shards "
-                f"({few or 'the API has not answered'})",
-                timeout_s=timeout_s or 0.0,
-            ) from None
+            return
+        if self._gate is not None and self._gate.spent is not None:
+            raise anew(self._gate.spent)
+        raise anew(why_not_ready(self.shards, self._ready, timeout_s or 0.0))
 
     async def wait_closed(self) -> None:
         """Wait for the end; raise what it ended with."""
         if self.phase is Phase.NEW:
             raise UsageError("the gateway was not started: call start() first")
+        if self.phase is not Phase.CLOSED:
+            self.home.settle("gateway.wait_closed")
         while self.phase is not Phase.CLOSED:
             await self._changed.wait()
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._error_traceback)
 
     async def close(self, end_session: bool | None = None) -> None:
         """End it, in whatever phase it is; return when it is closed."""
-        if self._closing is None:
-            self._end_session = end_session
+        if self.phase is not Phase.CLOSED and self.home.is_gone:
+            # Its loop ended without close(), and took tasks and connections with it.
+            self.phase = Phase.CLOSING
+            await self._last_steps()
         if self.phase is Phase.NEW:
             self._end(None)
         if self.phase is Phase.CLOSED:
             return
+        self.home.check_loop("gateway.close")
+        if self._closing is None:
+            self._end_session = end_session
         with self._handlers.tasks.caller_spared():
             await asyncio.shield(self._begin_close())
 
@@ -284,7 +289,7 @@ class Fleet:
         if error is not None:
             said = redact(str(error), options.identity.token)
             log.critical("shard %d stopped for good: %s", shard.id, said)
-            self._error = self._error or error
+            self._fail(error)
             self._announce()
         # A refused token is refused for all; other refusals leave sessions that run alone.
         everybody = isinstance(error, AuthenticationFailed) or (
@@ -294,14 +299,26 @@ class Fleet:
             self._begin_close()
 
     def interrupted(self, error: BaseException) -> None:
-        """A handler raised SystemExit or KeyboardInterrupt: end, and let `run()` raise it."""
-        self._error = self._error or error
+        """A handler raised SystemExit or KeyboardInterrupt: end; raise it if there is no time."""
+        if self._is_forced:
+            raise error
+        interrupted = Interrupted(f"a handler raised {type(error).__name__}")
+        interrupted.__cause__ = error
+        self._fail(interrupted)
         self._begin_close()
+
+    def force(self) -> None:
+        """Hand out no event any more, let interrupts through; called between any two lines."""
+        self._is_forced = True
+        self._handlers.tasks.stop()
+        for driver in list(self._drivers.values()):
+            driver.deafen()
 
     # --- single shards, at run time --------------------------------------------------------------
 
     async def stop_shard(self, shard_id: int) -> None:
         """Take one shard out; return when its socket is gone and others may run it."""
+        self.home.check_loop("gateway.stop_shard")
         driver = self._running(shard_id)
         del self._drivers[shard_id]
         self._stopped.discard(shard_id)
@@ -313,6 +330,7 @@ class Fleet:
 
     async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
+        self.home.check_loop("gateway.start_shard")
         sessions = self._sessions
         if self.phase is not Phase.RUNNING or sessions is None:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
@@ -333,10 +351,12 @@ class Fleet:
 
     def reconnect_shard(self, shard_id: int) -> None:
         """Give a shard another connection, by RESUME."""
+        self.home.check_loop("gateway.reconnect_shard")
         self._running(shard_id).reconnect()
 
     def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
         """Show a presence, now and in every later session, on some shards or on all."""
+        self.home.check_loop("gateway.set_presence")
         running = self._drivers if shard_ids is None else shard_ids
         drivers = {i: self._running(i) for i in running}
         self._presences.set(presence, shard_ids)
@@ -371,19 +391,6 @@ class Fleet:
         if self._closing is not None:
             raise UsageError("the gateway was closed while it was starting")
 
-    async def _make_gate(self, info: GatewayInfo, asked_at: float) -> IdentifyGate:
-        """Find the identify queue, and tell it what the API said."""
-        options = self._options
-        queue = options.identify_queue or queue_of_bot(options.identity.token, info.url)
-        if info.session_start_limit is not None:
-            await queue.learn(
-                info.session_start_limit,
-                asked_at=asked_at,
-                is_fresh=options.info is None,
-                bot_id=bot_id_of(options.identity.token),
-            )
-        return IdentifyGate(queue)
-
     def _prepare(self, info: GatewayInfo, gate: IdentifyGate) -> tuple[int, ...]:
         """Make what all shards share; return their ids."""
         options = self._options
@@ -391,21 +398,8 @@ class Fleet:
         if ids is None:
             ids, count = tuple(range(info.shards)), info.shards
         self._shard_count = count or len(ids)
-        self._setup = ShardSetup(
-            url=info.url,
-            compression=Compression(options.compression, shards=len(ids)),
-            interests=self._handlers.interests,
-            delivery=self._handlers,
-            gate=gate,
-            timeouts=options.timeouts,
-            ssl_context=options.ssl_context,
-            headers={"User-Agent": USER_AGENT, **options.http_headers},
-            proxies=options.proxies,
-            random=options.random,
-            backoff_s=options.backoff_s,
-            opening=asyncio.Semaphore(MAX_OPENING),
-            turns=self._turns,
-            stores_handled=options.store.acknowledge == "handled",
+        self._setup = make_setup(
+            options, self._handlers, gate, self._turns, url=info.url, shards=len(ids)
         )
         return ids
 
@@ -434,7 +428,7 @@ class Fleet:
             if self.phase is Phase.NEW:
                 raise UsageError("the gateway was not started: call start() first")
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(self._error_traceback)
             if self.phase in (Phase.CLOSING, Phase.CLOSED):
                 raise UsageError("the gateway was closed before it was ready")
             if self._drivers and self._ready.issuperset(self._drivers):
@@ -449,26 +443,38 @@ class Fleet:
         return self._closing
 
     async def _close(self) -> None:
+        """Take every step of the end, whatever becomes of the others: CLOSED always comes."""
         self.phase = Phase.CLOSING
         self._announce()
-        self._question.stop()
-        if self._url_watch is not None:
-            self._url_watch.stop()
-        keep = self.keeps_sessions
-        drivers = self._drivers.values()
-        await asyncio.gather(*[driver.close(keep_session=keep) for driver in drivers])
-        self._handlers.end()
-        await self._handlers.tasks.drain(self._options.drain_s)
-        if self._sessions is not None:  # after the handlers: the last of what they have handled
-            await self._sessions.close()
-        self._watch.stop()
-        self._end(None)
+        try:
+            self._question.stop()
+            if self._url_watch is not None:
+                self._url_watch.stop()
+            await close_shards(list(self._drivers.values()), keep_session=self.keeps_sessions)
+            self._handlers.end()
+            await self._handlers.tasks.drain(self.drain_s)
+        except Exception as error:
+            log.error("an error in fastgw itself while closing", exc_info=error)
+        finally:  # also when the loop itself ends, and cancels this
+            await self._last_steps()
 
-    def _end(self, error: BaseException | None) -> None:
+    async def _last_steps(self) -> None:
+        try:
+            await close_store(self._sessions)  # now: the last of what handlers have handled
+        finally:
+            self._watch.stop()
+            self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
         self.phase = Phase.CLOSED
         self._handlers.end()
-        self._error = self._error or error
+        self._fail(error)
         self._announce()
+
+    def _fail(self, error: Exception | None) -> None:
+        """Note what it ends with: the first error there is."""
+        if error is not None and self._error is None:
+            self._error, self._error_traceback = error, error.__traceback__
 
     # --- time and waiting ------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FatalError, IdentifyBudgetSpent, UsageError
+from ..protocol.token import bot_id_of
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import wall_seconds
 from .budget import IdentifyLedger, budget_spent
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
     from ..health.figures import IdentifyBudget
     from ..shard.ports import IdentifyTurn
-    from .gateway_info import SessionStartLimit
+    from .gateway_info import GatewayInfo, SessionStartLimit
     from .ports import IdentifyQueue
+    from .settings import FleetOptions
 
     T = TypeVar("T")
 
-__all__ = ["IdentifyGate", "LocalIdentifyQueue", "queue_of_bot"]
+__all__ = ["IdentifyGate", "LocalIdentifyQueue", "open_gate", "queue_of_bot"]
 
 log = logging.getLogger("fastgw.identify")
 
@@ -236,6 +238,20 @@ def queue_of_bot(token: str, url: str) -> LocalIdentifyQueue:
     return _of_bots.setdefault((token, url), LocalIdentifyQueue())
 
 
+async def open_gate(options: FleetOptions, info: GatewayInfo, asked_at: float) -> IdentifyGate:
+    """Find the identify queue of a fleet, and tell it what the API said at `asked_at`."""
+    token = options.identity.token
+    queue = options.identify_queue or queue_of_bot(token, info.url)
+    if info.session_start_limit is not None:
+        await queue.learn(
+            info.session_start_limit,
+            asked_at=asked_at,
+            is_fresh=options.info is None,
+            bot_id=bot_id_of(token),
+        )
+    return IdentifyGate(queue)
+
+
 class IdentifyGate:
     """
     The door to the identify queue, for the shards of one fleet.
@@ -314,14 +330,14 @@ class IdentifyGate:
         """Return what `work` returns, unless the gate is shut first; `undo` gets what came late."""
         if self.error is not None:
             work.close()
-            raise self.error
+            raise self.error.with_traceback(None)  # each raise adds to it
         shut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done = asyncio.ensure_future(work)
         self._waiting.add(shut)
         try:
             await asyncio.wait((shut, done), return_when=asyncio.FIRST_COMPLETED)
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)  # each raise adds to it
             return done.result()
         except BaseException:
             if undo is not None:

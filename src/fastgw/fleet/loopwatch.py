@@ -62,7 +62,10 @@ class LoopWatch:
         self._ticked_at = time.monotonic()
         self._timer = loop.call_later(self._tick_s, self._tick, loop)
         self._thread = threading.Thread(
-            target=self._watch, args=(threading.get_ident(),), name="fastgw loop watch", daemon=True
+            target=self._watch,
+            args=(loop, threading.get_ident()),
+            name="fastgw loop watch",
+            daemon=True,
         )
         self._thread.start()
 
@@ -91,10 +94,13 @@ class LoopWatch:
         self._timer = loop.call_later(self._tick_s, self._tick, loop)
         self._on_tick()
 
-    def _watch(self, loop_thread: int) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
         suspect = -1
-        while not self._stop.wait(self._blocked_s / 10):
+        while not self._stop.wait(self._blocked_s / 10) and not loop.is_closed():
             ticks = self._ticks
+            if not loop.is_running():  # nothing blocks it: the program does something else
+                self._reported = ticks
+                continue
             silence_s = time.monotonic() - self._ticked_at - self._tick_s
             if silence_s < self._blocked_s / 2 or ticks == self._reported:
                 continue

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["StartProgress"]
+from ..errors import ConnectTimeout, FastgwError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ..shard.face import Shard
+
+__all__ = ["StartProgress", "why_not_ready"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +34,19 @@ class StartProgress:
     def is_done(self) -> bool:
         """Whether all are READY: the last that is told."""
         return self.ready == self.shards
+
+
+def why_not_ready(
+    shards: Collection[Shard], ready: Collection[int], timeout_s: float
+) -> FastgwError:
+    """Return why not all of these shards are among the ready: the last error of one, if any had."""
+    for shard in shards:
+        if isinstance(error := shard.health().last_error, FastgwError):
+            return error
+    missing = [shard for shard in shards if shard.id not in ready]
+    few = ", ".join(map(repr, missing[:4])) + (", ..." if len(missing) > 4 else "")
+    return ConnectTimeout(
+        f"not ready after {timeout_s} s: {len(missing)} of {len(shards)} shards "
+        f"({few or 'the API has not answered'})",
+        timeout_s=timeout_s,
+    )

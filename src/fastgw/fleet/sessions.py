@@ -42,6 +42,9 @@ __all__ = [
 
 log = careful_logger("fastgw.store")
 
+# A store that fails does so every second; seconds between two lines about it.
+FAILED_AGAIN_S = 60.0
+
 # A session whose sequence stands still is seen alive this often: its age in the store is never more
 # than this above the truth, and a quiet shard costs a row a quarter of a minute.
 TOUCH_S = 15.0
@@ -135,6 +138,7 @@ class SessionWriter:
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
         self._is_refused = False
+        self._failed_at = -FAILED_AGAIN_S
 
     @property
     def is_durable(self) -> bool:
@@ -171,10 +175,9 @@ class SessionWriter:
         self._told[session.shard_id] = (session.sequence, self._clock())
         if self._is_refused:
             return
+        stored = StoredSession(session=session, terms=self._terms, bot_id=_user_id(ready))
         try:
-            self._store.save(
-                StoredSession(session=session, terms=self._terms, bot_id=_user_id(ready))
-            )
+            self._tell(self._store.save, stored)
         except UsageError as error:
             self._is_refused = True
             log.error("sessions are kept in memory only, and the next start identifies: %s", error)
@@ -183,7 +186,7 @@ class SessionWriter:
         """The session of a shard is over."""
         self._told.pop(shard_id, None)
         if not self._is_refused:
-            self._store.forget(shard_id)
+            self._tell(self._store.forget, shard_id)
 
     def tick(self) -> None:
         """Store what moved; call it about once a second."""
@@ -204,7 +207,19 @@ class SessionWriter:
             if sequence != told or now - at >= TOUCH_S:
                 moved[shard_id] = sequence
                 self._told[shard_id] = (sequence, now)
-        self._store.save_sequences(moved)
+        self._tell(self._store.save_sequences, moved)
+
+    def _tell(self, tell: Callable[[Any], object], what: object) -> None:
+        """Call the store, which may be the user's: what it raises costs no connection."""
+        try:
+            tell(what)
+        except UsageError:
+            raise
+        except Exception as error:
+            now = self._clock()
+            if now - self._failed_at >= FAILED_AGAIN_S:
+                self._failed_at = now
+                log.error("the session store failed; the bot goes on without it", exc_info=error)
 
 
 def _user_id(ready: Mapping[str, Any]) -> int | None:

@@ -93,7 +93,7 @@ class ShardDriver:
             session: a stored session to begin with.
             last_byte_at: when a byte of it came last, in monotonic seconds, None when unknown.
         """
-        self.shard = Shard(self, identity.shard_id, identity.shard_count)
+        self.shard = Shard(self, identity.shard_id, identity.shard_count, setup.delivery.home)
         self.error: FastgwError | None = None
         self._id = identity.shard_id
         self._announcer = Announcer(self.shard, host, token=identity.token)
@@ -208,6 +208,11 @@ class ShardDriver:
         await self._owner.stop(patience_s)
         if self._unsettled:
             await asyncio.wait(self._unsettled, timeout=timeouts.close_s + 1.0)
+
+    def deafen(self) -> None:
+        """Hand out no event any more; may be called between any two lines of the program."""
+        if self._link is not None and self._link.connection is not None:
+            self._link.connection.deafen()
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""

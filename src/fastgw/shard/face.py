@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import SessionLost, UsageError
+from ..home import Home
 from ..protocol.states import State
 from ..protocol.wire import Opcode, encode_command, read_command
 
@@ -109,9 +110,12 @@ class Shard:
         count: how many shards the bot has.
     """
 
-    __slots__ = ("_keeper", "count", "id")
+    __slots__ = ("_home", "_keeper", "count", "id")
 
-    def __init__(self, keeper: Keeper, shard_id: int, shard_count: int) -> None:
+    def __init__(
+        self, keeper: Keeper, shard_id: int, shard_count: int, home: Home | None = None
+    ) -> None:
+        self._home = home or Home()
         self._keeper = keeper
         self.id = shard_id
         self.count = shard_count
@@ -206,6 +210,7 @@ class Shard:
             raise UsageError(f"op {int(op)} is sent by fastgw itself; it is not for shard.send()")
         if self.status is State.STOPPED:
             raise SessionLost(f"shard {self.id} is stopped: nothing can be sent any more")
+        self._home.check_loop("shard.send")
         await self._keeper.send(command, op, d, wait=wait)
 
     # --- reading ---------------------------------------------------------------------------------
@@ -220,8 +225,10 @@ class Shard:
         `resume_reading()`, or with the connection: the next one reads. fastgw itself stops reading
         where handlers and iterators fall behind; see `DeliveryLimits`.
         """
+        self._home.check_loop("shard.pause_reading")
         self._keeper.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
+        self._home.check_loop("shard.resume_reading")
         self._keeper.resume_reading()

@@ -1,0 +1,46 @@
+"""Steps of a fleet's end, each taken whatever becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..connection.time_limit import time_limit
+from ..log import careful_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ..shard.driver import ShardDriver
+    from .sessions import SessionWriter
+
+__all__ = ["close_shards", "close_store"]
+
+log = careful_logger("fastgw.gateway")
+
+# A store that takes longer to close does not close at all.
+STORE_CLOSE_S = 10.0
+
+
+async def close_shards(drivers: Collection[ShardDriver], *, keep_session: bool) -> None:
+    """Stop all of them at once; return when their sockets are gone."""
+    await asyncio.gather(*(_close_shard(driver, keep_session) for driver in drivers))
+
+
+async def _close_shard(driver: ShardDriver, keep_session: bool) -> None:
+    try:
+        await driver.close(keep_session=keep_session)
+    except Exception as error:
+        log.error("shard %d did not close, and is dropped", driver.shard.id, exc_info=error)
+        driver.stopped(None)
+
+
+async def close_store(sessions: SessionWriter | None) -> None:
+    """Close the store, which may be the user's: it cannot hold the end up."""
+    if sessions is None:
+        return
+    try:
+        with time_limit(STORE_CLOSE_S):
+            await sessions.close()
+    except Exception as error:
+        log.error("the session store did not close", exc_info=error)
