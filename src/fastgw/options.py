@@ -13,6 +13,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from .connection.proxy import Proxies, Proxy
 from .delivery.limits import DeliveryLimits
@@ -26,13 +27,15 @@ from .quoting import quote
 from .words import Intents
 
 if TYPE_CHECKING:
-    from .fleet.ports import SessionStore
+    from .fleet.ports import IdentifyQueue, SessionStore
 
 __all__ = [
     "DRAIN_S",
+    "check_api_url",
     "check_compress",
     "check_drain",
     "check_http_headers",
+    "check_identify_queue",
     "check_info",
     "check_intents",
     "check_limits",
@@ -115,7 +118,7 @@ def _read_secret(path: str, what: str) -> str:
 
 def check_compress(compress: str | None) -> str | None:
     """Return the decoder's name of a compression; None for "auto"."""
-    if compress not in _COMPRESSIONS:
+    if not isinstance(compress, (str, type(None))) or compress not in _COMPRESSIONS:
         known = ", ".join(repr(name) for name in _COMPRESSIONS)
         raise UsageError(f"compress={compress!r} is not one of {known}")
     return _COMPRESSIONS[compress]
@@ -170,6 +173,37 @@ def check_http_headers(headers: object) -> dict[str, str]:
     return checked
 
 
+def check_api_url(url: object) -> str:
+    """Return the base of the API, such as https://discord.com/api/v10."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        is_usable = (
+            parts is not None
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0  # or ValueError
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        is_usable = False
+    if not isinstance(url, str) or not is_usable or any(c.isspace() or c < " " for c in url):
+        raise UsageError(
+            f"api_url={url!r} is not the base of an API, such as 'https://discord.com/api/v10'"
+        )
+    return url
+
+
+def check_identify_queue(queue: object) -> IdentifyQueue | None:
+    """Return who gives identify turns; None is one for this process."""
+    if queue is not None and (
+        isinstance(queue, type) or not callable(getattr(queue, "acquire", None))
+    ):
+        raise UsageError(
+            f"identify_queue={queue!r} is not an identify queue such as SQLiteIdentifyQueue(path)"
+        )
+    return cast("IdentifyQueue | None", queue)
+
+
 def check_on_fatal(on_fatal: str) -> str:
     """Return what a fatal refusal of one shard means for the others."""
     if on_fatal not in ("continue", "stop"):
@@ -191,9 +225,9 @@ def check_relief(relief_bytes: object) -> int | None:
 
 def check_drain(drain_s: object) -> float:
     """Return the seconds of grace that handlers get."""
-    if not isinstance(drain_s, (int, float)) or not 0 <= drain_s < math.inf:
+    if type(drain_s) not in (int, float) or not 0 <= drain_s < math.inf:  # type: ignore[operator]
         raise UsageError(f"drain_s={drain_s!r} is not a number of seconds, 0 or more")
-    return float(drain_s)
+    return float(drain_s)  # type: ignore[arg-type]
 
 
 def check_random(random: object) -> Callable[[], float]:
@@ -205,7 +239,7 @@ def check_random(random: object) -> Callable[[], float]:
 
 def check_intents(intents: object) -> Intents:
     """Return Intents, also of a plain int."""
-    if not isinstance(intents, int):
+    if not isinstance(intents, int) or isinstance(intents, bool) or intents < 0:
         raise UsageError(f"intents={intents!r} is not an Intents, such as Intents.default()")
     return Intents(intents)
 
@@ -223,8 +257,10 @@ def check_store(store: object) -> SessionStore:
         return MemorySessionStore()
     if isinstance(store, (str, bytes, os.PathLike)):
         raise UsageError(f"store={store!r} is a path: pass SQLiteSessionStore({store!r})")
-    if not callable(getattr(store, "open", None)) or not (
-        hasattr(store, "is_durable") and hasattr(store, "acknowledge")
+    if (
+        isinstance(store, type)
+        or not callable(getattr(store, "open", None))
+        or not (hasattr(store, "is_durable") and hasattr(store, "acknowledge"))
     ):
         raise UsageError(f"store={store!r} is not a store such as SQLiteSessionStore(path)")
     return cast("SessionStore", store)

@@ -96,7 +96,12 @@ class GatewayInfo:
     session_start_limit: SessionStartLimit | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            raise UsageError(f"url={self.url!r} is not a websocket URL such as 'wss://host'")
         gateway_url(self.url, None)
+        limit = self.session_start_limit
+        if not isinstance(limit, (SessionStartLimit, type(None))):
+            raise UsageError(f"session_start_limit={limit!r} is not a SessionStartLimit")
         try:
             _whole(self.shards, 1, MAX_SHARDS)
         except ValueError as error:

@@ -19,11 +19,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import FatalError, IdentifyBudgetSpent, UsageError
+from ..errors import FatalError, IdentifyBudgetSpent
 from ..protocol.token import bot_id_of
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import wall_seconds
 from .budget import IdentifyLedger, budget_spent
+from .queue_options import check_queue_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -122,8 +123,7 @@ class LocalIdentifyQueue:
         random: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if max_concurrency is not None and max_concurrency < 1:
-            raise UsageError(f"max_concurrency is {max_concurrency}; it must be at least 1")
+        check_queue_options(max_concurrency, interval_s, padding_s)
         self._is_told = max_concurrency is not None
         self.max_concurrency = max_concurrency or 1
         self._interval_s = interval_s

@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from ..errors import UsageError
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import BootClock, system_boot_clock
 from .budget import check_reserve
+from .queue_options import check_queue_options
 from .sqlite_file import check_path, network_file_system
 from .sqlite_turns import Attempt, TurnRules, TurnTable
 
@@ -64,8 +64,7 @@ class SQLiteIdentifyQueue:
         clock: BootClock | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        if max_concurrency is not None and max_concurrency < 1:
-            raise UsageError(f"max_concurrency is {max_concurrency}; it must be at least 1")
+        check_queue_options(max_concurrency, interval_s, padding_s)
         self._path = check_path(path, "SQLiteIdentifyQueue")
         self._rules = TurnRules(
             max_concurrency, interval_s, padding_s, check_reserve(reserve),

@@ -36,5 +36,5 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
+            if type(value) not in (int, float) or not 0 < value < math.inf:
                 raise UsageError(f"timeout {name}={value!r} is not a positive number of seconds")

@@ -141,7 +141,7 @@ def check_backoff(backoff_s: object) -> tuple[float, float]:
     """Return what a user gave as (first, cap) in seconds; raise UsageError when it is neither."""
     if isinstance(backoff_s, (tuple, list)) and len(backoff_s) == 2:
         first_s, cap_s = backoff_s
-        numbers = isinstance(first_s, (int, float)) and isinstance(cap_s, (int, float))
+        numbers = type(first_s) in (int, float) and type(cap_s) in (int, float)
         if numbers and 0 < first_s <= cap_s and math.isfinite(cap_s):
             return float(first_s), float(cap_s)
     raise UsageError(
