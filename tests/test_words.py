@@ -21,7 +21,7 @@ STEMS = {
 ENDINGS = {"", "d", "e", "ed", "ing", "es", "s", "ped", "ping", "ted", "ting"}
 PHRASES = {("let", "go"), ("give", "up"), ("given", "up"), ("gave", "up")}
 # What is not about an end of ours: a rule that was broken, a holder's process, asyncio's own name.
-OTHERS = {"broke_rule", "broken_off", "_is_dead"}
+OTHERS = {"broke_rule", "broken_off", "_is_dead", "_log_destroy_pending"}
 
 
 def names_of(source: str) -> set[str]:

@@ -25,7 +25,7 @@ class Home:
     The loop and the thread of one gateway.
 
     Attributes:
-        loop: None until somebody settles.
+        loop: None until somebody enters one.
     """
 
     __slots__ = ("_thread_id", "loop")
@@ -34,7 +34,7 @@ class Home:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._thread_id: int | None = None
 
-    def settle(self, what: str) -> None:
+    def enter(self, what: str) -> None:
         """
         Live in the running loop from now on, as the first that waits for anything does.
 
@@ -49,7 +49,7 @@ class Home:
         self.check_loop(what)
 
     def check_loop(self, what: str) -> None:
-        """Raise UsageError outside of the loop; before anybody has settled nothing is outside."""
+        """Raise UsageError outside of the loop; before anybody has entered nothing is outside."""
         loop = self.loop
         if loop is not None and asyncio._get_running_loop() is not loop:
             raise self._elsewhere(what)
@@ -60,12 +60,12 @@ class Home:
             raise self._elsewhere(what)
 
     @property
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the loop has been closed."""
         return self.loop is not None and self.loop.is_closed()
 
     def is_here(self) -> bool:
-        """Tell whether this is its thread, or nobody has settled."""
+        """Tell whether this is its thread, or nobody has entered."""
         return self._thread_id is None or threading.get_ident() == self._thread_id
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:

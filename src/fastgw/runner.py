@@ -223,7 +223,7 @@ def _run(
     try:
         asyncio.set_event_loop(loop)
         loop.set_default_executor(executor)
-        return _finish(loop, main, ends_in_order)
+        return _run_to_the_end(loop, main, ends_in_order)
     finally:
         signals.is_out = True
         patience_s = FORCED_S if signals.is_urgent else PATIENCE_S
@@ -236,7 +236,7 @@ def _run(
             loop.close()
 
 
-def _finish(
+def _run_to_the_end(
     loop: asyncio.AbstractEventLoop,
     main: Coroutine[Any, Any, T],
     ends_in_order: EndsInOrder | None,

@@ -273,7 +273,7 @@ class Handlers:
         Raises:
             UsageError: no name, not a name, or a check that is no sync callable.
         """
-        self.home.settle("gateway.wait_for")
+        self.home.enter("gateway.wait_for")
         check_names(names)
         if check is not None:
             check_handler(check)

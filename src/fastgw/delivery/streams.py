@@ -191,7 +191,7 @@ class EventStream(Generic[ItemT]):
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, ItemT]:
-        self._home.settle("anext")
+        self._home.enter("anext")
         return self._mailbox.next()
 
     async def aclose(self) -> None:

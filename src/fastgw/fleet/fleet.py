@@ -141,7 +141,7 @@ class Fleet:
             raise UsageError(
                 f"start() works once, and this gateway is {self.phase.value}; make a new Gateway"
             )
-        self.home.settle("gateway.start")
+        self.home.enter("gateway.start")
         self.phase = Phase.STARTING
         try:
             info, asked_at = await self._ask()
@@ -165,7 +165,7 @@ class Fleet:
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Wait until every shard is READY."""
-        self.home.settle("gateway.wait_ready")
+        self.home.enter("gateway.wait_ready")
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._all_ready(), timeout_s)
             return
@@ -178,7 +178,7 @@ class Fleet:
         if self.phase is Phase.NEW:
             raise UsageError("the gateway was not started: call start() first")
         if self.phase is not Phase.CLOSED:
-            self.home.settle("gateway.wait_closed")
+            self.home.enter("gateway.wait_closed")
         while self.phase is not Phase.CLOSED:
             await self._changed.wait()
         if self._error is not None:
@@ -186,7 +186,7 @@ class Fleet:
 
     async def close(self, end_session: bool | None = None) -> None:
         """End it, in whatever phase it is; return when it is closed."""
-        if self.phase is not Phase.CLOSED and self.home.is_gone:
+        if self.phase is not Phase.CLOSED and self.home.has_ended:
             # Its loop ended without close(), and took tasks and connections with it.
             self.phase = Phase.CLOSING
             await self._last_steps()

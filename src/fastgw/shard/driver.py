@@ -3,8 +3,7 @@ What keeps one shard connected: the asyncio shell around `GatewayProtocol`.
 
 Theory. One task, the owner, begins one attempt after another. Everything else happens in callbacks:
 the connection's link, one timer, and the gateway's tick tell the protocol what happened, by
-`_do()`, which then writes its commands and obeys its signals. An attempt ends with `Ended`, which
-wakes the owner.
+`_do()`, which then writes its commands and obeys its signals. `Ended`, its last, wakes the owner.
 
 Whatever raises on the way, a bug of ours or something that others have hung in, costs the
 connection and not the shard: `_failed()` ends it as if it was lost, and `Ended` comes as always.
@@ -196,11 +195,7 @@ class ShardDriver:
         self._owner.start()
 
     async def close(self, *, keep_session: bool = False) -> None:
-        """
-        Stop for good, in whatever state; return when the socket is gone.
-
-        Unless the session is kept it is ended with 1000, and the bot goes offline at once.
-        """
+        """Stop for good, with 1000 unless the session is kept; return when the socket is gone."""
         self._do(self._protocol.close, time.monotonic(), keep_session=keep_session)
         timeouts, patience_s = self._setup.timeouts, 0.0
         if self._link is not None and self._protocol.state in (State.CLOSING, State.STOPPED):
@@ -211,8 +206,8 @@ class ShardDriver:
 
     def deafen(self) -> None:
         """Hand out no event any more; may be called between any two lines of the program."""
-        if self._link is not None and self._link.connection is not None:
-            self._link.connection.deafen()
+        if self._connection is not None:
+            self._connection.deafen()
 
     def reconnect(self) -> None:
         """Replace the connection, if there is one, by a new one that resumes."""
