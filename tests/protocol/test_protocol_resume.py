@@ -13,6 +13,16 @@ from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
 from fastgw.words import Action, Initiator
 
+# So soon that age has no part in it.
+SOON = Timeouts(resumed_s=10.0)
+
+
+def meet_silence(client):
+    """Resume, on a connection that lives, and hear neither RESUMED nor anything else."""
+    client.start_resume()
+    assert client.advance_to(State.CLOSING) == SOON.resumed_s
+    return client.obey().action
+
 
 def test_resumed_comes_after_the_replay():
     """case 6: the shard is not READY, and says nothing, before RESUMED ends the replay."""
@@ -100,41 +110,38 @@ def test_a_resumable_op_9_waits_and_resumes():
         client.resume()
 
 
-def test_op_9_true_for_ever_ends_in_a_new_session():
-    """case 9: three resumes in a row that were answered, and not by RESUMED, are enough."""
+@pytest.mark.parametrize("answer", ["op 9 true", "a broken rule", "a broken message"])
+def test_what_does_not_refuse_a_session_ends_it_by_its_age_alone(answer):
+    """case 9: Discord did not say that it is gone. What answers RESUME does not keep it young."""
     client = Client().become_ready()
     client.end()
-    actions = []
-    for _ in range(3):
+    attempts = 0
+    while client.proto.plan(client.now).resume:
         client.start_resume()
-        client.serve(Opcode.INVALID_SESSION, True)
-        actions.append(client.obey().action)
-    assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
+        if answer == "op 9 true":
+            client.serve(Opcode.INVALID_SESSION, True)
+            client.obey()
+        elif answer == "a broken rule":
+            client.serve(Opcode.DISPATCH, {}, s=None, t="READY")
+            client.obey()
+        else:  # of 65 MiB, or bad JSON: it would come again for ever
+            client.end(4000, initiator=Initiator.CLIENT, error=DecodeError("bad JSON"))
+        client.now += 10.0
+        attempts += 1
+    client.pump()
+    assert attempts == 30
     assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
     client.become_ready("second")
 
 
 def test_silence_to_resume_ends_in_a_new_session():
     """case 9: no RESUMED in time, three times, on connections that live."""
-    client = Client(timeouts=Timeouts(resumed_s=30.0)).become_ready()
+    client = Client(timeouts=SOON).become_ready()
     client.end()
-    actions = []
-    for _ in range(3):
-        client.start_resume()
-        assert client.advance_to(State.CLOSING) == 30.0
-        actions.append(client.obey().action)
+    actions = [meet_silence(client) for _ in range(3)]
     assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
-
-
-def test_a_replay_that_cannot_be_taken_ends_in_a_new_session():
-    """case 9: the same message of 65 MiB, or the same broken one, would come again for ever."""
-    client = Client().become_ready()
-    client.end()
-    error, actions = DecodeError("bad JSON"), []
-    for _ in range(3):
-        client.start_resume()
-        actions.append(client.end(4000, initiator=Initiator.CLIENT, error=error).action)
-    assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
+    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
+    client.become_ready("second")
 
 
 @pytest.mark.parametrize("close_code", [None, 1000, 1001, 1005, 1006, 4000, 4002, 4008, 4999])
@@ -172,30 +179,27 @@ def test_a_resume_that_ended_otherwise_is_no_answer(leave):
             assert client.end(None, error=ConnectionResetError()).action is Action.RESUME
 
 
-def test_answers_between_cuts_are_still_three_in_a_row():
-    """case 9: cuts neither count nor forgive; what an answer said stands until RESUMED."""
-    client = Client().become_ready()
+def test_silences_between_other_ends_are_three_all_the_same():
+    """case 9: cuts and answers neither count nor forgive; silence stands until RESUMED."""
+    client = Client(timeouts=SOON).become_ready()
     client.end()
     for _ in range(2):
+        assert meet_silence(client) is Action.RESUME
+        client.start_resume()
+        assert client.end().action is Action.RESUME
         client.start_resume()
         client.serve(Opcode.INVALID_SESSION, True)
         assert client.obey().action is Action.RESUME
-        client.start_resume()
-        assert client.end().action is Action.RESUME
-    client.start_resume()
-    client.serve(Opcode.INVALID_SESSION, True)
-    assert client.obey().action is Action.IDENTIFY
+    assert meet_silence(client) is Action.IDENTIFY
 
 
-def test_progress_of_a_replay_forgives_what_was_refused_before():
-    """case 9: the service took the session; the answers to come are the first ones again."""
-    client = Client().become_ready()
+def test_progress_of_a_replay_forgives_the_silence_before():
+    """case 9: the service took the session; the silences to come are the first ones again."""
+    client = Client(timeouts=SOON).become_ready()
     client.end()
     for _ in range(3):
         for _ in range(2):
-            client.start_resume()
-            client.serve(Opcode.INVALID_SESSION, True)
-            assert client.obey().action is Action.RESUME
+            assert meet_silence(client) is Action.RESUME
         client.start_resume()
         client.dispatch("MESSAGE_CREATE")
         assert client.end().action is Action.RESUME
@@ -203,35 +207,27 @@ def test_progress_of_a_replay_forgives_what_was_refused_before():
 
 
 def test_resumed_forgives_everything_and_nothing_less():
-    """case 10: after it, three answers and two failures of the host are needed as before."""
-    client = Client().become_ready()
+    """case 10: after it, three silences and two failures of the host are needed as before."""
+    client = Client(timeouts=SOON).become_ready()
     client.end()
-    client.start_resume()
-    client.serve(Opcode.INVALID_SESSION, True)
-    client.obey()
-    client.refuse()
+    meet_silence(client)
     client.resume()
     client.end()
     client.refuse()
     client.connect()
     assert client.url == RESUME_URL + QUERY
-    client.hello()
+    client.end()
     for action in (Action.RESUME, Action.RESUME, Action.IDENTIFY):
-        client.serve(Opcode.INVALID_SESSION, True)
-        assert client.obey().action is action
-        if action is Action.RESUME:
-            client.start_resume()
+        assert meet_silence(client) is action
 
 
-def test_refusals_are_forgotten_at_resumed_not_at_open():
-    """case 10: neither upgrade nor HELLO clears the count of refused resumes; RESUMED does."""
-    client = Client().become_ready()
+def test_silences_are_forgotten_at_resumed_not_at_open():
+    """case 10: neither upgrade nor HELLO clears the count of silent resumes; RESUMED does."""
+    client = Client(timeouts=SOON).become_ready()
     for _ in range(4):
         client.end()
         for _ in range(2):
-            client.start_resume()
-            client.serve(Opcode.INVALID_SESSION, True)
-            client.obey()
+            meet_silence(client)
         client.resume()
     assert client.of(SessionEnded) == []
 

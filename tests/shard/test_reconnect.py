@@ -1,5 +1,7 @@
 """When a shard tries again, with invented time."""
 
+import random
+
 import pytest
 
 from fastgw.errors import (
@@ -11,6 +13,7 @@ from fastgw.errors import (
     NotAWebSocket,
     UsageError,
 )
+from fastgw.protocol.session import MAX_AGE_S
 from fastgw.protocol.signals import Cause, Ended, Outcome, Ready
 from fastgw.shard.reconnect import Backoff, ReconnectPolicy, check_backoff, is_permanent
 from fastgw.words import Action
@@ -60,6 +63,22 @@ def test_waits_of_resumes_have_full_jitter():
     policy = ReconnectPolicy(lambda: 0.25)
     assert waits_of(policy, resume=True)[-1] == 2.5
     assert waits_of(policy, resume=False)[-1] == 15.0
+
+
+@pytest.mark.parametrize(
+    ("cause", "delay_s", "most"),
+    [(Cause.PROTOCOL_ERROR, 0.0, 100), (Cause.INVALID_SESSION, 1.0, 300)],
+)
+def test_a_session_that_is_put_off_is_never_hot(cause, delay_s, most):
+    """case 9: the 300 s of a session hold few RESUMEs, whatever answers them and whatever luck."""
+    for seed in range(20):
+        policy = ReconnectPolicy(random.Random(seed).random)
+        now, resumes = 0.0, 0
+        while now < MAX_AGE_S:
+            policy.connection_ended(ended(cause=cause, delay_s=delay_s), now)
+            now = policy.attempt_at(resume=True)
+            resumes += 1
+            assert resumes <= most
 
 
 def test_a_policy_reads_the_ends_among_the_signals(policy):

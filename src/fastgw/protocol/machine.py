@@ -72,9 +72,6 @@ __all__ = ["GatewayProtocol"]
 INVALID_SESSION_WAIT_S = (1.0, 5.0)
 # The largest that the decoder takes (64 bits with sign).
 MAX_SEQUENCE = 2**63 - 1
-# What answers a RESUME with something else than RESUMED. A connection that is lost, or closed with
-# a code that keeps the session, says nothing about it.
-ANSWERS = frozenset({Cause.INVALID_SESSION, Cause.RESUMED_TIMEOUT, Cause.PROTOCOL_ERROR})
 
 
 class GatewayProtocol:
@@ -232,7 +229,7 @@ class GatewayProtocol:
 
     def plan(self, now: float) -> Plan:
         """
-        Decide the next attempt; ends a session that is too old or was refused too often.
+        Decide the next attempt; ends a session that is too old or met silence too often.
 
         When it says identify, take the identify turn before connecting. After this, take
         the `signals` (SessionEnded may be there).
@@ -670,7 +667,7 @@ class GatewayProtocol:
         blameless = cause in (Cause.SLEPT, Cause.STOPPED)
         self._keeper.attempt_failed(
             attempt.plan,
-            refused=attempt.replay is not None and cause in ANSWERS,
+            silent=cause is Cause.RESUMED_TIMEOUT,
             host_at_fault=not blameless and cause is not Cause.INVALID_SESSION,
         )
         if attempt.replay is not None and attempt.replay.has_news():

@@ -4,13 +4,13 @@ The session, and the way back to it: where to connect next, and when to give the
 The rule (numbers from observed outages of resume hosts and from clients that resumed for ever):
 - the first attempts go to the session's resume URL; after two that failed there (refused, 5xx, no
   HELLO, lost before RESUMED) to the main URL, still as RESUME;
-- a session is kept as long as the service keeps it. Op 9 false and some close codes end it at once.
-  What answers RESUME without ever leading to RESUMED (silence on a connection that lives, op 9 true
-  again, a message that breaks the protocol) ends it after three in a row, and so do 300 s after its
-  last byte;
-- a connection that was merely lost says nothing about the session, also when RESUME was written: it
-  counts for the host alone. In ten minutes of a bad network, counting it against sessions ended 16
-  that the service still kept;
+- a session is kept as long as the service keeps it. Op 9 false and some close codes end it at once,
+  silence to RESUME on a connection that lives after three times, and 300 s after its last byte;
+- nothing else does. Op 9 true says that the session is there; a message that breaks the protocol
+  says nothing about it, nor does a connection that was merely lost, also when RESUME was written.
+  In ten minutes of a bad network, counting losses against sessions ended 16 that the service still
+  kept. What an attempt to resume hears makes the session no younger, so none of this goes on for
+  ever, and `shard.reconnect` paces it;
 - id, sequence and resume URL go together.
 """
 
@@ -25,7 +25,7 @@ from .wire import gateway_url
 __all__ = ["Plan", "Session", "SessionKeeper"]
 
 MAX_HOST_FAILURES = 2
-MAX_RESUME_REFUSALS = 3
+MAX_SILENCES = 3
 # Sessions live "a few minutes" (Discord docs, "Resuming"); five is the most any client tries.
 MAX_AGE_S = 300.0
 
@@ -73,7 +73,7 @@ class SessionKeeper:
         main_url: from `GET /gateway/bot`; may be replaced between attempts.
         compress: the transport compression of the query, None for none; may be replaced, too.
         sequence: shared with the decoder, which advances it.
-        refusals: RESUMEs in a row that were answered, and not by RESUMED.
+        silences: how often RESUME met silence since RESUMED, or since a replay brought something.
         host_failures: attempts in a row that failed on the resume host.
         main_failures: attempts in a row that failed on the main URL, to resume or to identify.
         last_byte_at: when the connection that the session lost heard from the service last; None
@@ -82,7 +82,7 @@ class SessionKeeper:
 
     __slots__ = (
         "compress", "host_failures", "last_byte_at", "main_failures", "main_url",
-        "refusals", "resume_url", "sequence", "session_id",
+        "resume_url", "sequence", "session_id", "silences",
     )  # fmt: skip
 
     def __init__(self, main_url: str, compress: str | None, sequence: Sequence) -> None:
@@ -92,7 +92,7 @@ class SessionKeeper:
         self.sequence = sequence
         self.session_id: str | None = None
         self.resume_url: str | None = None
-        self.refusals = 0
+        self.silences = 0
         self.host_failures = 0
         self.main_failures = 0
         self.last_byte_at: float | None = None
@@ -107,7 +107,7 @@ class SessionKeeper:
         """Begin a new session with READY's fields; an unusable resume URL gives way to main."""
         self.session_id = session_id
         self.resume_url = self._check(resume_url)
-        self.refusals = self.host_failures = self.main_failures = 0
+        self.silences = self.host_failures = self.main_failures = 0
         self.last_byte_at = None
 
     def restore(self, session: Session, last_byte_at: float | None) -> None:
@@ -132,7 +132,7 @@ class SessionKeeper:
         """Forget id, sequence and resume URL, together."""
         self.session_id = self.resume_url = None
         self.sequence.clear()
-        self.refusals = self.host_failures = 0
+        self.silences = self.host_failures = 0
         self.last_byte_at = None
 
     def is_resumable(self) -> bool:
@@ -140,9 +140,9 @@ class SessionKeeper:
         return self.session_id is not None and self.sequence.last is not None
 
     def is_expired(self, now: float) -> bool:
-        """Return whether the session was refused too often or has been without a byte too long."""
+        """Return whether RESUME met silence too often, or the last byte is too long ago."""
         too_old = self.last_byte_at is not None and now - self.last_byte_at >= MAX_AGE_S
-        return too_old or self.refusals >= MAX_RESUME_REFUSALS
+        return too_old or self.silences >= MAX_SILENCES
 
     def plan(self) -> Plan:
         """Return the next attempt for what is kept now; expiry is the caller's to look at."""
@@ -161,17 +161,17 @@ class SessionKeeper:
         if self.session_id is not None and self.last_byte_at is None:
             self.last_byte_at = last_byte_at
 
-    def attempt_failed(self, plan: Plan, *, refused: bool, host_at_fault: bool) -> None:
+    def attempt_failed(self, plan: Plan, *, silent: bool, host_at_fault: bool) -> None:
         """
         Note an attempt that ended without READY or RESUMED.
 
         Args:
-            refused: RESUME was answered, so it is the session that was turned away.
+            silent: RESUME was written, and RESUMED did not come in time.
             host_at_fault: a verdict on the session (op 9) is no fault of the host.
         """
         self.main_failures += host_at_fault and not plan.on_resume_host
         if plan.resume and self.session_id is not None:
-            self.refusals += refused
+            self.silences += silent
             self.host_failures += host_at_fault and plan.on_resume_host
 
     def progressed(self) -> None:
@@ -179,14 +179,14 @@ class SessionKeeper:
         Note that a replay brought something new, whether or not RESUMED followed.
 
         The service took the session and the sequence advanced, so neither its age nor earlier
-        refusals count: a long replay over a bad line completes bit by bit.
+        silence counts: a long replay over a bad line completes bit by bit.
         """
-        self.refusals = 0
+        self.silences = 0
         self.last_byte_at = None
 
     def resumed(self, plan: Plan) -> None:
         """Note RESUMED. It carries no resume URL: the old one stays."""
-        self.refusals = self.main_failures = 0
+        self.silences = self.main_failures = 0
         self.last_byte_at = None
         # A host that had to be avoided gets one more chance at the next resume, not two.
         self.host_failures = 0 if plan.on_resume_host else max(0, self.host_failures - 1)

@@ -45,7 +45,7 @@ class Cause(Enum):
     READY_TIMEOUT = "ready timeout"
     RESUMED_TIMEOUT = "resumed timeout"
     PROTOCOL_ERROR = "protocol error"  # the service broke a rule; see error
-    EXPIRED = "expired"  # the session is too old or was refused too often
+    EXPIRED = "expired"  # the session is too old, or RESUME met silence too often
 
 
 @dataclass(frozen=True, slots=True)
