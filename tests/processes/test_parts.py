@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgw import GatewayInfo, Intents, MemorySessionStore, Placement, SQLiteSessionStore
+from fastgw import (
+    GatewayInfo,
+    Intents,
+    MemorySessionStore,
+    Placement,
+    SQLiteSessionStore,
+    run_processes,
+)
+from fastgw.cli import main
 from fastgw.errors import UsageError
 from fastgw.gateway import Gateway
 from fastgw.processes import state_dir
@@ -21,6 +30,24 @@ from fastgw.processes.sd_notify import ServiceManager, without_manager
 from fastgw.processes.service import EXTEND_S, ServiceTeller
 from fastgw.processes.settings import ProcessOptions
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
+
+# ---------------------------------------------------------------------------- where it runs
+
+
+@pytest.mark.parametrize("run", ["program", "command"])
+def test_a_system_without_posix_signals_is_told(run, monkeypatch, capsys):
+    """By `run_processes` and `fastgw run` alike, before anything is started or looked for."""
+    monkeypatch.delattr(signal, "SIGHUP")
+    if run == "program":
+        with pytest.raises(UsageError) as told:
+            run_processes("bot:gateway")
+        said = str(told.value)
+    else:
+        assert main(["run", "bot:gateway"]) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+    assert "several processes need a POSIX system; here gateway.run() runs the bot" in said
+
 
 # ---------------------------------------------------------------------------- shards
 
@@ -63,6 +90,7 @@ def test_shards_are_shared_out_evenly(shards, processes):
         ({"shard_ids": (0, 1)}, "without shard_count"),
         ({"shard_ids": (0, 8), "shard_count": 8}, "must be ids from 0 to 7"),
         ({"stop_timeout_s": 0}, "not a number of seconds"),
+        ({"stop_timeout_s": True}, "not a number of seconds"),
     ],
 )
 def test_bad_options_are_refused(options, says):

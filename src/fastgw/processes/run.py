@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Iterable
 
-from ..errors import UsageError
 from ..fleet.sqlite_file import check_path
 from ..gateway import API_URL
 from .settings import STOP_TIMEOUT_S, ProcessOptions
@@ -53,8 +51,6 @@ def run_processes(
         FastgwError: the API refuses.
         WorkerFailed: a worker cannot be started, or was refused for good.
     """
-    if not hasattr(signal, "SIGHUP"):
-        raise UsageError("several processes need a POSIX system; here gateway.run() runs the bot")
     options = ProcessOptions(
         target=target,
         processes=processes,

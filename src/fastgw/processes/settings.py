@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class ProcessOptions:
         api_url: base of the API, with its version.
         stop_timeout_s: how long workers may take to end; then they are killed.
     Raises:
-        UsageError: anything that cannot work; the text says what to do.
+        UsageError: anything that cannot work, or a system without Unix sockets and signals; the
+            text says what to do.
     """
 
     target: str
@@ -49,6 +51,10 @@ class ProcessOptions:
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def __post_init__(self) -> None:
+        if not hasattr(signal, "SIGHUP"):
+            raise UsageError(
+                "several processes need a POSIX system; here gateway.run() runs the bot"
+            )
         check_target(self.target)
         if not _is_whole(self.processes) or not 1 <= self.processes <= MAX_PROCESSES:
             raise UsageError(
@@ -61,7 +67,7 @@ class ProcessOptions:
             ids = check_shards(self.shard_ids, count)
             object.__setattr__(self, "shard_ids", ids)
         seconds = self.stop_timeout_s
-        if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
             raise UsageError(f"stop_timeout_s={seconds!r} is not a number of seconds above 0")
 
 
