@@ -23,7 +23,7 @@ from .fleet.sessions import MemorySessionStore
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
 from .protocol.wire import MAX_SHARDS
-from .quoting import quote
+from .quoting import quote, without_credentials
 from .words import Intents
 
 if TYPE_CHECKING:
@@ -187,9 +187,12 @@ def check_api_url(url: object) -> str:
     except ValueError:
         is_usable = False
     if not isinstance(url, str) or not is_usable or any(c.isspace() or c < " " for c in url):
+        shown = quote(without_credentials(url) if isinstance(url, str) else url)
         raise UsageError(
-            f"api_url={url!r} is not the base of an API, such as 'https://discord.com/api/v10'"
+            f"api_url={shown} is not the base of an API, such as 'https://discord.com/api/v10'"
         )
+    if "@" in urlsplit(url).netloc:
+        raise UsageError("api_url holds a user name or password, which nobody would be told")
     return url
 
 
