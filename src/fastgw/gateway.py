@@ -158,7 +158,7 @@ class Gateway(EventSource, CommandSender):
             presence=presence,
             large_threshold=large_threshold,
             capabilities=capabilities,
-            identify_extra=identify_extra or {},
+            identify_extra={} if identify_extra is None else identify_extra,
         )
         options = FleetOptions(
             identity=identity,

@@ -108,7 +108,7 @@ def test_a_gateway_that_was_not_made_can_be_shown():
         ({"large_threshold": 10}, "not within 50 to 250"),
         ({"identify_extra": {"token": "x"}}, "has an option of its own"),
         ({"presence": {"activities": ["x" * 4096]}}, "4096"),
-        ({"properties": {"os": object()}}, "JSON"),
+        ({"properties": {"os": 5}}, "properties holds text alone"),
         ({"properties": "linux"}, "properties is a mapping"),
         ({"presence": "online"}, "presence is a mapping"),
         ({"large_threshold": "100"}, "not within 50 to 250"),

@@ -1,6 +1,7 @@
 """What can never work is refused where it is said, with a UsageError that says what was wrong."""
 
 import math
+import time
 
 import pytest
 from gateways import TOKEN
@@ -9,6 +10,7 @@ from fastgw.errors import UsageError
 from fastgw.fleet.gateway_info import GatewayInfo
 from fastgw.fleet.identify import LocalIdentifyQueue
 from fastgw.fleet.sqlite_queue import SQLiteIdentifyQueue
+from fastgw.fleet.sqlite_store import SQLiteSessionStore
 from fastgw.gateway import Gateway
 from fastgw.protocol.timeouts import Timeouts
 
@@ -22,11 +24,16 @@ GATEWAY = {
     "info": [5, "wss://x", {}],
     "api_url": [
         "", 5, None, "x", "ftp://x", "https://", "http://[::1", "https://x y", b"https://x",
-        "https://discord.com/api?x=1", "https://x:99999", "https://x\n",
+        "https://discord.com/api?x=1", "https://x:99999", "https://x\n", "https://me:word@x",
     ],
     "presence": [5, "x", [], {"a": object()}, {"x": "y" * 5_000}],
-    "properties": [5, "x", [], {"os": object()}],
+    "properties": [5, "x", [], {"os": object()}, {"os": 5}, {"os": None}, {5: "linux"}],
     "large_threshold": [0, 49, 251, "x", 1.5, True, math.nan],
+    "capabilities": [-1, True, False, 1.5, "x", [], 1 << 64],
+    "identify_extra": [[], "", 0, False, 5, "x", ["x"], {5: 1}, {"x": object()}],
+    "proxy": [5, "", "x", True, [], {}],
+    "http_headers": [5, "x", [], {"": "x"}, {"x": 5}, {5: "x"}],
+    "relief_bytes": [0, -1, True, 1.5, "x", math.nan],
     "timeouts": [5, {}, "x"],
     "ssl_context": [5, "x", True],
     "store": [5, "x", object(), True, type("Store", (), {"open": print, "is_durable": True})],
@@ -65,6 +72,10 @@ QUEUES = [
     *[{"max_concurrency": value} for value in (0, -1, "x", 1.5, True, math.nan)],
     *[{"interval_s": value} for value in NOT_SECONDS],
     *[{"padding_s": value} for value in (5, (1,), (2, 1), (-1, 1), (math.nan, 1), ("a", "b"))],
+    *[{"padding_s": value} for value in ((True, True), (0, math.inf), (0, 1, 2), None)],
+    *[{"reserve": value} for value in (-1, "x", 1.5, True, math.nan)],
+    *[{"clock": value} for value in (5, 0, "x", True)],
+    *[{"random": value} for value in (5, 0, "x", None)],
 ]
 
 
@@ -75,6 +86,20 @@ def test_identify_queues_refuse_what_cannot_work(options, tmp_path):
         LocalIdentifyQueue(**options)
     with pytest.raises(UsageError):
         SQLiteIdentifyQueue(tmp_path / "queue.db", **options)
+
+
+@pytest.mark.parametrize("sleep", [5, 0, "x", None])
+def test_a_queue_refuses_to_wait_by_nothing(sleep):
+    """It is called for every turn."""
+    with pytest.raises(UsageError, match="sleep="):
+        LocalIdentifyQueue(sleep=sleep)
+
+
+@pytest.mark.parametrize("clock", [5, 0, False, "x", time.monotonic])
+def test_stores_refuse_what_is_no_clock_of_the_machine(clock, tmp_path):
+    """Also one of seconds alone: which boot they are of belongs to it."""
+    with pytest.raises(UsageError, match="clock="):
+        SQLiteSessionStore(tmp_path / "sessions.db", clock=clock)
 
 
 @pytest.mark.parametrize(

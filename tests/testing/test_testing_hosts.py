@@ -7,7 +7,8 @@ import socket
 import pytest
 from gateways import gateway_to
 
-from fastgw.testing import ChaosProxy, FakeGateway
+from fastgw.errors import UsageError
+from fastgw.testing import ChaosProxy, FakeGateway, Framing
 
 
 def hosts() -> list[str]:
@@ -48,3 +49,20 @@ async def test_a_proxy_finds_the_gateway_behind_it(host):
 def test_an_ipv6_address_stands_in_brackets(host, url):
     """RFC 3986 3.2.2; to listen everywhere is to be found on loopback."""
     assert FakeGateway(host=host).url == url
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *[{"host": host} for host in (5, None, True, b"127.0.0.1", ["::1"])],
+        *[{"port": port} for port in (-1, 65_536, "80", None, True, 1.5)],
+        *[{"path": path} for path in ("", "x", 5, None, b"/", "/a b", "/?v=10", "/#x")],
+        *[{"framing": framing} for framing in (5, "x", Framing)],
+        *[{"service": service} for service in (5, "x", FakeGateway)],
+    ],
+    ids=str,
+)
+def test_where_nothing_could_listen_is_refused(options):
+    """By the constructor; what listens there says nothing at all, or something about sockets."""
+    with pytest.raises(UsageError):
+        FakeGateway(**options)

@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BootClock", "Stamp", "age_s", "system_boot_clock", "wall_seconds"]
+from ..errors import UsageError
+
+__all__ = ["BootClock", "Stamp", "age_s", "check_clock", "system_boot_clock", "wall_seconds"]
 
 # Seconds since 1970, for texts and for dates that outlive a boot; it times nothing.
 wall_seconds = time.time
@@ -80,6 +82,15 @@ def age_s(then: Stamp, now: Stamp) -> float | None:
 def system_boot_clock() -> BootClock:
     """Return the clock of this machine."""
     return BootClock(_boot_id(), _boot_seconds())
+
+
+def check_clock(clock: object) -> BootClock:
+    """Return what a user passed as the clocks of the machine; None is the real ones."""
+    if clock is None:
+        return system_boot_clock()
+    if not isinstance(clock, BootClock):
+        raise UsageError(f"clock={clock!r} is not a BootClock; leave it out")
+    return clock
 
 
 def _boot_seconds() -> Callable[[], float]:

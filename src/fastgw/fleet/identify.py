@@ -24,7 +24,7 @@ from ..protocol.token import bot_id_of
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import wall_seconds
 from .budget import IdentifyLedger, budget_spent
-from .queue_options import check_queue_options
+from .queue_options import check_functions, check_queue_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -124,6 +124,7 @@ class LocalIdentifyQueue:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         check_queue_options(max_concurrency, interval_s, padding_s)
+        check_functions(clock=clock, random=random, sleep=sleep)
         self._is_told = max_concurrency is not None
         self.max_concurrency = max_concurrency or 1
         self._interval_s = interval_s

@@ -6,7 +6,7 @@ import math
 
 from ..errors import UsageError
 
-__all__ = ["check_queue_options"]
+__all__ = ["check_functions", "check_queue_options"]
 
 
 def check_queue_options(max_concurrency: object, interval_s: object, padding_s: object) -> None:
@@ -22,6 +22,13 @@ def check_queue_options(max_concurrency: object, interval_s: object, padding_s: 
         and padding_s[0] <= padding_s[1]
     ):
         raise UsageError(f"padding_s={padding_s!r} is not (least, most) in seconds, such as (0, 1)")
+
+
+def check_functions(**functions: object) -> None:
+    """Raise UsageError for the first of them that cannot be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise UsageError(f"{name}={function!r} is not a function")
 
 
 def _is_time(value: object) -> bool:

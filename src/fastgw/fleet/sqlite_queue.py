@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
-from .boot_clock import BootClock, system_boot_clock
+from .boot_clock import BootClock, check_clock
 from .budget import check_reserve
-from .queue_options import check_queue_options
+from .queue_options import check_functions, check_queue_options
 from .sqlite_file import check_path, network_file_system
 from .sqlite_turns import Attempt, TurnRules, TurnTable
 
@@ -65,10 +65,11 @@ class SQLiteIdentifyQueue:
         random: Callable[[], float] = _random.random,
     ) -> None:
         check_queue_options(max_concurrency, interval_s, padding_s)
+        check_functions(random=random)
         self._path = check_path(path, "SQLiteIdentifyQueue")
         self._rules = TurnRules(
             max_concurrency, interval_s, padding_s, check_reserve(reserve),
-            clock or system_boot_clock(), random,
+            check_clock(clock), random,
         )  # fmt: skip
         self._max_concurrency = max_concurrency or 1  # as last seen in the file
         self._budget: IdentifyBudget | None = None

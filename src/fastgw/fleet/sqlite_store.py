@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import Session
-from .boot_clock import BootClock, Stamp, age_s, system_boot_clock
+from .boot_clock import BootClock, Stamp, age_s, check_clock
 from .file_locks import ByteLocks
 from .ports import StoredSession
 from .sqlite_file import (
@@ -75,7 +75,7 @@ class SQLiteSessionStore:
         if acknowledge not in ("received", "handled"):
             raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
         self._acknowledge: Acknowledge = acknowledge
-        self._clock = clock or system_boot_clock()
+        self._clock = check_clock(clock)
 
     def __repr__(self) -> str:
         return f"SQLiteSessionStore({str(self._path)!r})"

@@ -65,8 +65,12 @@ class Identity:
             value = getattr(self, name)
             if value is not None and not isinstance(value, Mapping):
                 raise UsageError(f"{name} is a mapping, not {value!r}")
-        if not isinstance(self.capabilities, (int, type(None))):
-            raise UsageError(f"capabilities is a number, not {self.capabilities!r}")
+        for name, text in (self.properties or {}).items():
+            if not (isinstance(name, str) and isinstance(text, str)):
+                raise UsageError(f"properties holds text alone, not {name!r}: {text!r}")
+        bits = self.capabilities
+        if bits is not None and (not isinstance(bits, int) or isinstance(bits, bool) or bits < 0):
+            raise UsageError(f"capabilities is a number, 0 or more, not {bits!r}")
         threshold = self.large_threshold
         if threshold is not None and not (isinstance(threshold, int) and 50 <= threshold <= 250):
             raise UsageError(f"large_threshold {threshold!r} is not within 50 to 250")

@@ -14,6 +14,7 @@ commands is `FakePeer`; what outlives connections is `FakeService`, reachable as
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -65,8 +66,8 @@ class FakeGateway:
         upgrades: the query of every websocket URL that was opened, in order.
         api_requests: how often the HTTP API was asked.
     Raises:
-        UsageError: tls without trustme; it is used in another event loop than its own, which does
-            not run (from its URLs on, for nothing would answer there).
+        UsageError: an option that cannot work; tls without trustme; it is used in another event
+            loop than its own, which does not run (from its URLs on, for nothing would answer).
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class FakeGateway:
     ) -> None:
         if service is not None and options:
             raise UsageError("give the options to the FakeService that is shared")
+        _check(host, port, path, framing, service)
         self.service = FakeService(**options) if service is None else service
         self.framing = Framing() if framing is None else framing
         self.connections: list[FakeConnection] = []
@@ -473,3 +475,17 @@ class FakeGateway:
             f"{len(self.upgrades)} websockets were opened, {len(self.connections)} are open, "
             f"{len(service.identifies)} identifies and {len(service.resumes)} resumes came"
         )
+
+
+def _check(host: object, port: object, path: object, framing: object, service: object) -> None:
+    """Raise UsageError where nothing could listen."""
+    if not isinstance(host, str):
+        raise UsageError(f"host={host!r} is not a name or an address, such as '127.0.0.1'")
+    if type(port) is not int or not 0 <= port <= 65_535:
+        raise UsageError(f"port={port!r} is not a port, 0 to 65535; 0 takes a free one")
+    if not isinstance(path, str) or not re.fullmatch(r"/[!-~]*", path) or {"?", "#"} & set(path):
+        raise UsageError(f"path={path!r} is not the path of a URL, such as '/'")
+    if not isinstance(framing, (Framing, type(None))):
+        raise UsageError(f"framing={framing!r} is not a Framing, such as Framing(split_bytes=100)")
+    if not isinstance(service, (FakeService, type(None))):
+        raise UsageError(f"service={service!r} is not a FakeService")
