@@ -322,6 +322,71 @@ async def test_taking_a_handler_back_drops_what_waits_for_it(handlers, feed, slo
     assert handlers.ledgers.bytes == 0
 
 
+async def test_taking_back_one_name_leaves_what_waits_for_everything(handlers, feed, slow):
+    """A handler of "*" has not been registered for "A", so none of its events is dropped."""
+    handlers.on(("*",), slow, bound=1)
+    for name in "AAB":
+        feed(name)
+    assert not handlers.off(slow, ("A",))
+    slow.finish()
+    await until(lambda: slow.ended == [1, 2, 3])
+
+
+async def test_taking_back_what_one_registration_waits_for_leaves_another(handlers, feed, slow):
+    """The same handler may stand under several names, each with a bound of its own."""
+    handlers.on(("*",), slow, bound=1)
+    handlers.on(("A",), slow, bound=1)
+    feed("A")
+    feed("A")
+    assert handlers.tasks.waiting == 2
+    assert handlers.off(slow, ("A",))
+    assert handlers.tasks.waiting == 1
+    slow.finish()
+    await until(lambda: slow.ended == [1, 1, 2])
+
+
+async def test_taking_back_what_is_spent_drops_its_event(handlers, feed, slow):
+    """One with once=True is not registered any more while its event waits; it is not called."""
+    seen = []
+
+    async def once(event):
+        seen.append(event)
+
+    handlers.on(("B",), slow)
+    handlers.on(("A",), once, once=True)
+    for name in "BBBBA":
+        feed(name)
+    assert handlers.tasks.waiting == 1
+    handlers.off(once)
+    assert handlers.tasks.waiting == 0
+    slow.finish()
+    await until(lambda: not handlers.ledgers.bytes)
+    assert not seen
+
+
+@pytest.mark.filterwarnings("error")
+async def test_taking_back_a_wrapper_drops_the_coroutines_it_gave(handlers, feed, slow):
+    """They wait as events of an async handler do; closed, for Python warns of those left over."""
+    seen = []
+
+    async def late(event):
+        seen.append(event)
+
+    def wrapper(event):
+        return late(event)
+
+    handlers.on(("B",), slow)
+    handlers.on(("A",), wrapper)
+    for name in "BBBBA":
+        feed(name)
+    assert handlers.tasks.waiting == 1
+    assert handlers.off(wrapper)
+    assert handlers.tasks.waiting == 0
+    slow.finish()
+    await until(lambda: not handlers.ledgers.bytes)
+    assert not seen
+
+
 async def test_a_flood_of_failures_does_not_pile_up_handlers_of_errors(handlers, feed, slow):
     """They are bounded as all others, and drop what they cannot take."""
     told = []

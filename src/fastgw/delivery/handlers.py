@@ -171,12 +171,11 @@ class Handlers:
         if names:
             check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
-        removed = False
-        for subscription in found:
-            removed |= self.remove(subscription, names or None)
-            if subscription.lane is not None:
-                self.tasks.forget(subscription.lane, names)
-        return removed
+        others = [s for s in found if not self.remove(s, names or None)]  # of other names
+        if found and len(others) == len(found):
+            return False
+        self.tasks.forget(handler, names, others=[s.lane for s in others])
+        return bool(found)
 
     def route(self, name: str, target: Handler | None) -> None:
         """

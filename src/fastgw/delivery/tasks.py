@@ -27,7 +27,7 @@ from .ledger import Delivery
 from .limits import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from .drops import Drops
     from .ledger import Ledgers
@@ -216,12 +216,28 @@ class HandlerTasks:
             )
             self._failed(argument, handler, error)
 
-    def forget(self, lane: Lane, names: tuple[str, ...] = ()) -> None:
-        """Drop what waits in a lane that is not wanted any more: all, or events of these names."""
-        for delivery in self._lanes.take_all(
-            lane, lambda delivery: not names or delivery.origin.name in names
-        ):
-            delivery.done()
+    def forget(
+        self,
+        handler: Callable[..., object],
+        names: tuple[str, ...] = (),
+        *,
+        others: Sequence[Lane | None] = (),
+    ) -> None:
+        """
+        Drop what waits for a handler that is not wanted any more.
+
+        Args:
+            names: only events of these; none is all.
+            others: its lanes that stay, because they are wanted for other names.
+        """
+        for lane in [lane for lane in self._lanes.lanes if lane.is_ledgered]:
+            if lane in others or lane.handler != handler:
+                continue
+            for delivery in self._lanes.take_all(
+                lane, lambda delivery: not names or delivery.origin.name in names
+            ):
+                delivery.done()
+                _dispose(delivery)
         self._tell_idle()
 
     def _begin(self, delivery: Delivery, *, is_open: bool) -> None:
