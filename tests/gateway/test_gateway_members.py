@@ -165,6 +165,20 @@ async def test_a_cancelled_request_leaves_nothing(fake, gateway):
     assert not is_asking(gateway)
 
 
+async def test_a_list_that_cannot_be_made_leaves_nothing(fake, gateway):
+    """Not even while somebody keeps the error, and with it all that its traceback holds."""
+
+    def answer(peer):
+        nonce = requests(fake)[-1]["nonce"]
+        data = {"nonce": nonce, "chunk_index": 0, "chunk_count": 2, "members": 7}
+        peer.dispatch("GUILD_MEMBERS_CHUNK", data)
+
+    fake.instead_of(Moment.COMMAND, answer)
+    (error,) = await asyncio.gather(gateway.request_members(GUILD), return_exceptions=True)
+    assert isinstance(error, TypeError)
+    assert not is_asking(gateway)
+
+
 async def test_a_request_is_used_once(gateway):
     """A second use would silently ask again."""
     request = gateway.request_members(GUILD)

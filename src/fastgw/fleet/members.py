@@ -20,7 +20,7 @@ import math
 import os
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from ..quoting import quote
 from .member_turns import INTERVAL_S, PADDING_S, MemberTurns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
     from ..delivery.handlers import Handlers
     from ..delivery.pressure import Pressure
@@ -135,19 +135,23 @@ class MemberRequest:
         return f"<MemberRequest guild {self._query.guild_id}>"
 
     def __await__(self) -> Generator[Any, None, list[dict[str, Any]]]:
-        return self._gather(self.__aiter__()).__await__()
+        return self._gather(self._begun()).__await__()
 
     def __aiter__(self) -> AsyncIterator[MembersChunk]:
+        return self._begun()
+
+    def _begun(self) -> AsyncGenerator[MembersChunk, None]:
         requests, self._requests = self._requests, None
         if requests is None:
             raise UsageError("a request of members is used once; call request_members() again")
         return requests.chunks(self._query)
 
     @staticmethod
-    async def _gather(chunks: AsyncIterator[MembersChunk]) -> list[dict[str, Any]]:
+    async def _gather(chunks: AsyncGenerator[MembersChunk, None]) -> list[dict[str, Any]]:
         members: list[dict[str, Any]] = []
-        async for chunk in chunks:
-            members += chunk.members
+        async with aclosing(chunks):  # an error of a chunk would hold it, and let it go on filling
+            async for chunk in chunks:
+                members += chunk.members
         return members
 
 
@@ -307,7 +311,7 @@ class MemberRequests:
         encode_command(Opcode.REQUEST_GUILD_MEMBERS, {**query.data, "nonce": longest})
         return MemberRequest(self, query)
 
-    async def chunks(self, query: MemberQuery) -> AsyncIterator[MembersChunk]:
+    async def chunks(self, query: MemberQuery) -> AsyncGenerator[MembersChunk, None]:
         """Do it: ask, and yield what comes."""
         pending = _Pending(
             query, f"{self._prefix}-{next(self._numbers):x}", self._handlers.pressure
