@@ -14,11 +14,21 @@ def handlers():
 
 @pytest.fixture
 def feed(handlers):
-    """
-    Do what the compiled listener does: decode a dispatch, call the target of its name.
+    """Feed the handlers under test; see `_feed_of`."""
+    return _feed_of(handlers)
 
-    Returns:
-        The Event; the Calls of a plan, which have been made; or None.
+
+@pytest.fixture
+def feed_of():
+    """Feed handlers that a test makes itself; see `_feed_of`."""
+    return _feed_of
+
+
+def _feed_of(handlers):
+    """
+    Return a stand-in for the listener: it decodes a dispatch and calls the target of its name.
+
+    It returns the Event; the Calls of a plan, which have been made; or None.
     """
     decoder = Decoder(interests=handlers.interests)
     count = 0

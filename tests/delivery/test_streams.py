@@ -7,7 +7,10 @@ import logging
 import pytest
 from deadline import until
 
+from fastgw.delivery.handlers import Handlers
+from fastgw.delivery.limits import DeliveryLimits
 from fastgw.errors import UsageError
+from fastgw.words import Intents
 
 
 @pytest.fixture
@@ -70,6 +73,34 @@ async def test_an_iterator_that_nobody_holds_is_gone(handlers, events, feed):
     gc.collect()
     assert not handlers.interests.is_wanted("A")
     assert handlers.ledgers.bytes == 0
+
+
+class NamedByCollecting:
+    """An async handler; whoever asks for its name in logs lets a garbage collection run."""
+
+    def __getattr__(self, name):
+        if name == "__qualname__":
+            gc.collect()
+        raise AttributeError(name)
+
+    async def __call__(self, event):
+        await asyncio.Event().wait()
+
+
+async def test_a_collection_changes_nothing_that_is_under_way(feed_of):
+    """It may come in the middle of health(): what it finds of iterators is left in the loop."""
+    handlers = Handlers(Intents.all(), limits=DeliveryLimits(shard_bytes=2000))
+    feed = feed_of(handlers)
+    handlers.home.enter("test")
+    handlers.on(("A",), NamedByCollecting())
+    held = [handlers.events(("B",), bound=None, policy="block")]
+    held.append(held)
+    feed("A")
+    feed("B", b'"%s"' % (b"x" * 2000))
+    del held
+    assert handlers.pressure.holding()
+    await until(lambda: not handlers.pressure.holding())
+    await handlers.tasks.drain(0.0)
 
 
 @pytest.mark.parametrize("way", ["aclose", "async with"])

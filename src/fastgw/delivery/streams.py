@@ -211,10 +211,12 @@ class EventStream(Generic[ItemT]):
         await self.aclose()
 
     def __del__(self) -> None:
-        if self._home.is_here():
-            _close(self._leave, self._mailbox)
-        else:  # dropped by another thread, perhaps by a garbage collection there
+        # Perhaps by a garbage collection: in another thread, or here, in the middle of a loop over
+        # what would be changed.
+        if self._home.loop is not None and not self._home.has_ended:
             self._home.call_soon(_close, self._leave, self._mailbox)
+        elif self._home.is_here():
+            _close(self._leave, self._mailbox)
 
 
 def _close(leave: Callable[[], object], mailbox: Mailbox) -> None:
