@@ -44,6 +44,14 @@ async def test_an_event_must_pass_the_check(feed, wait):
     assert (await waiting).sequence == 4
 
 
+@pytest.mark.parametrize("timeout", ["5", float("nan"), True, b"1"])
+async def test_a_timeout_is_a_number_of_seconds(handlers, timeout):
+    """A NaN would get the loop's timers out of order."""
+    with pytest.raises(UsageError, match="is not a number of seconds, or None"):
+        await handlers.wait_for(("A",), None, timeout)
+    assert not handlers.interests.is_wanted("A")
+
+
 async def test_many_may_wait_for_one_event(feed, wait):
     """All of them get it."""
     waiting = [await wait("A") for _ in range(100)]

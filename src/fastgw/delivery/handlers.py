@@ -31,7 +31,7 @@ from .pressure import Pressure
 from .streams import EventStream, Mailbox
 from .subscription import Rank, Subscription
 from .tasks import HandlerTasks
-from .waiters import Waiters
+from .waiters import Waiters, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -270,7 +270,8 @@ class Handlers:
         Wait for one event of these names; see `EventSource.wait_for`.
 
         Raises:
-            UsageError: no name, not a name, or a check that is no sync callable.
+            UsageError: no name, not a name, a check that is no sync callable, or a timeout that is
+                no number.
         """
         self.home.enter("gateway.wait_for")
         check_names(names)
@@ -278,6 +279,7 @@ class Handlers:
             check_handler(check)
             if is_async(check):
                 raise UsageError("check= must be a sync function: it is called as events come")
+        check_timeout(timeout)
         for name in names:
             if name not in self._waited_for:  # a bot may wait a thousand times
                 self._waited_for.add(name)

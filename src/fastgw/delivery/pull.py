@@ -456,7 +456,8 @@ class PulledEvents:
         Raises:
             asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
             WaitFailed: it cannot come any more.
-            UsageError: no name, not a name, no filter, or a check that is no sync callable.
+            UsageError: no name, not a name, no filter, a check that is no sync callable, or a
+                timeout that is no number.
         """
         wanted = check_where(where, guilds)
         return await self._handlers.wait_for(names, check, timeout, where=wanted)

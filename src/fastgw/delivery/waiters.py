@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, WaitFailed
+from ..quoting import quote
 from .subscription import Rank, Subscription
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from .._decode import Event
     from .filters import Filter
 
-__all__ = ["Waiters"]
+__all__ = ["Waiters", "check_timeout"]
 
 
 class Waiters:
@@ -160,3 +162,11 @@ def _serve(
                 answer.set_result(event)
 
     return serve
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise UsageError unless it is a number of seconds, or None."""
+    if timeout is None or (isinstance(timeout, int) and not isinstance(timeout, bool)):
+        return
+    if not isinstance(timeout, float) or math.isnan(timeout):
+        raise UsageError(f"timeout={quote(timeout)} is not a number of seconds, or None")
