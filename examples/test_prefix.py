@@ -2,7 +2,7 @@
 How a bot is tested: `pytest examples/test_prefix.py`, without Discord, a token or the internet.
 
 `fake_gateway` comes with fastgw: a gateway of your own on loopback, which sends what the test says.
-Needs pytest and pytest-asyncio.
+Needs pytest and pytest-asyncio, and aiohttp for the bot.
 """
 
 import asyncio

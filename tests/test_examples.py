@@ -57,6 +57,18 @@ def test_each_example_is_run():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == KNOWN
 
 
+async def test_ping(options, fake, rest_calls):
+    """A private REST client answers "!ping"; anything else is left alone."""
+    module = load("ping")
+    options = {name: value for name, value in options.items() if name != "token"}  # of the module
+    async with module.make_bot(**options):
+        for content in ("hello", "!ping"):
+            fake.dispatch("MESSAGE_CREATE", {**TEXT, "content": content})
+        assert await take(rest_calls) == ("/channels/7/messages", {"content": "pong"})
+    await module.rest.aclose()
+    assert rest_calls.empty()
+
+
 async def test_echo(fake, options, rest, rest_calls):
     """What people say comes back, what bots say does not."""
     async with load("echo").make_bot(rest, **options):

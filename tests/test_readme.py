@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import runpy
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deadline import until
+from deadline import scaled, until
 
 import fastgw
 from fastgw import Gateway
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def load_example():
-    """Import examples/ping.py afresh, as `python examples/ping.py` would."""
-    spec = importlib.util.spec_from_file_location("ping", ROOT / "examples" / "ping.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+README = (ROOT / "README.md").read_text("utf-8")
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
 
 
 def blocks(language):
@@ -55,13 +48,28 @@ def test_readmes_picture_is_of_the_published_figures():
     assert 15.5 < bars["discord.py"] / bars["fastgw"] < 16.5
 
 
-async def test_readmes_test_of_the_bot_passes(fake_gateway, rest_calls):
-    """The README's test, run as printed."""
-    bot = load_example()
-    scope = {"make_bot": bot.make_bot}
+async def test_readmes_test_of_the_bot_passes(fake_gateway, monkeypatch):
+    """The README's test, run as printed beside the examples: what it needs is in it."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.delitem(sys.modules, "prefix", raising=False)
+    scope: dict[str, Any] = {}
     exec(blocks("python")[1], scope)
-    await asyncio.wait_for(scope["test_ping_is_answered"](fake_gateway, rest_calls), 20)
-    await bot.rest.aclose()
+    await asyncio.wait_for(scope["test_ping_is_answered"](fake_gateway), scaled(20.0))
+
+
+def test_readme_tells_a_newcomer_where_to_get_it():
+    """Until the first release PyPI has nothing, and the first command would fail."""
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    is_out = "## 0.1.0 (unreleased)" not in changes
+    assert ("is not on PyPI yet" in README) is not is_out
+    assert ("is not on PyPI yet" in QUICKSTART) is not is_out
+
+
+def test_readme_says_first_what_fastgw_is_not():
+    """Install, a bot, the picture, what it does not do: then what it does."""
+    order = "pip install", "@gateway.on(", "cost.svg", "## What it does not", "## What it does\n"
+    places = [README.index(part) for part in order]
+    assert places == sorted(places)
 
 
 def test_ci_runs_the_readmes_test_command():
