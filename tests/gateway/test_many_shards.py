@@ -10,7 +10,7 @@ from gateways import gateway_to, no_jitter, quick_queue
 
 from fastgw import MemorySessionStore, StartProgress, State, UsageError, shard_id_for
 from fastgw.connection.dial import Dial
-from fastgw.fleet import fleet as fleet_module
+from fastgw.fleet import setup as shared_setup
 from fastgw.testing import FakeGateway
 
 
@@ -86,7 +86,7 @@ class Openings:
 
 async def test_connections_on_their_way_up_to_resume_are_bounded(monkeypatch):
     """After an outage never more than the bound are being opened, and all come up in the end."""
-    monkeypatch.setattr(fleet_module, "MAX_OPENING", 3)
+    monkeypatch.setattr(shared_setup, "MAX_OPENING", 3)
     async with (
         FakeGateway(max_concurrency=16) as fake,
         gateway_to(fake, shards=12, identify_queue=quick_queue(16), random=no_jitter) as gateway,
@@ -110,7 +110,7 @@ async def test_those_that_identify_are_bounded_by_their_turns(monkeypatch):
 
 async def test_an_identify_turn_waits_for_no_place(monkeypatch):
     """While all places are taken by resumes that hang, a new session is made all the same."""
-    monkeypatch.setattr(fleet_module, "MAX_OPENING", 2)
+    monkeypatch.setattr(shared_setup, "MAX_OPENING", 2)
     async with (
         FakeGateway(max_concurrency=16) as fake,
         gateway_to(fake, shards=4, identify_queue=quick_queue(16), random=no_jitter) as gateway,

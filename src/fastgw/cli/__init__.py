@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import FastgwError
+from ..errors import FastgwError, Interrupted
 from . import run
 
 __all__ = ["main"]
@@ -24,11 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_output()
     try:
         return _run(arguments)
+    except (KeyboardInterrupt, Interrupted):  # the latter where a handler was running
+        return _INTERRUPTED
     except FastgwError as error:
         sys.stderr.write(f"fastgw: {error}\n")
         return _CANNOT_RUN
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except BrokenPipeError:  # as in `fastgw demo | head`
         # What is still buffered has nowhere to go; the interpreter would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
