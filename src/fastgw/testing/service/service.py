@@ -25,6 +25,7 @@ from ...words import Intents
 from ..traffic.traffic import Dispatch, encode
 from .identify import ready_data, refusal
 from .members import Roster, answer_command
+from .options import check_options
 from .peer import Command, FakePeer, Moment
 from .script import Script
 from .session import FakeSession
@@ -95,6 +96,8 @@ class FakeService:
         identifies_refused: identifies that came too early for their key.
         sessions_lost: how many sessions ended otherwise than by the client's wish.
         roster: who is a member of which guild.
+    Raises:
+        UsageError: an option that can never work.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class FakeService:
         members_per_chunk: int = 1_000,
         members_interval_s: float = 30.0,
     ) -> None:
+        check_options(locals())
         self.token = token
         self.heartbeat_interval_ms = heartbeat_interval_ms
         self.heartbeat_patience = heartbeat_patience
