@@ -1,9 +1,11 @@
 """Handlers: who is called for which event, and in which order."""
 
 import asyncio
+import enum
 
 import pytest
 
+from fastgw import field
 from fastgw.delivery.handlers import Handlers
 from fastgw.errors import UsageError
 from fastgw.words import Intents
@@ -181,6 +183,49 @@ def test_taking_back_some_names_leaves_the_others(handlers, feed):
     feed("A")
     feed("B")
     assert [event.name for event in seen] == ["B"]
+
+
+class Names(str, enum.Enum):
+    """Names as a program may keep them."""
+
+    A = "A"
+    Q = "q"
+
+
+def test_names_may_be_those_of_an_enum(handlers, feed):
+    """An enum of str is str: it registers, waits and takes back as plain strings do."""
+    seen = []
+    handlers.on((Names.A,), seen.append)
+    handlers.route(Names.A, seen.append)
+    assert feed("A")
+    assert len(seen) == 2
+    handlers.route("A", None)
+    assert handlers.off(seen.append, (Names.A,))
+    assert not handlers.interests.is_wanted("A")
+
+
+async def test_iterators_and_waiters_take_names_of_an_enum(handlers, feed):
+    """As handlers do."""
+    stream = handlers.events((Names.A,), bound=None, policy="block")
+    waiting = asyncio.ensure_future(handlers.wait_for((Names.A,), None, None))
+    await asyncio.sleep(0)
+    event = feed("A")
+    assert await waiting is event
+    assert await stream.__anext__() is event
+
+
+def test_filters_take_values_of_an_enum(handlers, feed):
+    """Every one of them; one that could not be compiled would stay in the way of all others."""
+    seen = []
+    x = field("x")
+    every = (
+        x.startswith(Names.Q) & x.startswith((Names.Q,)) & x.equals(Names.Q) & x.is_in([Names.Q])
+    )
+    handlers.on(("A",), seen.append, where=every)
+    feed("A", b'{"x":"q"}')
+    feed("A", b'{"x":"\\u0071"}')
+    feed("A", b'{"x":"Names.Q"}')
+    assert len(seen) == 2
 
 
 def test_taking_back_leaves_other_handlers_alone(handlers, feed):

@@ -120,7 +120,9 @@ class Field:
             if not isinstance(one, str):
                 raise UsageError(f"a prefix is a str, not {type(one).__name__}")
             ValueSet((one,))
-        return Filter(("any", *(("startswith", self.path, one) for one in prefixes)), 2)
+        # What is compiled takes plain strings, no enum's.
+        tests = [("startswith", self.path, str.__str__(one)) for one in prefixes]
+        return Filter(("any", *tests), 2)
 
     def contains_id(self, value: str | int) -> Filter:
         """Whether it is a list of ids, such as `member.roles`, that has this one."""

@@ -125,7 +125,7 @@ class Handlers:
                 the values of the fields, or a bound or policy for a sync one.
         """
         self.home.check_thread("gateway.on")
-        check_names(names)
+        names = check_names(names)
         check_handler(handler, fields_of(form))
         check_bound(bound)
         kind = check_policy(policy)
@@ -169,7 +169,7 @@ class Handlers:
         """
         self.home.check_thread("gateway.off")
         if names:
-            check_names(names)
+            names = check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
         others = [s for s in found if not self.remove(s, names or None)]  # of other names
         if found and len(others) == len(found):
@@ -188,7 +188,7 @@ class Handlers:
             UsageError: not a name, or a target that is not callable, or an async function.
         """
         self.home.check_thread("gateway.route")
-        check_names((name,))
+        (name,) = check_names((name,))
         if target is not None and (not callable(target) or is_async(target)):
             raise UsageError(f"the target of route({name!r}) must be a sync callable, or None")
         for subscription in self._subscriptions.get(name, ()):
@@ -235,7 +235,7 @@ class Handlers:
             UsageError: no name, not a name, bad bound or policy.
         """
         self.home.check_thread("gateway.events")
-        check_names(names)
+        names = check_names(names)
         name = f"events({', '.join(map(repr, names))})"
         mailbox = Mailbox(
             name,
@@ -274,7 +274,7 @@ class Handlers:
                 no number.
         """
         self.home.enter("gateway.wait_for")
-        check_names(names)
+        names = check_names(names)
         if check is not None:
             check_handler(check)
             if is_async(check):

@@ -30,8 +30,14 @@ class MissingIntentWarning(UserWarning):
     """A handler waits for an event that Discord does not send without an intent not asked for."""
 
 
-def check_names(names: tuple[object, ...]) -> None:
-    """Raise UsageError unless these are names of events, or "*"."""
+def check_names(names: tuple[object, ...]) -> tuple[str, ...]:
+    """
+    Return names of events, or "*", as plain strings; what is compiled takes no enum's.
+
+    Raises:
+        UsageError: none, or not such names.
+    """
+    plain: list[str] = []
     if len(names) == 1 and callable(names[0]) and not isinstance(names[0], str):
         raise UsageError('write @gateway.on("MESSAGE_CREATE"), with the name of the event')
     if not names:
@@ -43,6 +49,8 @@ def check_names(names: tuple[object, ...]) -> None:
             hint = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", name.removeprefix("on_")).upper()
             hint = f"; did you mean {hint}?" if hint in EVENT_NAMES else ""
             raise UsageError(f"{name!r} is not an event name: those look like MESSAGE_CREATE{hint}")
+        plain.append(str.__str__(name))
+    return tuple(plain)
 
 
 def warn_of(name: str, intents: Intents) -> None:
