@@ -17,6 +17,13 @@ from .sd_notify import without_manager
 
 __all__ = ["Child", "Failure"]
 
+# A worker that has said its last ends at once, unless a thread of the program keeps it up.
+ENDING_S = 5.0
+# What a dead worker said is in our buffer already; what it forked may hold the line open.
+LAST_WORDS_S = 1.0
+# Bytes of a message: `failed` has two texts of 4,000 characters, each of up to 12 bytes in JSON.
+MAX_LINE = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -143,18 +150,26 @@ class Child:
             self._sock.sendall(encode(kind, **facts))
 
     async def _watch(self) -> int:
-        """Hear what it says until the end, then take its exit code."""
-        reader, writer = await asyncio.open_connection(sock=self._sock)
+        """Hear what it says until the process has ended; return its exit code."""
+        reader, writer = await asyncio.open_connection(sock=self._sock, limit=MAX_LINE)
+        hearing = asyncio.ensure_future(self._hear(reader))
         try:
-            with contextlib.suppress(OSError):
-                while line := await reader.readline():
-                    self._heard(decode(line))
-            return await self._process.wait()
+            code = await self._process.wait()
+            await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
+            if hearing.done():
+                hearing.result()
+            return code
         finally:
+            hearing.cancel()
             writer.close()
             self.ready = 0
             self.released.set()
             self.prepared.cancel()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                self._heard(decode(line))
 
     def _heard(self, message: dict[str, Any]) -> None:
         self.heard_at = time.monotonic()
@@ -172,8 +187,15 @@ class Child:
             self.failure = Failure(
                 message["at"], message["error"], message["details"], message["final"]
             )
+            self._end_soon()
         elif kind == "ended":
             self.clean_code = message["code"]
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Let it exit, or kill it; who wants its end anyway sees to that."""
+        if not self.is_told_to_end:
+            asyncio.get_running_loop().call_later(ENDING_S, self.signal, signal.SIGKILL)
 
     def _take_figures(self, figures: dict[str, Any]) -> None:
         before = self.figures

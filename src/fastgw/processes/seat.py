@@ -62,14 +62,16 @@ class Seat:
         )
 
 
-def unfitness(successor: Child) -> str | None:
-    """Return why a successor cannot take over; None when it can."""
+def unfitness(successor: Child, waited_s: float) -> str | None:
+    """Return why a successor that was waited for cannot take over; None when it can."""
     if successor.failure is not None:
         failure = successor.failure
         details = f"\n{failure.details}" if failure.details else ""
         return f"its successor failed at {failure.at}: {failure.error}{details}"
     if successor.has_ended or successor.prepared.cancelled():
         return f"its successor ended before it was prepared: {ending(successor.ended.result())}"
+    if not successor.prepared.done():
+        return f"its successor was not prepared after {waited_s:.0f} s: the module hangs at import"
     if not successor.prepared.result():
         return (
             "its successor keeps sessions in memory, so each shard would have to identify; a new "

@@ -48,6 +48,9 @@ log = careful_logger("fastgw.processes")
 # A worker tells about itself every second. One that was silent for so long hangs: its connections
 # have missed their heartbeats (41 s), and nothing but its death brings its shards back.
 SILENT_S = 60.0
+# Until a successor is prepared: it imports the program and opens the store. One that hangs keeps
+# its seat from being filled should the old worker die, and every later SIGHUP waiting.
+PREPARED_S = 120.0
 # Until a worker has let go of its shards; it waits 3 s for an answer to CLOSE, then aborts.
 RELEASE_S = 15.0
 # Until the shards of a successor are READY; then the next worker is replaced all the same.
@@ -196,10 +199,14 @@ class Supervisor:
             assert child is not None
             if await child.is_prepared() and not child.is_told_to_go:
                 child.go()
-            await asyncio.wait((child.ended,))
+            await child.released.wait()  # it has ended, or drains while a successor runs its shards
             async with seat.lock:  # while it is replaced, that decides what comes next
                 is_replaced = seat.child is not child
-            wait_s = 0.0 if is_replaced else self._after(seat, child)
+            if is_replaced:
+                wait_s = 0.0
+            else:
+                await asyncio.wait((child.ended,))
+                wait_s = self._after(seat, child)
 
     def _after(self, seat: Seat, child: Child) -> float | None:
         """Return in how many seconds the next one starts; None when this was the end of all."""
@@ -213,7 +220,7 @@ class Supervisor:
             return None
         has_started = child.is_told_to_go and (failure is None or failure.at == "run")
         wait_s = seat.restarts.ended(
-            has_started=has_started or _is_from_outside(code),
+            has_started=has_started or (failure is None and _is_from_outside(code)),
             ran_s=time.monotonic() - child.ran_since if has_started else 0.0,
         )
         why = ending(code) if failure is None else failure.error
@@ -271,8 +278,9 @@ class Supervisor:
             return True  # it is being started anew in any case
         seat.successor = successor = await self._spawn(seat)
         try:
-            await successor.is_prepared()
-            if problem := unfitness(successor):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(successor.is_prepared(), PREPARED_S)
+            if problem := unfitness(successor, PREPARED_S):
                 log.error(
                     "worker %d is not replaced, nor are those after it: %s. Those before go on",
                     seat.index, problem,

@@ -43,7 +43,7 @@ REPORT_S = 1.0
 FIGURES_EVERY = 5
 # What a worker exits with that has said why; the supervisor goes by what was said.
 FAILED = 1
-# Of a traceback: what names the mistake stands at its end.
+# Of what an error says, its beginning; of a traceback, its end, where the mistake is named.
 MAX_DETAILS = 4_000
 
 
@@ -163,7 +163,9 @@ def _prepare_logging(index: int) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one worker; returns its exit code."""
-    line = Line(socket.socket(fileno=int(arguments[0])))
+    sock = socket.socket(fileno=int(arguments[0]))
+    sock.set_inheritable(False)  # what the program starts is no part of it
+    line = Line(sock)
     assignment = line.first()
     end_with(assignment["supervisor_pid"])
     at = "import"
@@ -200,8 +202,8 @@ def _failed(line: Line, at: str, error: BaseException) -> int:
     line.say(
         "failed",
         at=at,
-        error=redact_value(said, token),
-        details=redact_value(details, token),
+        error=_first(redact_value(said, token)),
+        details=_last(redact_value(details, token)),
         final=is_final(error),
     )
     return FAILED
@@ -216,7 +218,14 @@ def _traceback(error: BaseException) -> str:
         if not name.startswith((ours, "<frozen ")) and "importlib" not in name:
             break
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+
+
+def _first(text: str) -> str:
+    return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]}..."
+
+
+def _last(text: str) -> str:
     return text if len(text) <= MAX_DETAILS else f"...{text[-MAX_DETAILS:]}"
 
 

@@ -1,0 +1,168 @@
+"""`fastgw run` with programs that make it hard: what they say, start and leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+from deadline import until
+from fleet_command import PATIENCE_S, SUPPORT, is_alive, kill
+
+from fastgw.processes import supervisor
+from fastgw.processes.settings import ProcessOptions
+from fastgw.testing import FakeGateway
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="processes are looked at in /proc"
+)
+
+
+@pytest.fixture
+async def fake():
+    """Serve one shard."""
+    async with FakeGateway() as fake:
+        yield fake
+
+
+@pytest.fixture
+def run_program(fake, run_fleet, tmp_path):
+    """Start `fastgw run program:gateway` with this text as the program."""
+
+    async def run(text, *arguments, **environment):
+        (tmp_path / "program.py").write_text(text)
+        environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{SUPPORT}"
+        return await run_fleet(fake, *arguments, target="program:gateway", **environment)
+
+    return run
+
+
+async def test_an_error_of_any_length_is_told(run_program):
+    """Its beginning; the line to the supervisor takes no more."""
+    fleet = await run_program("raise ValueError('\\U0001f916' * 200_000)")
+    assert await fleet.wait_ended() == 1
+    last = fleet.errors.splitlines()[-1]
+    assert last.startswith("fastgw: worker 0 failed at import: ValueError: \U0001f916")
+    assert len(last) < 5_000
+
+
+async def test_a_thread_that_goes_on_does_not_hold_the_end(run_program):
+    """A module that fails at import after it has started one that is no daemon."""
+    fleet = await run_program(
+        "import os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "from fastgw.processes.target import TargetError\n"
+        "raise TargetError('final')"
+    )
+    assert await fleet.wait_ended() == 1
+    assert fleet.errors.splitlines()[-1] == "fastgw: worker 0 failed at import: final"
+
+
+async def test_what_a_worker_forked_does_not_hold_its_place(run_program, tmp_path):
+    """A process that outlives the worker has its descriptors: a new worker starts even so."""
+    fleet = await run_program(
+        "import os, time\n"
+        "from fleet_bot import gateway\n"
+        "if (pid := os.fork()) == 0:\n"
+        "    time.sleep(600)\n"
+        "    os._exit(0)\n"
+        f"with open({str(tmp_path / 'forked')!r}, 'a') as file:\n"
+        "    print(pid, file=file)"
+    )
+    try:
+        await fleet.wait_ready(1)
+        (first,) = fleet.pids
+        kill(first)
+        await until(lambda: fleet.pids != {first} and fleet.is_ready(1), PATIENCE_S)
+    finally:
+        for pid in (tmp_path / "forked").read_text().split():
+            kill(int(pid))
+
+
+async def test_a_successor_that_hangs_replaces_nobody(fake, tmp_path, monkeypatch, caplog):
+    """It is killed after a while, the old worker goes on, and the next SIGHUP is heard again."""
+    monkeypatch.setattr(supervisor, "PREPARED_S", 1.0)
+    monkeypatch.setenv("DISCORD_TOKEN", "not.a.token")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = tmp_path / "hanging.py"
+    text = "import fastgw\ngateway = fastgw.Gateway(intents=fastgw.Intents.GUILDS)\n"
+    program.write_text(text)
+    options = ProcessOptions(
+        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url
+    )
+    fleet = supervisor.Supervisor(options)
+    running = asyncio.create_task(fleet.run())
+    try:
+        await until(lambda: fleet.status().workers and fleet.status().is_ready, PATIENCE_S)
+        before = fleet.status().workers[0].pid
+        program.write_text(f"import time\ntime.sleep(600)\n{text}")
+        fleet.replace_workers()
+        await until(lambda: not fleet.status().is_rolling, PATIENCE_S)
+        assert "worker 0 is not replaced" in caplog.text
+        assert "was not prepared after 1 s" in caplog.text
+        assert fleet.status().workers[0].pid == before
+        assert fleet.status().is_ready
+    finally:
+        fleet.close()
+        await running
+
+
+async def test_a_successor_that_dies_while_the_old_one_drains(fake, run_program, tmp_path):
+    """It is started again at once; its shards do not wait for the handlers of the old one."""
+    fleet = await run_program(
+        "import asyncio\n"
+        "from fleet_bot import gateway\n"
+        "@gateway.on('TYPING_START')\n"
+        "async def drains(event):\n"
+        "    await asyncio.sleep(600)\n",
+        "--stop-timeout", "300",
+    )  # fmt: skip
+    await fleet.wait_ready(1)
+    (first,) = fleet.pids
+    fake.dispatch("TYPING_START", {})
+    await until(lambda: fleet.lines("begin"), PATIENCE_S)
+    fleet.signal(signal.SIGHUP)
+    await until(lambda: fleet.workers[0]["pid"] != first and fleet.is_ready(1), PATIENCE_S)
+    second = fleet.workers[0]["pid"]
+    os.kill(first, signal.SIGSTOP)  # it drains as long as the test needs
+    try:
+        kill(second)
+        await until(
+            lambda: fleet.workers[0]["pid"] not in (None, second) and fleet.is_ready(1), PATIENCE_S
+        )
+        assert is_alive(first)
+    finally:
+        kill(first)
+
+
+async def test_closed_standard_streams(fake, tmp_path):
+    """What prints writes into nothing, and into no socket that took the number of a stream."""
+    (tmp_path / "program.py").write_text(
+        "import os, sys\n"
+        "os.write(1, b'to standard output')\n"
+        "os.write(2, b'to standard error')\n"
+        "print('and again', file=sys.stderr, flush=True)\n"
+        "from fleet_bot import gateway\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh",
+        sys.executable, "-m", "fastgw.cli", "run", "program:gateway", "--api-url", fake.api_url,
+        env=os.environ | {
+            "DISCORD_TOKEN": "not.a.token",
+            "FLEET_BOT_LOG": str(tmp_path / "events.txt"),
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{SUPPORT}",
+            "STATE_DIRECTORY": str(tmp_path),
+        },
+    )  # fmt: skip
+    try:
+        await until(lambda: fake.identifies or process.returncode is not None, PATIENCE_S)
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
+        assert len(fake.identifies) == 1
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
