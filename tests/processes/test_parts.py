@@ -29,6 +29,7 @@ from fastgw.processes.restarts import CAP_S, FAILED_STARTS, STABLE_S, Restarts
 from fastgw.processes.sd_notify import ServiceManager, without_manager
 from fastgw.processes.service import EXTEND_S, ServiceTeller
 from fastgw.processes.settings import ProcessOptions
+from fastgw.processes.start import choose_store
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
 
 # ---------------------------------------------------------------------------- where it runs
@@ -191,6 +192,28 @@ def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be made"):
         state_dir.default_store({"STATE_DIRECTORY": str(tmp_path / "file" / "x")}, None)
+
+
+def test_a_home_that_nobody_knows(monkeypatch):
+    """A user of a container without HOME and without a line in /etc/passwd: what to set instead."""
+
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(UsageError, match="set STATE_DIRECTORY or XDG_STATE_HOME"):
+        state_dir.default_store({}, 7)
+
+
+@pytest.mark.parametrize(
+    ("store", "says"),
+    [("missing/fastgw.sqlite", "missing is no directory"), (".", "that is a directory")],
+)
+def test_a_store_that_can_be_no_file(tmp_path, store, says):
+    """It is told before anything is asked or started."""
+    options = ProcessOptions(target="bot:gateway", store=tmp_path / store)
+    with pytest.raises(UsageError, match=says):
+        choose_store(options, 7)
 
 
 @pytest.mark.parametrize(

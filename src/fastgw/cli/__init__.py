@@ -88,10 +88,26 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _prepare_output() -> None:
     """Let no text break standard output: what its encoding lacks is replaced, no output is fine."""
+    _open_streams()
     if sys.stdout is None:  # closed by who started us
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for all our life
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _open_streams() -> None:
+    """
+    Open the standard streams that who started us closed, here and for every process we start.
+
+    Else the next sockets take their numbers: what prints writes into them, and uvloop aborts.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # noqa: PERF203 - three times in a life
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
 def _seconds(text: str) -> float:

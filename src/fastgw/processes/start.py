@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import ConnectFailed, GatewayInfoError
+from ..errors import ConnectFailed, GatewayInfoError, UsageError
 from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
 from ..gateway import API_URL
 from ..log import careful_logger
@@ -78,9 +78,16 @@ def choose_store(options: ProcessOptions, bot_id: int | None) -> Path:
     Return the file for sessions and identify turns; warn if the next deploy does not find it.
 
     Raises:
-        UsageError: its directory cannot be made.
+        UsageError: its directory cannot be made, or the file that was named can be none.
     """
     path = default_store(os.environ, bot_id) if options.store is None else options.store.absolute()
+    if not os.path.isdir(path.parent):
+        raise UsageError(
+            f"the store {path} cannot be: {path.parent} is no directory; make it, or name "
+            f"another file"
+        )
+    if os.path.isdir(path):
+        raise UsageError(f"the store {path} cannot be: that is a directory; name a file in it")
     if options.keeps_sessions and (why := fleeting(path, os.environ)) is not None:
         log.warning("the next start may have to identify every shard: %s", why)
     return path

@@ -31,7 +31,7 @@ def default_store(environment: Mapping[str, str], bot_id: int | None) -> Path:
     else:
         # XDG Base Directory Specification: $HOME/.local/state, and a relative path is ignored.
         state = environment.get("XDG_STATE_HOME", "")
-        home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+        home = Path(state) if os.path.isabs(state) else _home() / ".local" / "state"
         directory = home / "fastgw" / (UNNAMED if bot_id is None else str(bot_id))
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,6 +41,16 @@ def default_store(environment: Mapping[str, str], bot_id: int | None) -> Path:
             f"XDG_STATE_HOME, or name a file with --store"
         ) from error
     return directory / FILE
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # no HOME, and a user that /etc/passwd does not know
+        raise UsageError(
+            "this user has no home directory: set STATE_DIRECTORY or XDG_STATE_HOME, or name a "
+            "file with --store"
+        ) from error
 
 
 def device_of(path: Path) -> int:
