@@ -36,7 +36,7 @@ def running_demo():
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as demo:
         try:
-            assert "status" in demo.stdout.readline()
+            assert " events, " in demo.stdout.readline()
             yield demo
         finally:
             demo.kill()

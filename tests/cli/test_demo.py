@@ -86,6 +86,21 @@ def test_a_live_view_has_a_bar_while_shards_come_up():
     assert type(view._view(FRAME)).__name__ == "Table"
 
 
+def test_no_line_of_an_hour_is_wider_than_a_terminal(capsys):
+    """80 columns, with the largest figures of the longest and widest demo."""
+    view = _view.PlainView(quiet=False)
+    large = {"events": 3_600_000_000, "delivered": 1_080_000_000, "events_per_s": 1_000_000.0}
+    frame = replace(
+        FRAME, status="1023 of 1024 ready", elapsed_s=3599.9, cpu_us_per_event=12.34, **large
+    )
+    view.show(frame)
+    wide = {"shards": 1024, "identifies": 1024, "resumes": 1024, "replayed": 10**9}
+    size = {"megabytes": 3e6, "compressed_megabytes": 1e6, "peak_rss_mb": 9999.0, "seconds": 3600.0}
+    view.summarise(replace(HELD, **large, **wide, **size, dropped=3 * 10**9, decoded=10**9))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp437", "µs"), ("utf-8", "µs")])
 def test_any_encoding_of_the_output_will_do(monkeypatch, encoding, unit):
     """The micro sign is written where it can be; what else is lacking is replaced."""

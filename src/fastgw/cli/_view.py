@@ -34,6 +34,14 @@ def _micro() -> str:
     return "µ"
 
 
+def _line(frame: Frame) -> str:
+    """One line of at most 80 columns, with what moves; the summary has the rest."""
+    return (
+        f"{frame.elapsed_s:5.1f} s  {frame.status}, {frame.events:,} events, "
+        f"{frame.events_per_s:,.0f}/s, {frame.cpu_us_per_event:.2f} {_micro()}s each"
+    )
+
+
 def _rows(frame: Frame) -> list[tuple[str, str]]:
     latency = "-" if frame.latency_ms is None else f"{frame.latency_ms:.2f} ms"
     return [
@@ -53,16 +61,16 @@ def _rows(frame: Frame) -> list[tuple[str, str]]:
 def _verdict(summary: Summary) -> list[str]:
     return [
         f"{summary.events:,} events in {summary.seconds:.1f} s "
-        f"({summary.events_per_s:,.0f} per second), {summary.megabytes:,.0f} MB of JSON "
+        f"({summary.events_per_s:,.0f} per second)",
+        f"{summary.megabytes:,.0f} MB of JSON "
         f"in {summary.compressed_megabytes:,.0f} MB on the wire",
         f"{summary.dropped:,} dropped unparsed, {summary.delivered:,} delivered, "
         f"{summary.decoded:,} decoded",
-        f"{summary.shards} shard(s) cut once, resumed {summary.resumes} time(s), "
-        f"{summary.replayed:,} replayed, "
-        f"{summary.identifies} session(s): "
-        f"{summary.lost} lost, {summary.duplicated} duplicated",
-        f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event "
-        f"(TLS, inflating, routing and handlers), peak memory {summary.peak_rss_mb:.0f} MB",
+        f"shards: {summary.shards}, each cut once; sessions: {summary.identifies}, "
+        f"resumes: {summary.resumes}",
+        f"{summary.replayed:,} replayed, {summary.lost} lost, {summary.duplicated} duplicated",
+        f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event (TLS, inflating, routing, "
+        f"handlers), peak memory {summary.peak_rss_mb:.0f} MB",
         "everything held" if summary.holds else "THIS IS NOT AS IT SHOULD BE",
     ]
 
@@ -83,9 +91,7 @@ class PlainView(AbstractContextManager["PlainView"]):
         if self._quiet or frame.elapsed_s < self._next_s:
             return
         self._next_s = frame.elapsed_s + 1
-        sys.stdout.write(
-            f"{frame.elapsed_s:5.1f} s  " + ", ".join(f"{k} {v}" for k, v in _rows(frame)) + "\n"
-        )
+        sys.stdout.write(_line(frame) + "\n")
         sys.stdout.flush()
 
     def summarise(self, summary: Summary) -> None:
