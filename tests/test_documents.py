@@ -55,3 +55,15 @@ def test_no_link_of_the_site_leads_out_of_it(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
     docs = ROOT / "docs"
     assert [x for x in links if not (page.parent / x).resolve().is_relative_to(docs)] == []
+
+
+def test_the_table_of_floors_names_modules_that_are_there():
+    """Who looks for a thing begins at this table; a module that was renamed takes it along."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \|[^|]*\|([^|]*)\|$", text, re.M)
+    assert len(rows) > 8
+    source = ROOT / "src" / "fastgw"
+    for floors, modules in rows:
+        folders = [source, *(source / floor for floor in re.findall(r"`(\w+)/?`", floors))]
+        for name in re.findall(r"`(\w+)/?`", modules):
+            assert any(list(folder.glob(f"{name}*")) for folder in folders), (floors, name)

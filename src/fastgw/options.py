@@ -80,7 +80,9 @@ def check_token(token: str | None) -> str:
     if token is None:
         token = token_of(os.environ)
     if token is None:
-        raise UsageError("there is no token: pass token= or set DISCORD_TOKEN")
+        raise UsageError(
+            "there is no token: pass token=, or set DISCORD_TOKEN or DISCORD_TOKEN_FILE"
+        )
     return normalise_token(token)
 
 

@@ -77,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--in-memory", action="store_true",
         help="keep no sessions: for bots that need READY and GUILD_CREATE at each start",
     )  # fmt: skip
-    parser.add_argument("--api-url", default=API_URL, metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--api-url", default=API_URL, metavar="URL",
+        help="base of the API, such as FakeGateway's api_url (default: Discord's)",
+    )  # fmt: skip
     parser.add_argument(
         "--stop-timeout", type=float, default=STOP_TIMEOUT_S, metavar="S",
         help=f"seconds that workers may take to end (default: {STOP_TIMEOUT_S:g})",
