@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from deadline import scaled, until
@@ -10,7 +11,7 @@ from gateways import gateway_to, no_jitter, quick_queue
 
 from fastgw import MemorySessionStore, StartProgress, State, UsageError, shard_id_for
 from fastgw.connection.dial import Dial
-from fastgw.fleet import setup as shared_setup
+from fastgw.fleet import setup as fleet_setup
 from fastgw.testing import FakeGateway
 
 
@@ -86,7 +87,7 @@ class Openings:
 
 async def test_connections_on_their_way_up_to_resume_are_bounded(monkeypatch):
     """After an outage never more than the bound are being opened, and all come up in the end."""
-    monkeypatch.setattr(shared_setup, "MAX_OPENING", 3)
+    monkeypatch.setattr(fleet_setup, "MAX_OPENING", 3)
     async with (
         FakeGateway(max_concurrency=16) as fake,
         gateway_to(fake, shards=12, identify_queue=quick_queue(16), random=no_jitter) as gateway,
@@ -110,7 +111,7 @@ async def test_those_that_identify_are_bounded_by_their_turns(monkeypatch):
 
 async def test_an_identify_turn_waits_for_no_place(monkeypatch):
     """While all places are taken by resumes that hang, a new session is made all the same."""
-    monkeypatch.setattr(shared_setup, "MAX_OPENING", 2)
+    monkeypatch.setattr(fleet_setup, "MAX_OPENING", 2)
     async with (
         FakeGateway(max_concurrency=16) as fake,
         gateway_to(fake, shards=4, identify_queue=quick_queue(16), random=no_jitter) as gateway,
@@ -199,6 +200,40 @@ async def test_shards_that_cannot_be_moved():
             gateway.reconnect_shard(7)
     with pytest.raises(UsageError, match="the gateway is closed"):
         await gateway.start_shard(0)
+
+
+@pytest.mark.parametrize("shard_id", [True, 1.0, "1", None])
+async def test_what_is_no_shard_id(shard_id):
+    """It is refused before anything is touched, also where it equals the id of a shard."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        for move in (gateway.stop_shard, gateway.start_shard, gateway.reconnect_shard):
+            with pytest.raises(UsageError, match="is no shard id"):
+                await move(shard_id)
+        await gateway.stop_shard(1)
+        with pytest.raises(UsageError, match="is no shard id"):
+            await gateway.start_shard(shard_id)
+        await gateway.start_shard(1)
+        await gateway.wait_ready(scaled(10.0))
+
+
+async def test_a_stop_whose_caller_is_cancelled_comes_to_its_end():
+    """Else nobody could ever start the shard again."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        stopping = asyncio.create_task(gateway.stop_shard(1))
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        await until(lambda: not fake.is_ready(1), scaled(10.0))
+
+        async def start_when_free():
+            while len(gateway.shards) < 2:
+                with contextlib.suppress(UsageError):  # it still runs here
+                    await gateway.start_shard(1)
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(start_when_free(), scaled(10.0))
+        await gateway.wait_ready(scaled(10.0))
 
 
 async def test_the_shard_of_a_guild():

@@ -14,12 +14,37 @@ if TYPE_CHECKING:
     from ..shard.driver import ShardDriver
     from .sessions import SessionWriter
 
-__all__ = ["close_shards", "close_store"]
+__all__ = ["close_shards", "close_store", "stop_shard"]
 
 log = careful_logger("fastgw.gateway")
 
 # A store that takes longer to close does not close at all.
 STORE_CLOSE_S = 10.0
+
+# Loops hold their tasks weakly.
+_stopping: set[asyncio.Task[None]] = set()
+
+
+async def stop_shard(
+    driver: ShardDriver, sessions: SessionWriter | None, *, keep_session: bool
+) -> None:
+    """
+    Stop one shard, and let others run it.
+
+    To the end, also when who asked for it is cancelled: half of it, and nobody could ever run it.
+    """
+    task = asyncio.get_running_loop().create_task(_stop_shard(driver, sessions, keep_session))
+    _stopping.add(task)
+    task.add_done_callback(_stopping.discard)
+    await asyncio.shield(task)
+
+
+async def _stop_shard(
+    driver: ShardDriver, sessions: SessionWriter | None, keep_session: bool
+) -> None:
+    await driver.close(keep_session=keep_session)
+    if sessions is not None:
+        await sessions.release(driver.shard.id)
 
 
 async def close_shards(drivers: Collection[ShardDriver], *, keep_session: bool) -> None:

@@ -31,14 +31,14 @@ from ..protocol.token import redact
 from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
 from .asking import ApiQuestion
-from .closing import close_shards, close_store
+from .closing import close_shards, close_store, stop_shard
 from .identify import open_gate
 from .loopwatch import LoopWatch
 from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress, why_not_ready
-from .raising import anew
+from .raising import anew, check_shard_id
 from .relief import Relief
 from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
 from .setup import make_setup
@@ -324,9 +324,7 @@ class Fleet:
         self._stopped.discard(shard_id)
         self._outages.forget(shard_id)
         self._announce()
-        await driver.close(keep_session=self.keeps_sessions)
-        if self._sessions is not None:
-            await self._sessions.release(shard_id)
+        await stop_shard(driver, self._sessions, keep_session=self.keeps_sessions)
 
     async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
@@ -334,6 +332,7 @@ class Fleet:
         sessions = self._sessions
         if self.phase is not Phase.RUNNING or sessions is None:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
+        check_shard_id(shard_id)
         if not 0 <= shard_id < self._shard_count:
             raise UsageError(f"shard {shard_id} is not one of 0 to {self._shard_count - 1}")
         if shard_id in self._stopped:
@@ -364,6 +363,7 @@ class Fleet:
             driver.set_presence(self._presences.identity(shard_id, self._shard_count))
 
     def _running(self, shard_id: int) -> ShardDriver:
+        check_shard_id(shard_id)
         if (driver := self._drivers.get(shard_id)) is None:
             raise ShardNotHere(shard_id, list(self._drivers))
         return driver

@@ -1,10 +1,19 @@
-"""Errors that others keep, raised as often as somebody asks."""
+"""Errors that are raised in several places: that others keep, or of a value that is none."""
 
 from __future__ import annotations
 
 import copy
 
-__all__ = ["anew"]
+from ..errors import UsageError
+from ..quoting import quote
+
+__all__ = ["anew", "check_shard_id"]
+
+
+def check_shard_id(value: object) -> None:
+    """Refuse what is no shard id of any bot; True and 1.0 equal 1, and are none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"{quote(value)} is no shard id")
 
 
 def anew(error: BaseException) -> BaseException:
