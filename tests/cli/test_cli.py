@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,9 @@ import sys
 
 import pytest
 from deadline import scaled
+
+from fastgw.cli.run import LiveView
+from fastgw.processes.status import ProcessesStatus, WorkerStatus
 
 FASTGW = [sys.executable, "-m", "fastgw.cli"]
 
@@ -116,3 +120,18 @@ def test_an_interrupt_ends_it_quietly(running_demo):
     running_demo.send_signal(signal.SIGINT)
     assert running_demo.wait(scaled(30)) == 130
     assert running_demo.stderr.read() == ""
+
+
+def test_the_live_view_of_processes_fits_80_columns():
+    """The bar has a line of its own, above the table."""
+    console_module = pytest.importorskip("rich.console")
+    worker = WorkerStatus(
+        index=0, pid=123456, phase="running", shard_ids=(0, 1), ready=1, restarts=0
+    )
+    status = ProcessesStatus(workers=(worker,), shard_count=2, is_closing=False, is_rolling=False)
+    console = console_module.Console(file=io.StringIO(), width=80)
+    console.print(LiveView()._view(status))
+    lines = console.file.getvalue().splitlines()
+    (top,) = (line for line in lines if "┏" in line)
+    assert top.startswith("┏")
+    assert all(len(line) <= 80 for line in lines)

@@ -171,6 +171,7 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
 
     def _view(self, status: ProcessesStatus) -> Any:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
@@ -183,5 +184,7 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
                 f"[{colour}]{worker.ready}/{len(ids)}[/]", f"{worker.events_per_s:,.0f}",
                 str(worker.restarts), f"{worker.loop_lag_s * 1e3:.0f} ms",
             )  # fmt: skip
-        bar = ProgressBar(total=max(1, status.shards), completed=status.ready, width=60)
+        bar = Padding(  # which ends its line; a bar alone does not
+            ProgressBar(total=max(1, status.shards), completed=status.ready, width=60), 0
+        )
         return Group(status.as_line(), *([] if status.is_ready else [bar]), table)
