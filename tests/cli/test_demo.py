@@ -9,8 +9,9 @@ import sys
 from dataclasses import replace
 
 import pytest
+from deadline import scaled
 
-from fastgw.cli import _prepare_output, _view
+from fastgw.cli import _prepare_output, _view, demo, main
 from fastgw.cli._demo_service import _Sender
 from fastgw.cli._figures import Frame, Summary
 from fastgw.cli.demo import watch_bot
@@ -84,6 +85,25 @@ def test_a_live_view_has_a_bar_while_shards_come_up():
     view = _view.LiveView(1.0)
     assert type(view._view(replace(FRAME, ready=1, shards=4))).__name__ == "Group"
     assert type(view._view(FRAME)).__name__ == "Table"
+
+
+async def test_the_service_ends_quietly_when_the_bot_has_left():
+    """Ctrl-C ends the session; what is still due goes to nobody, and is no error."""
+    async with FakeGateway() as fake:
+        sender = _Sender(fake, Traffic(1).dispatches(200), 1_000)
+        await asyncio.wait_for(sender.run(), scaled(5.0))
+    assert sender.wanted == 0
+
+
+def test_an_interrupt_that_meets_a_handler_is_one(monkeypatch, capsys):
+    """Ctrl-C is raised wherever the program is, often in a handler; the exit code is SIGINT's."""
+
+    def interrupted(_bot, _event):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo._Bot, "on_message", interrupted)
+    assert main(["demo", "--seconds", "2", "--rate", "1000", "--json"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_no_line_of_an_hour_is_wider_than_a_terminal(capsys):

@@ -45,14 +45,17 @@ class _Sender:
         self.checksum = 0
 
     async def run(self) -> None:
-        """Send until `stop`."""
+        """Send until `stop`, or until the bot has left and no session takes anything."""
+        sessions = self._gateway.service.sessions
+        if not sessions:
+            return
         self._running = True
         send = self._share_out
         if self._shards == 1:
             send = partial(self._send, self._gateway.service.session(0))
         began = time.monotonic()
         sent = 0
-        while self._running:
+        while self._running and sessions:
             due = int((time.monotonic() - began) * self._rate)
             send([self._pool[index % len(self._pool)] for index in range(sent, due)])
             sent = due

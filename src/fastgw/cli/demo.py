@@ -169,7 +169,7 @@ async def watch_bot(
         service.tell("start")
         was_cut = False
         while meter.elapsed_s < seconds:
-            await asyncio.sleep(0.25)
+            await _pause(gateway, 0.25)
             show(meter.frame(_Whole(gateway), bot))
             if not was_cut and meter.elapsed_s >= seconds / 2:
                 service.tell("cut")
@@ -248,7 +248,14 @@ async def _wait_for_rest(service: Service, gateway: Gateway) -> tuple[int, _Whol
             seen, until = health.dispatches, time.monotonic() + _REST_S
         elif time.monotonic() >= until:
             return unseen, health
-        await asyncio.sleep(0.02)
+        await _pause(gateway, 0.02)
+
+
+async def _pause(gateway: Gateway, seconds: float) -> None:
+    """Let time pass; raise what the gateway ended with if it has, as by Ctrl-C in a handler."""
+    await asyncio.sleep(seconds)
+    if all(shard.status is State.STOPPED for shard in gateway.shards):
+        await gateway.wait_closed()
 
 
 class _Meter:
