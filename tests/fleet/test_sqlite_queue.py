@@ -18,6 +18,7 @@ import pytest
 from deadline import scaled, until
 
 from fastgw import IdentifyBudgetSpent, SessionStartLimit, UsageError
+from fastgw.fleet import sqlite_file
 from fastgw.fleet.boot_clock import BootClock, system_boot_clock
 from fastgw.fleet.sqlite_queue import SQLiteIdentifyQueue
 from fastgw.fleet.sqlite_turns import MAX_HOLD_S
@@ -398,6 +399,18 @@ async def test_a_path_that_cannot_be_written(path):
     queue = SQLiteIdentifyQueue(path.parent / "missing" / "x", **FAST)
     with pytest.raises(UsageError, match="cannot be written"):
         await queue.acquire(0)
+
+
+async def test_a_file_that_another_program_holds_says_so(path, monkeypatch):
+    """The answer of the API cannot be written down: which file, and what to do."""
+    await SQLiteIdentifyQueue(path, **FAST).learn(limit(), asked_at=time.monotonic(), is_fresh=True)
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        queue = SQLiteIdentifyQueue(path, **FAST)
+        with pytest.raises(UsageError, match=r"identify\.sqlite cannot be used .*locked"):
+            await queue.learn(limit(), asked_at=time.monotonic(), is_fresh=True)
+    await queue.learn(limit(), asked_at=time.monotonic(), is_fresh=True)
 
 
 async def test_a_full_disk_lets_nobody_identify_uncounted(path):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from ..errors import UsageError
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import BootClock, check_clock
 from .budget import check_reserve
@@ -96,14 +97,21 @@ class SQLiteIdentifyQueue:
         Take the API's answer about the limit; see `IdentifyQueue.learn`.
 
         Raises:
-            UsageError: the file is another bot's.
+            UsageError: the file is another bot's, or cannot be used now.
         """
+        import sqlite3
+
         table = self._begin()
         try:
             clock = self._rules.clock
             at = clock.boot() - (clock.monotonic() - asked_at)
             await table.learn(limit, asked_at=at, is_fresh=is_fresh, bot_id=bot_id)
             self._look(table)
+        except sqlite3.Error as error:
+            raise UsageError(
+                f"{self._path} cannot be used ({error}): another program holds it for long, or the "
+                f"disk is full; mend that, or choose another path"
+            ) from error
         finally:
             self._end(table)
 
