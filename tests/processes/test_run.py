@@ -183,6 +183,7 @@ async def test_sigterm_drains(fake, run_fleet):
     await until(lambda: fleet.lines("begin"), PATIENCE_S)
     fleet.signal(signal.SIGTERM)
     assert await fleet.wait_ended() == 0
+    assert "restarting" not in {worker["phase"] for worker in fleet.workers}
     assert len(fleet.lines("end")) == 1
     assert len(fake.service.sessions) == SHARDS
 

@@ -34,11 +34,13 @@ class Seat:
         self.child: Child | None = None
         self.successor: Child | None = None
 
-    def status(self) -> WorkerStatus:
-        """Return how it is now."""
+    def status(self, *, is_closing: bool) -> WorkerStatus:
+        """Return how it is now; while all is closing, who has ended is not started anew."""
         child = self.child
-        if child is None or child.has_ended:
-            phase = "starting" if child is None else "restarting"
+        if child is None:
+            phase = "starting"
+        elif child.has_ended:
+            phase = "ended" if is_closing else "restarting"
         elif self.successor is not None:
             phase = "replaced"
         elif not child.is_told_to_go:

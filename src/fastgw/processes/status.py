@@ -17,8 +17,7 @@ class WorkerStatus:
     Attributes:
         index: its number, from 0; stays when it is started anew.
         pid: of its process now; None while it has none.
-        phase: "starting", "prepared", "running", "replaced" (its successor starts), "restarting" or
-            "ended".
+        phase: "starting", "running", "replaced" (its successor starts), "restarting" or "ended".
         shard_ids: what it runs.
         ready: how many of them are READY.
         restarts: how often it was started anew after it died.
@@ -92,7 +91,7 @@ class ProcessesStatus:
             f"{sum(getattr(worker, name) for worker in self.workers):,} {name}"
             for name in ("identifies", "resumes", "restarts")
         ]
-        for phase in ("starting", "prepared", "replaced", "restarting", "ended"):
+        for phase in ("starting", "replaced", "restarting", "ended"):
             found = [worker.index for worker in self.workers if worker.phase == phase]
             if found:
                 parts.append(f"{phase}: worker {ranges(found)}")

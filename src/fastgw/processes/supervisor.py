@@ -125,10 +125,11 @@ class Supervisor:
 
     def status(self) -> ProcessesStatus:
         """Return how all of it is now."""
+        is_closing = self._closing.is_set()
         return ProcessesStatus(
-            workers=tuple(seat.status() for seat in self._seats),
+            workers=tuple(seat.status(is_closing=is_closing) for seat in self._seats),
             shard_count=0 if self._started is None else self._started.shard_count,
-            is_closing=self._closing.is_set(),
+            is_closing=is_closing,
             is_rolling=self._rolling is not None and not self._rolling.done(),
         )
 
