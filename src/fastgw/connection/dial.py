@@ -3,8 +3,8 @@ Opening a connection: name, TCP, TLS and the websocket upgrade, within one deadl
 
 States: connecting (the socket is ours), upgrading (the event loop's transport has it), upgraded (a
 `Connection` has it), abandoned. A host may have several addresses; while others are left, one that
-fails leads back to connecting, however far it got. The socket is made here, because its kernel
-counters tell life from silence while a large frame still arrives.
+fails leads back to connecting, however far it got. The socket is our own (`tcp` makes it), because
+its kernel counters tell life from silence while a large frame still arrives.
 
 HELLO may come in the same read as the upgrade, so the `Connection` is made inside the listener's
 callback, before `open` returns.
