@@ -63,7 +63,7 @@ async def _enter(gateway):
 @pytest.mark.parametrize(
     ("token", "text"),
     [
-        (None, "pass token= or set DISCORD_TOKEN"),
+        (None, "pass token=, or set DISCORD_TOKEN"),
         ("", "token is empty"),
         ("Bot ", "token is empty"),
         ("two words", "white space"),
