@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import os
 
 import pytest
 from deadline import until
@@ -370,3 +371,24 @@ async def test_the_send_budget_holds(fake):
         await shard.send(Opcode.VOICE_STATE_UPDATE, 200)  # a new connection, a new budget
         await fake.wait_command(Opcode.VOICE_STATE_UPDATE, count=118)
     assert [c.data for c in fake.received if c.op == 4][-1] == 200
+
+
+async def test_what_tls_holds_comes_after_a_pause_in_its_midst():
+    """A handler pauses in the middle of a read; reading again needs nothing more from the peer."""
+    async with FakeGateway(tls=True) as fake:
+        gateway = gateway_to(fake, ssl_context=fake.client_ssl_context)
+        seen = []
+
+        @gateway.on("MESSAGE_CREATE")
+        def look(event):
+            seen.append(event.data["n"])
+            if len(seen) == 5:
+                shard = gateway.shards[0]
+                shard.pause_reading()
+                asyncio.get_running_loop().call_later(0.05, shard.resume_reading)
+
+        async with gateway:
+            for n in range(100):  # 60 kB: several records of TLS, and one read
+                fake.dispatch("MESSAGE_CREATE", {"n": n, "content": os.urandom(300).hex()})
+            await until(lambda: len(seen) == 100)
+        assert seen == list(range(100))

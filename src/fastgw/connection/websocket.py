@@ -126,7 +126,8 @@ class Connection:
         self._close_timeout_s = close_timeout_s
         self._sent_code: int | None = None
         self._info: CloseInfo | None = None  # how it ended
-        self._is_paused = False
+        self._is_paused = False  # as it is asked for
+        self._has_stopped = False  # as it is: a pause begins when the read is over
         self._kernel_bytes = 0  # as `bytes_received` was told last
         self._tcp_state = _TCP_CLOSE  # the same; where it is not told, the error is asked for
         self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
@@ -312,15 +313,23 @@ class Connection:
         return self._is_paused
 
     def pause_reading(self) -> None:
-        """Stop reading from the socket; what picows has buffered is still delivered."""
+        """Stop reading once this read is over; what it brings is still delivered."""
         if self.state is ConnectionState.OPEN and not self._is_paused:
             self._is_paused = True
+            # Not in the middle of a read: what TLS holds of it would wait until the peer sends
+            # more, however early we read again (aiofastnet 1.2, docs/known-issues.md).
+            asyncio.get_running_loop().call_soon(self._stop_reading)
+
+    def _stop_reading(self) -> None:
+        if self._is_paused and not self._has_stopped and self.state is ConnectionState.OPEN:
+            self._has_stopped = True
             self._transport.underlying_transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self._is_paused:
-            self._is_paused = False
+        self._is_paused = False
+        if self._has_stopped:
+            self._has_stopped = False
             self._transport.underlying_transport.resume_reading()
 
     @property
