@@ -116,7 +116,7 @@ class GatewayHealth:
         handlers_running: async handlers that have begun and not ended.
         handlers_waiting: events that wait for an async handler, because too many run already.
         turns_cut: how often events had to wait for the next turn of the event loop, because those
-            of this turn had taken all its time; 0 while a turn is not bounded.
+            of this turn had taken their 10 ms.
         kept_bytes: what the frames hold that wait for it now.
         relieved: connections that were replaced because of a large read buffer.
         unhandled_bytes: what events hold that async handlers and iterators have not finished.

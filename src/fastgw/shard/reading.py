@@ -10,7 +10,6 @@ next turn of the loop stop their connection in any state, for as long as that ta
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TURN_S", "Reading", "Reason"]
 
-# Seconds that all shards of a gateway may deliver in one turn of the loop; infinity is no bound.
-# 10 ms was meant: without it one turn may take half a second. But over TLS a connection that was
-# stopped by it has been seen never to go on, and a late turn is better than none.
-TURN_S = math.inf
+# How long all shards of a gateway may deliver in one turn of the loop: short enough that nobody
+# minds waiting for it, and long enough that stopping and going on costs nothing beside it. Without
+# it one turn delivered 9,000 to 22,000 events, half a second.
+TURN_S = 0.010
 
 
 class Reason(Enum):
