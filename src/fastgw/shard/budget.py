@@ -122,11 +122,6 @@ class SendBudget:
             return now
         return self._sent[len(self._sent) - self.limit] + self.window_s
 
-    def sent_in_window(self, now: float) -> int:
-        """Return how many commands the window ending at `now` holds."""
-        self._forget(now)
-        return len(self._sent)
-
     def _forget(self, now: float) -> None:
         # The same sum as in free_at, not its rearrangement: rounding must not disagree with it.
         for log in (self._sent, self._ordinary, self._answers, self._first):

@@ -24,8 +24,6 @@ __all__ = ["FakeConnection"]
 _BATCH_BYTES = 256 * 1024
 # How long the client may take to answer our CLOSE before TCP is cut.
 _CLOSE_TIMEOUT_S = 3.0
-# RFC 6455 5.5.1 and 7.1.5: a CLOSE without a code is reported as 1005; here it is None.
-_MAX_COMMAND_FRAME = 1 << 20
 
 
 class FakeConnection:
