@@ -15,7 +15,7 @@ from recorder import Recorder, opened
 
 from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
-from fastgw.connection.listener import refused_close_in
+from fastgw.connection.listener import Tap, refused_close_in
 from fastgw.connection.websocket import ConnectionState
 from fastgw.errors import (
     ConnectFailed,
@@ -606,6 +606,24 @@ async def test_paused_reading_stops_delivery():
         await receiver.until(lambda: len(receiver.messages) == 2)
         connection.abort()
         await connection.wait_settled()
+
+
+def test_one_read_brings_only_so_much():
+    """picows doubles the buffer that a read has filled; most of a large one is not lent."""
+    whole = bytearray(1_000_000)
+
+    class Protocol(asyncio.BufferedProtocol):
+        pause_writing = resume_writing = None
+
+        def get_buffer(self, size_hint):
+            return memoryview(whole)
+
+    tap = Tap(Protocol())
+    lent = tap.get_buffer(-1)
+    lent[:2] = b"hi"
+    assert len(lent) == 262_144
+    assert whole.startswith(b"hi")
+    assert tap.buffer_bytes == len(whole)
 
 
 async def test_a_dropped_connection_reports_nothing():

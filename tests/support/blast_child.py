@@ -1,6 +1,6 @@
 """
 A bot whose handler sleeps, under more traffic than it can take:
-`python blast_child.py URL SHARDS`.
+`python blast_child.py URL SHARDS [PEM]`, the certificate of whom it trusts.
 
 It writes a line of JSON to stdout twice a second: how much memory it takes, what is not handled,
 how its shards are. A line on stdin, `finish N`, says how many events were sent to each shard: then
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import ssl
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -21,7 +22,7 @@ from fastgw import DeliveryLimits, Gateway, GatewayInfo, Intents, LocalIdentifyQ
 MARK = 4_000_000
 SLEEP_S = 0.02
 
-_, url, shards = sys.argv
+_, url, shards, *trusted = sys.argv
 gateway = Gateway(
     "not.a.token",
     intents=Intents.all(),
@@ -29,6 +30,7 @@ gateway = Gateway(
     info=GatewayInfo(url, shards=int(shards)),
     compress="none",
     identify_queue=LocalIdentifyQueue(interval_s=0.02, padding_s=(0.0, 0.0)),
+    ssl_context=ssl.create_default_context(cadata=trusted[0]) if trusted else None,
     limits=DeliveryLimits(running=50, shard_bytes=MARK, gateway_bytes=MARK),
 )
 seen: defaultdict[int, list[int]] = defaultdict(list)

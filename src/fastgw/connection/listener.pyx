@@ -15,7 +15,8 @@ their order changed between releases of picows.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
 from libc.string cimport memcpy, memmove
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -105,9 +106,17 @@ cdef class Tap:
         return True
 
     def get_buffer(self, size_hint):
-        """Lend picows' buffer."""
+        """
+        Lend picows' buffer, but not all of it.
+
+        picows doubles it whenever a read filled nine tenths: a peer that sends faster than we
+        take made it as large as the kernel's buffer (32 MB), and one read as long.
+        """
         self._view = self._get_buffer(size_hint)
-        self.buffer_bytes = max(self.buffer_bytes, PyMemoryView_GET_BUFFER(self._view).len)
+        cdef Py_buffer* whole = PyMemoryView_GET_BUFFER(self._view)
+        self.buffer_bytes = max(self.buffer_bytes, whole.len)
+        if whole.len > READ_BYTES:
+            self._view = PyMemoryView_FromMemory(<char*>whole.buf, READ_BYTES, PyBUF_WRITE)
         return self._view
 
     def buffer_updated(self, Py_ssize_t size):

@@ -127,7 +127,9 @@ class Connection:
         self._sent_code: int | None = None
         self._info: CloseInfo | None = None  # how it ended
         self._is_paused = False  # as it is asked for
-        self._has_stopped = False  # as it is: a pause begins when the read is over
+        self._has_stopped = False  # as it is: over TLS a pause begins when the read is over
+        extra = transport.underlying_transport.get_extra_info
+        self._is_tls = extra("sslcontext") is not None
         self._kernel_bytes = 0  # as `bytes_received` was told last
         self._tcp_state = _TCP_CLOSE  # the same; where it is not told, the error is asked for
         self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
@@ -313,12 +315,18 @@ class Connection:
         return self._is_paused
 
     def pause_reading(self) -> None:
-        """Stop reading once this read is over; what it brings is still delivered."""
-        if self.state is ConnectionState.OPEN and not self._is_paused:
-            self._is_paused = True
+        """Stop reading; what was read already is still delivered, over TLS all of this read."""
+        if self.state is not ConnectionState.OPEN or self._is_paused:
+            return
+        self._is_paused = True
+        if self._is_tls:
             # Not in the middle of a read: what TLS holds of it would wait until the peer sends
-            # more, however early we read again (aiofastnet 1.2, docs/known-issues.md).
+            # more, however early we read again (aiofastnet 1.2, docs/known-issues.md). Such a read
+            # is bounded, by 256 KiB of ciphertext; one of plain TCP goes on while picows' buffer
+            # is filled, and that doubles.
             asyncio.get_running_loop().call_soon(self._stop_reading)
+        else:
+            self._stop_reading()
 
     def _stop_reading(self) -> None:
         if self._is_paused and not self._has_stopped and self.state is ConnectionState.OPEN:
