@@ -76,6 +76,7 @@ class Fleet:
             lag_worst_s=self.gateway.health().loop_lag_worst_s,
             bytes_each=(resident_bytes() - before) / self.count,
             peak_bytes=peak_bytes(),
+            identifies=self._identifies(),
             watch_threads=sum(t.name == "fastgw loop watch" for t in threading.enumerate()),
             threads=threading.active_count(),
         )
@@ -108,8 +109,10 @@ class Fleet:
         while time.monotonic() < end and self.gateway.health().relieved != before:
             before = self.gateway.health().relieved
             await asyncio.sleep(10.0)
-        identifies = sum(shard.identifies for shard in self.gateway.health().shards)
-        return {**await self.memory(), "relieved": before, "identifies": identifies}
+        return {**await self.memory(), "relieved": before, "identifies": self._identifies()}
+
+    def _identifies(self) -> int:
+        return sum(shard.identifies for shard in self.gateway.health().shards)
 
     async def recovery(self, resumes: int, timeout_s: float) -> dict[str, Any]:
         """Wait until all are up and have resumed that often; tell when, and what it was like."""
@@ -124,7 +127,7 @@ class Fleet:
             "up_at": time.monotonic(),
             "ready": health.ready,
             "resumes": sum(won),
-            "identifies": sum(shard.identifies for shard in health.shards),
+            "identifies": self._identifies(),
             "lag_worst_s": health.loop_lag_worst_s,
             "peak_bytes": peak_bytes(),
         }

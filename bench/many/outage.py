@@ -26,13 +26,15 @@ def main(count: int = COUNT, seconds: float = SECONDS) -> None:
             **service.said,
         ) as fleet,
     ):
+        begun = fleet.said["identifies"]
+        print(f"{begun - count} identifies more than shards to become READY")
         for number, kind in enumerate(("tcp", "503"), 1):
             fleet.tell("recovery", resumes=number, timeout_s=seconds + 120.0)
             back_at = service.ask("outage", seconds=seconds, kind=kind)["back_at"]
             up = fleet.listen()
             print(
                 f"{kind}: {up['ready']} of {count} up {up['up_at'] - back_at:.1f} s after its "
-                f"return, {up['identifies'] - count} identifies, worst lag "
+                f"return, {up['identifies'] - begun} identifies, worst lag "
                 f"{up['lag_worst_s'] * 1000:.0f} ms, peak {up['peak_bytes'] / 2**20:.0f} MiB"
             )
 
