@@ -37,15 +37,17 @@ class Fleet:
         max_concurrency, interval_s: of its identify queue.
         compress, options: of the gateway.
         look_s: between two looks for large read buffers, None for the usual ten seconds.
+        wanted: the event that has a handler.
     """
 
     def __init__(
         self, url: str, authorities: str, count: int, max_concurrency: int, interval_s: float,
-        compress: str = "zlib-stream", look_s: float | None = None, **options: Any,
+        compress: str = "zlib-stream", look_s: float | None = None,
+        wanted: str = "MESSAGE_CREATE", **options: Any,
     ) -> None:  # fmt: skip
         if look_s is not None:
             relief.LOOK_S = look_s
-        self.count = count
+        self.shards = count
         self.seen = 0
         self.gateway = Gateway(
             "not.a.token",
@@ -59,7 +61,7 @@ class Fleet:
             ),
             **options,
         )
-        self.gateway.on("MESSAGE_CREATE")(self._saw)
+        self.gateway.on(wanted)(self._saw)
 
     def _saw(self, event: Any) -> None:
         self.seen += 1
@@ -74,7 +76,7 @@ class Fleet:
             ready_s=time.monotonic() - begun,
             ready_cpu_s=time.process_time() - cpu,
             lag_worst_s=self.gateway.health().loop_lag_worst_s,
-            bytes_each=(resident_bytes() - before) / self.count,
+            bytes_each=(resident_bytes() - before) / self.shards,
             peak_bytes=peak_bytes(),
             identifies=self._identifies(),
             watch_threads=sum(t.name == "fastgw loop watch" for t in threading.enumerate()),
@@ -96,10 +98,15 @@ class Fleet:
             "system_ms_a_second": (after.ru_stime - usage.ru_stime) * 1000 / seconds,
         }
 
+    async def count(self) -> dict[str, Any]:
+        """Tell what was received, and what CPU all of it has cost."""
+        messages = sum(shard.messages for shard in self.gateway.health().shards)
+        return {"cpu_s": time.process_time(), "messages": messages}
+
     async def memory(self) -> dict[str, Any]:
         """Tell what is resident now."""
         return {
-            "bytes_each": (resident_bytes() - self.before) / self.count,
+            "bytes_each": (resident_bytes() - self.before) / self.shards,
             "peak_bytes": peak_bytes(),
         }
 
@@ -120,7 +127,7 @@ class Fleet:
         while time.monotonic() < end:
             health = self.gateway.health()
             won = [shard.resumes_won for shard in health.shards]
-            if health.is_ready and sum(won) >= resumes * self.count:
+            if health.is_ready and sum(won) >= resumes * self.shards:
                 break
             await asyncio.sleep(0.1)
         return {

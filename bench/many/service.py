@@ -29,15 +29,19 @@ class Service:
     Args:
         max_concurrency, identify_interval_s: the limits it enforces.
         tls: over TLS.
+        options: of the service.
     """
 
-    def __init__(self, max_concurrency: int, identify_interval_s: float, tls: bool = True) -> None:
+    def __init__(
+        self, max_concurrency: int, identify_interval_s: float, tls: bool = True, **options: Any
+    ) -> None:
         self.service = FakeService(
             max_concurrency=max_concurrency,
             identify_interval_s=identify_interval_s,
             identifies_total=100_000,
             session_ttl_s=600.0,
             replay_limit=REPLAY_LIMIT,
+            **options,
         )
         self.fake = FakeGateway(tls=tls, service=self.service)
         self.traffic = Traffic(20_250_101, guilds=500)
@@ -114,6 +118,19 @@ class Service:
             connection.flush()
             await self.fake.wait_sent(timeout_s=300.0)
         return {"events": len(kept)}
+
+    async def pace(self, events: int, at_a_time: int) -> dict[str, Any]:
+        """Send every session events, so many before the next session's turn."""
+        sessions, sent = list(self.service.sessions.values()), 0
+        for _ in range(events // at_a_time):
+            some = list(self.traffic.dispatches(at_a_time))
+            for session in sessions:
+                for dispatch in some:
+                    self.service.append(session, dispatch.name, dispatch.data)
+                sent += at_a_time
+            await self.fake.wait_sent(timeout_s=300.0)
+            await asyncio.sleep(0.05)  # each has woken up
+        return {"events": sent}
 
     async def send(self, plain_bytes: int, burst: bool) -> dict[str, Any]:
         """Send every session some traffic, its guilds first where a burst is asked for."""
