@@ -81,6 +81,37 @@ def test_an_import_needs_no_extra(module):
     assert not roots & set(EXTRAS)
 
 
+# Each costs more than all of what a small bot uses, and most programs need none of it.
+NOT_AT_START = (
+    "argparse", "ctypes", "difflib", "email", "importlib.metadata", "sqlite3",
+    "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.sqlite_file", "fastgw.processes",
+    "fastgw.testing", "fastgw.types",
+)  # fmt: skip
+
+
+def test_an_import_leaves_out_what_few_programs_use():
+    """What the dependencies bring themselves is theirs to leave out."""
+    dependencies = "import aiofastnet, orjson, picows, python_socks.async_.asyncio, zlib_ng"
+    ours = modules_after("import fastgw") - modules_after(dependencies)
+    rooms = {
+        name for module in ours for name in NOT_AT_START if f"{module}.".startswith(f"{name}.")
+    }
+    assert rooms == set()
+
+
+@pytest.mark.parametrize("name", sorted(fastgw._LATER))
+def test_a_name_is_imported_when_it_is_looked_up(name):
+    """Nobody can tell such a name from the others: it is found and listed."""
+    code = f"import fastgw; assert {name!r} in dir(fastgw); from fastgw import {name}"
+    assert f"fastgw.{fastgw._LATER[name]}" in modules_after(code)
+
+
+def test_a_name_that_is_none_is_refused_as_ever():
+    """The text is that of any module."""
+    with pytest.raises(AttributeError, match="module 'fastgw' has no attribute 'gatewya'"):
+        fastgw.gatewya  # noqa: B018
+
+
 def test_types_are_imported_by_those_who_use_them():
     """They cost nothing at run time otherwise."""
     assert not {name for name in modules_after("import fastgw") if name.startswith("fastgw.types")}

@@ -1,7 +1,8 @@
 """fastgw: the Discord gateway core for Python bots that outgrew their library."""
 
+from typing import TYPE_CHECKING
+
 from ._decode import Event, Fields, ValueSet
-from .build import BuildInfo, build_info
 from .delivery.failures import HandlerFailure
 from .delivery.filters import Filter, field
 from .delivery.limits import DeliveryLimits
@@ -45,12 +46,8 @@ from .fleet.placement import Placement
 from .fleet.ports import IdentifyQueue, SessionStore
 from .fleet.progress import StartProgress
 from .fleet.sessions import MemorySessionStore
-from .fleet.sqlite_queue import SQLiteIdentifyQueue
-from .fleet.sqlite_store import SQLiteSessionStore
 from .gateway import Gateway
 from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
-from .processes.run import run_processes
-from .processes.status import ProcessesStatus, WorkerStatus
 from .protocol.events import EventName
 from .protocol.signals import Cause
 from .protocol.states import State
@@ -60,6 +57,13 @@ from .shard.face import Shard, StatusChange, shard_id_for
 from .shard.ports import IdentifyTurn
 from .version import __version__
 from .words import Intents
+
+if TYPE_CHECKING:
+    from .build import BuildInfo, build_info
+    from .fleet.sqlite_queue import SQLiteIdentifyQueue
+    from .fleet.sqlite_store import SQLiteSessionStore
+    from .processes.run import run_processes
+    from .processes.status import ProcessesStatus, WorkerStatus
 
 __all__ = [
     "AuthenticationFailed",
@@ -133,3 +137,30 @@ __all__ = [
     "run_processes",
     "shard_id_for",
 ]
+
+# What few programs use, and what costs the others an import of SQLite's part, of the supervisor of
+# processes or of the metadata of packages: each is imported when it is first looked up.
+_LATER = {
+    "BuildInfo": "build",
+    "ProcessesStatus": "processes.status",
+    "SQLiteIdentifyQueue": "fleet.sqlite_queue",
+    "SQLiteSessionStore": "fleet.sqlite_store",
+    "WorkerStatus": "processes.status",
+    "build_info": "build",
+    "run_processes": "processes.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what stands in _LATER, and keep it."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

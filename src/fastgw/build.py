@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 
 from ._decode import simd, zstd_library, zstd_package
@@ -37,7 +36,8 @@ def build_info() -> BuildInfo:
     """Tell what this installation of fastgw is built of."""
     library = zstd_library()
     linked, version = library if library is not None else ("package", zstd_package()[1])
-    installed = importlib.metadata.version
+    from importlib.metadata import version as installed  # brings the email package along
+
     return BuildInfo(
         fastgw=installed("fastgw"),
         zstd=linked,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import warnings
@@ -71,6 +70,8 @@ def warn_of(name: str, intents: Intents) -> None:
 
 def _likely_meant(name: str) -> str | None:
     """Return the documented name that this one is a slip of, if it looks like one."""
+    import difflib  # here, as few programs misspell a name
+
     # 0.9 is one slip in ten letters: names that Discord sends without documenting them, such as
     # GUILD_MEMBER_LIST_UPDATE, are less like their neighbours. In a short name one slip is more.
     likeness = 0.75 if len(name) <= len("RESUMED") + 1 else 0.9

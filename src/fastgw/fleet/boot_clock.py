@@ -9,7 +9,6 @@ how old something is.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import time
 from collections.abc import Callable
@@ -110,6 +109,8 @@ def _boot_id() -> str:
         pass
     if sys.platform != "darwin":
         return ""
+    import ctypes  # two milliseconds that no other platform needs to wait for
+
     size = ctypes.c_size_t(64)
     text = ctypes.create_string_buffer(size.value)
     try:
