@@ -84,8 +84,9 @@ def test_an_import_needs_no_extra(module):
 # Each costs more than all of what a small bot uses, and most programs need none of it.
 NOT_AT_START = (
     "argparse", "ctypes", "difflib", "email", "importlib.metadata", "sqlite3",
-    "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.sqlite_file", "fastgw.processes",
-    "fastgw.testing", "fastgw.types",
+    "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.boot_clock",
+    "fastgw.fleet.sqlite_file", "fastgw.health", "fastgw.processes", "fastgw.testing",
+    "fastgw.types",
 )  # fmt: skip
 
 

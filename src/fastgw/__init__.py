@@ -47,7 +47,6 @@ from .fleet.ports import IdentifyQueue, SessionStore
 from .fleet.progress import StartProgress
 from .fleet.sessions import MemorySessionStore
 from .gateway import Gateway
-from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
 from .protocol.events import EventName
 from .protocol.signals import Cause
 from .protocol.states import State
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from .build import BuildInfo, build_info
     from .fleet.sqlite_queue import SQLiteIdentifyQueue
     from .fleet.sqlite_store import SQLiteSessionStore
+    from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
     from .processes.run import run_processes
     from .processes.status import ProcessesStatus, WorkerStatus
 
@@ -138,13 +138,17 @@ __all__ = [
     "shard_id_for",
 ]
 
-# What few programs use, and what costs the others an import of SQLite's part, of the supervisor of
-# processes or of the metadata of packages: each is imported when it is first looked up.
+# What few programs look up, and what would cost all of them an import of SQLite's part, of the
+# supervisor of processes or of the classes of figures (a frozen dataclass takes about a millisecond
+# to make): each is imported when it is first looked up.
 _LATER = {
     "BuildInfo": "build",
+    "GatewayHealth": "health.figures",
+    "IdentifyBudget": "health.figures",
     "ProcessesStatus": "processes.status",
     "SQLiteIdentifyQueue": "fleet.sqlite_queue",
     "SQLiteSessionStore": "fleet.sqlite_store",
+    "ShardHealth": "health.figures",
     "WorkerStatus": "processes.status",
     "build_info": "build",
     "run_processes": "processes.run",

@@ -21,7 +21,6 @@ from .fleet.face import CommandSender
 from .fleet.fleet import Fleet
 from .fleet.gateway_info import GatewayInfo
 from .fleet.settings import FleetOptions
-from .health.figures import GatewayHealth
 from .options import (
     DRAIN_S,
     check_api_url,

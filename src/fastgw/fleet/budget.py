@@ -22,9 +22,9 @@ from time import gmtime, strftime
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import IdentifyBudgetSpent, UsageError
-from ..health.figures import IdentifyBudget
 
 if TYPE_CHECKING:
+    from ..health.figures import IdentifyBudget
     from .gateway_info import SessionStartLimit
 
 __all__ = [
@@ -128,6 +128,8 @@ def judge(
         log: identifies written so far.
         reserve: None for the usual one.
     """
+    from ..health.figures import IdentifyBudget
+
     total = USUAL_TOTAL if window is None else window.total
     kept = default_reserve(total) if reserve is None else reserve
     remaining = max(0, _left(window, log, now, total=total))

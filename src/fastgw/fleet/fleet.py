@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..connection.dial import Turns
 from ..errors import AuthenticationFailed, FastgwError, Interrupted, ShardNotHere, UsageError
-from ..health.figures import GatewayHealth
 from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..delivery.handlers import Handlers
+    from ..health.figures import GatewayHealth
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
     from ..shard.link import ShardSetup
@@ -228,6 +228,8 @@ class Fleet:
 
     def health(self) -> GatewayHealth:
         """Return the figures of all of it at this moment."""
+        from ..health.figures import GatewayHealth
+
         return GatewayHealth(
             shards=tuple(shard.health() for shard in self.shards),
             loop_lag_s=self._watch.lag_s,

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import FatalError, IdentifyBudgetSpent
 from ..protocol.token import bot_id_of
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
-from .boot_clock import wall_seconds
 from .budget import IdentifyLedger, budget_spent
 from .queue_options import check_functions, check_queue_options
 
@@ -198,6 +197,8 @@ class LocalIdentifyQueue:
         now = self._clock()
         budget = self._ledger.budget(now)
         if budget.free_at is not None:
+            from .boot_clock import wall_seconds
+
             raise budget_spent(budget, now=now, free_at=budget.free_at, wall=wall_seconds())
         self._ledger.spend(now)
         key.is_held = True
