@@ -12,6 +12,7 @@ import sys
 import pytest
 from deadline import scaled
 
+import fastgw as fastgw_package
 from fastgw.cli.run import LiveView
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
 
@@ -68,6 +69,16 @@ def test_demo_of_a_fleet_comes_up_and_resumes():
     assert (summary["shards"], summary["identifies"]) == (20, 20)
     assert summary["resumes"] >= 20
     assert (summary["lost"], summary["duplicated"]) == (0, 0)
+
+
+@pytest.mark.parametrize("module", ["fastgw", "fastgw.cli"])
+def test_the_version_is_told(module):
+    """One line, the name first, however the command is called."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"fastgw {fastgw_package.__version__}\n"
 
 
 @pytest.mark.parametrize(

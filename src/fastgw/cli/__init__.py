@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import FastgwError, Interrupted
+from ..version import __version__
 from . import run
 
 __all__ = ["main"]
@@ -39,6 +40,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="fastgw", description="The Discord gateway core for Python bots."
     )
+    parser.add_argument("--version", action="version", version=f"fastgw {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
