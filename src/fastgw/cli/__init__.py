@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
@@ -60,6 +61,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     demo.add_argument("--plain", action="store_true", help="lines instead of a live view")
     demo.add_argument("--json", action="store_true", help="only the summary, as JSON")
+    demo.add_argument(
+        "--report", type=Path, metavar="FILE", help="also one HTML page with the run's charts"
+    )
     run.add_arguments(
         commands.add_parser(
             "run",
@@ -85,6 +89,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         shards=options.shards,
         plain=options.plain,
         as_json=options.json,
+        report=options.report,
     )
 
 

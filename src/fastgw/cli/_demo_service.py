@@ -87,7 +87,7 @@ class _Sender:
         self._running = False
 
 
-async def _serve(rate: int, shards: int) -> None:
+async def _serve(rate: int, shards: int, guilds: int) -> None:
     # Without GUILD_CREATE: a running bot receives them at its start, not all the time.
     pool = [
         dispatch
@@ -102,6 +102,7 @@ async def _serve(rate: int, shards: int) -> None:
         max_concurrency=IDENTIFY_KEYS,
         identify_interval_s=IDENTIFY_EVERY_S,
         identifies_total=1_000 + 2 * shards,
+        guilds=Traffic(seed=2, guilds=guilds).startup() if guilds else (),
     ) as gateway:
         assert gateway.client_ssl_context is not None
         (authority,) = gateway.client_ssl_context.get_ca_certs(binary_form=True)
@@ -139,6 +140,6 @@ def _say(**facts: object) -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+        asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
     except FastgwError as error:
         _say(error=str(error))

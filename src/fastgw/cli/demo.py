@@ -15,17 +15,20 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import Event, Gateway, GatewayInfo, Intents, LocalIdentifyQueue, State
 from ..errors import UsageError
 from ..runner import run_on_best_loop
 from . import _view
 from ._figures import Frame, Summary
+
+if TYPE_CHECKING:
+    from ._report import Recorder
 
 __all__ = ["WANTED", "Service", "fingerprint", "run_demo", "watch_bot"]
 
@@ -36,6 +39,10 @@ IDENTIFY_KEYS = 16
 IDENTIFY_EVERY_S = 0.25
 # Messages that begin with this are looked into. The others are delivered, but never parsed.
 _DECODED_EVERY = 10
+# With a report: the guilds of the start, about 20 MB of JSON, each parsed once.
+_GUILDS = 300
+# With a report: a moment is kept so often, of a long run less often.
+_MOMENT_S = 0.05
 # Rates are taken over at least this; what a shorter time shows is chance.
 _RATE_WINDOW_S = 0.2
 # Once the service has stopped sending: so long nothing may arrive before the rest counts as lost.
@@ -50,10 +57,15 @@ def fingerprint(sequence: int, guild_id: int | None) -> int:
 class _Bot:
     """The bot: two handlers, and what they saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self.guilds = 0
         self.delivered = 0
         self.decoded = 0
         self.checksum = 0
+        self._recorder = recorder
+
+    def on_guild(self, event: Event) -> None:
+        self.guilds += "id" in event.data
 
     def on_message(self, event: Event) -> None:
         self._note(event)
@@ -68,6 +80,8 @@ class _Bot:
     def _note(self, event: Event) -> None:
         self.delivered += 1
         self.checksum ^= fingerprint(event.sequence, event.guild_id)
+        if self._recorder is not None:
+            self._recorder.waited(time.monotonic() - event.received_at)
 
 
 class Service(Protocol):
@@ -87,13 +101,14 @@ class _Service:
         self._process = process
 
     @classmethod
-    async def start(cls, rate: int, shards: int) -> tuple[_Service, dict[str, Any]]:
+    async def start(cls, rate: int, shards: int, guilds: int) -> tuple[_Service, dict[str, Any]]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "fastgw.cli._demo_service",
             str(rate),
             str(shards),
+            str(guilds),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the bot; the service ends with its input
@@ -133,10 +148,19 @@ class _Service:
             await self._process.wait()
 
 
-async def _demo(seconds: float, rate: int, shards: int, show: Callable[[Frame], None]) -> Summary:
-    service, facts = await _Service.start(rate, shards)
+async def _demo(
+    seconds: float,
+    rate: int,
+    shards: int,
+    show: Callable[[Frame], None],
+    recorder: Recorder | None,
+) -> Summary:
+    guilds = 0 if recorder is None else _GUILDS
+    service, facts = await _Service.start(rate, shards, guilds)
     try:
-        return await watch_bot(service, facts, seconds, show, shards=shards)
+        return await watch_bot(
+            service, facts, seconds, show, shards=shards, recorder=recorder, guilds=guilds
+        )
     finally:
         await service.end()
 
@@ -148,9 +172,11 @@ async def watch_bot(
     show: Callable[[Frame], None],
     *,
     shards: int = 1,
+    recorder: Recorder | None = None,
+    guilds: int = 0,
 ) -> Summary:
     """Run the bot for so long, and say what it saw and what the service sent."""
-    bot = _Bot()
+    bot = _Bot(recorder)
     gateway = Gateway(
         "demo-token",
         intents=Intents.all(),
@@ -162,10 +188,15 @@ async def watch_bot(
     )
     gateway.on("MESSAGE_CREATE")(bot.on_message)
     gateway.on("INTERACTION_CREATE")(bot.on_interaction)
+    if guilds:
+        gateway.on("GUILD_CREATE")(bot.on_guild)
     start = _Meter()
     gateway.on_progress(lambda progress: show(start.frame(_Whole(gateway), bot)))
-    async with gateway:
+    async with _recording(recorder, gateway, seconds, shards), gateway:
+        await _wait_for_guilds(bot, gateway, guilds)
         meter = _Meter()
+        if recorder is not None:
+            recorder.traffic_from = recorder.now_s
         service.tell("start")
         was_cut = False
         while meter.elapsed_s < seconds:
@@ -178,6 +209,8 @@ async def watch_bot(
         unseen, health = await _wait_for_rest(service, gateway)
         frame = meter.frame(health, bot)
         show(frame)
+        if recorder is not None:
+            recorder.end()
         return Summary(
             seconds=frame.elapsed_s,
             events=frame.events,
@@ -223,6 +256,38 @@ class _Whole:
     @property
     def is_ready(self) -> bool:
         return self.ready == self.shards
+
+
+@asynccontextmanager
+async def _recording(
+    recorder: Recorder | None, gateway: Gateway, seconds: float, shards: int
+) -> AsyncIterator[None]:
+    """Keep a moment of the run now and then, while the block lasts."""
+    if recorder is None:
+        yield
+        return
+    # The figures of many shards take time, which the bot would be charged with.
+    every_s = max(_MOMENT_S, seconds / 400, shards * 0.0005)
+
+    async def keep() -> None:
+        while True:
+            recorder.moment(_Whole(gateway).dispatches, _resident_mb())
+            await asyncio.sleep(every_s)
+
+    recorder.begin()
+    gateway.on_status(recorder.status_changed)
+    keeping = asyncio.ensure_future(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+
+
+async def _wait_for_guilds(bot: _Bot, gateway: Gateway, guilds: int) -> None:
+    """Wait until the bot has parsed the guilds of its start; they are no part of the traffic."""
+    until = time.monotonic() + _REST_S
+    while bot.guilds < guilds and time.monotonic() < until:
+        await _pause(gateway, 0.02)
 
 
 async def _wait_for_rest(service: Service, gateway: Gateway) -> tuple[int, _Whole]:
@@ -274,24 +339,25 @@ class _Meter:
         return time.monotonic() - self._began
 
     def frame(self, health: _Whole, bot: _Bot) -> Frame:
+        events = health.dispatches - bot.guilds
         now = time.monotonic()
         passed = now - self._last_at
         if passed >= _RATE_WINDOW_S:
-            self._events_per_s = (health.dispatches - self._last_events) / passed
+            self._events_per_s = (events - self._last_events) / passed
             self._bytes_per_s = (health.bytes_decoded - self._last_bytes) / passed
-            self._last_at, self._last_events = now, health.dispatches
+            self._last_at, self._last_events = now, events
             self._last_bytes = health.bytes_decoded
         return Frame(
             elapsed_s=now - self._began,
             status=health.status,
-            events=health.dispatches,
+            events=events,
             events_per_s=self._events_per_s,
             megabytes_per_s=self._bytes_per_s / 1e6,
-            dropped=health.dispatches - bot.delivered,
+            dropped=events - bot.delivered,
             delivered=bot.delivered,
             decoded=bot.decoded,
             latency_ms=None if health.latency_s is None else health.latency_s * 1e3,
-            cpu_us_per_event=(time.process_time() - self._cpu) / max(health.dispatches, 1) * 1e6,
+            cpu_us_per_event=(time.process_time() - self._cpu) / max(events, 1) * 1e6,
             rss_mb=_resident_mb(),
             ready=health.ready,
             shards=health.shards,
@@ -316,11 +382,27 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def run_demo(seconds: float, rate: int, *, shards: int = 1, plain: bool, as_json: bool) -> int:
+def run_demo(
+    seconds: float,
+    rate: int,
+    *,
+    shards: int = 1,
+    plain: bool,
+    as_json: bool,
+    report: Path | None = None,
+) -> int:
     """Run the demo and show it; returns the exit code: 0 only if everything held, else 1."""
+    recorder = None
+    if report is not None:
+        from . import _report
+
+        _report.check_target(report)
+        recorder = _report.Recorder()
     view = _view.choose(plain=plain or as_json, quiet=as_json, seconds=seconds)
     with view:
-        summary = run_on_best_loop(_demo(seconds, rate, shards, view.show))
+        summary = run_on_best_loop(_demo(seconds, rate, shards, view.show, recorder))
+    if report is not None and recorder is not None:
+        _report.write(report, recorder, summary)
     if as_json:
         sys.stdout.write(json.dumps(asdict(summary) | {"holds": summary.holds}) + "\n")
     else:
