@@ -173,7 +173,7 @@ class _Signals:
         # Python allows it in the main thread only. Not loop.add_signal_handler(): its callback
         # would have to wait for the very handler that blocks the loop.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _ends():
                 self._before[number] = signal.signal(number, self._received)
 
     def __exit__(
@@ -199,6 +199,15 @@ class _Signals:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()
+
+
+def _ends() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask for a clean end here."""
+    # Windows: Ctrl-Break, and the console window that is closed, which leaves five seconds.
+    extra = getattr(signal, "SIGBREAK", None)
+    return (
+        (signal.SIGINT, signal.SIGTERM) if extra is None else (signal.SIGINT, signal.SIGTERM, extra)
+    )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FastgwError as error:
         sys.stderr.write(f"fastgw: {error}\n")
         return _CANNOT_RUN
-    except BrokenPipeError:  # as in `fastgw demo | head`
+    except OSError as error:
+        if not _is_pipe_closed(error):  # as in `fastgw demo | head`
+            raise
         # What is still buffered has nowhere to go; the interpreter would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
@@ -91,6 +94,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         as_json=options.json,
         report=options.report,
     )
+
+
+def _is_pipe_closed(error: OSError) -> bool:
+    # The C library of Windows answers a write into a closed pipe with EINVAL.
+    is_windows = sys.platform == "win32"
+    return isinstance(error, BrokenPipeError) or (is_windows and error.errno == errno.EINVAL)
 
 
 def _prepare_output() -> None:

@@ -13,7 +13,7 @@ import ssl
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import FastgwError
 from ..shard.face import shard_id_for
@@ -22,6 +22,8 @@ from ..testing.traffic.traffic import Dispatch, Traffic
 from .demo import IDENTIFY_EVERY_S, IDENTIFY_KEYS, WANTED, fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from ..testing import FakeSession
 
 # The pool is sent over and over: making traffic costs more than sending it.
@@ -124,13 +126,10 @@ async def _serve(rate: int, shards: int, guilds: int) -> None:
                 _say(sequence=sum(session.sequence for session in sessions))
 
 
-async def _words() -> Any:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
-    while line := await reader.readline():
-        yield line.decode().strip()
+async def _words() -> AsyncIterator[str]:
+    # In a thread: a loop of Windows cannot read the pipe that a process is started with.
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        yield line.strip()
 
 
 def _say(**facts: object) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -111,7 +112,9 @@ class _Service:
             str(guilds),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the bot; the service ends with its input
+            # Ctrl-C is for the bot; the service ends with its input.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
         )
         service = cls(process)
         try:

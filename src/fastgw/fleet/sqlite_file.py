@@ -116,6 +116,8 @@ def lock_path(path: Path) -> Path:
 
 def network_file_system(path: Path) -> str | None:
     """Return the type of the network file system that `path` is on, None when it is on none."""
+    if _is_share(os.path.realpath(path.parent)):
+        return "a network share"
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mounts = file.read()
@@ -123,6 +125,13 @@ def network_file_system(path: Path) -> str | None:
         return None  # not Linux: nobody tells
     kind = mounted_type(mounts, os.path.realpath(path.parent))
     return kind if kind in _NETWORK else None
+
+
+def _is_share(directory: str) -> bool:
+    r"""Tell a share of Windows, \\server\share, from a disk: C: or \\?\C:, and from POSIX paths."""
+    if directory.startswith(("\\\\?\\", "\\\\.\\")):
+        return directory[4:8].upper() == "UNC\\"
+    return directory.startswith("\\\\")
 
 
 def mounted_type(mounts: str, directory: str) -> str | None:

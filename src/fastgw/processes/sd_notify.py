@@ -24,7 +24,7 @@ class ServiceManager:
         path = environment.get("NOTIFY_SOCKET", "")
         # "@" stands for the zero byte of an abstract address; vsock and others are not for us.
         self._address = "\0" + path[1:] if path.startswith("@") else path
-        self.is_there = path[:1] in ("@", "/")
+        self.is_there = path[:1] in ("@", "/") and hasattr(socket, "AF_UNIX")
         self.watchdog_s: float | None = None
         microseconds = environment.get("WATCHDOG_USEC", "")
         if self.is_there and environment.get("WATCHDOG_PID", str(pid)) == str(pid):
@@ -38,7 +38,7 @@ class ServiceManager:
         text = "\n".join(f"{name}={value}" for name, value in variables.items())
         with (
             contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
         ):
             sock.setblocking(False)
             sock.sendto(text.encode(), self._address)
