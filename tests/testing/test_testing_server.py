@@ -25,6 +25,7 @@ from fastgw.testing import (
     Traffic,
 )
 from fastgw.testing.server import certificates
+from fastgw.testing.service.identify import BOT_ID
 
 COMPRESSIONS = [None, "zlib-stream", "zstd-stream"]
 
@@ -155,8 +156,11 @@ async def test_api_answers_who_has_the_token():
         for wrong in ("Bot other", "secret", "Bearer secret", ""):
             assert (await ask("/gateway/bot", wrong))[0] == 401
         assert json.loads((await ask("/gateway", ""))[2]) == {"url": fake.url}
-        assert (await ask("/users/@me", "Bot secret"))[0] == 404
-        assert fake.api_requests == 7
+        for route in ("/users/@me", "/applications/@me", "/oauth2/applications/@me"):
+            assert (await ask(route, "Bot other"))[0] == 401
+            assert json.loads((await ask(route, "Bot secret"))[2])["id"] == BOT_ID
+        assert (await ask("/guilds/1", "Bot secret"))[0] == 404
+        assert fake.api_requests == 13
 
 
 async def test_api_answers_can_be_replaced():

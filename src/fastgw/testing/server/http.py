@@ -11,6 +11,7 @@ import orjson
 
 from ...fleet.gateway_info import GatewayInfo
 from ...protocol.wire import API_VERSION
+from ..service.identify import application, bot_user
 from ..service.service import FakeService
 from .frames import COMPRESSIONS
 
@@ -18,6 +19,13 @@ __all__ = ["Answer", "Request", "Silence", "answer_api", "check_upgrade"]
 
 # Discontinued versions are refused at the upgrade; others are closed with 4012.
 _REMOVED_VERSIONS = frozenset({"3", "4", "5"})
+
+# What libraries ask for before they connect, by path.
+_OWN = {
+    "/applications/@me": application,
+    "/oauth2/applications/@me": application,
+    "/users/@me": bot_user,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +97,17 @@ def check_upgrade(request: Request, path: str) -> Answer | None:
 
 
 def answer_api(request: Request, service: FakeService, info: GatewayInfo) -> Answer:
-    """Answer a call of the HTTP API: /gateway for anybody, /gateway/bot with the token."""
+    """Answer a call of the HTTP API: /gateway for anybody, what a bot logs in with to its token."""
     prefix = f"/api/v{API_VERSION}"
     if request.path == prefix + "/gateway":
         return Answer(200, orjson.dumps({"url": info.url}), {})
-    if request.path != prefix + "/gateway/bot":
+    if request.path not in (prefix + path for path in ("/gateway/bot", *_OWN)):
         return Answer(404, b'{"message": "404: Not Found", "code": 0}', {})
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme != "Bot" or not token or not service.check_token(token):
         return Answer(401, b'{"message": "401: Unauthorized", "code": 0}', {})
+    if own := _OWN.get(request.path.removeprefix(prefix)):
+        return Answer(200, orjson.dumps(own()), {})
     limit = info.session_start_limit
     assert limit is not None
     body = {

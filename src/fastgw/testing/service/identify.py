@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from ..traffic.traffic import Dispatch
     from .session import FakeSession
 
-__all__ = ["ready_data", "refusal", "shard_of", "trace"]
+__all__ = ["BOT_ID", "application", "bot_user", "ready_data", "refusal", "shard_of", "trace"]
 
 # Discord docs, "Sharding": a shard may have at most this many guilds.
 MAX_GUILDS_PER_SHARD = 2_500
+# The user of the bot, and its application.
+BOT_ID = "80351110224678912"
 
 
 def refusal(
@@ -64,6 +66,39 @@ def trace() -> list[str]:
     return [orjson.dumps(["gateway-fake-0001", {"micros": 0.0}]).decode()]
 
 
+def bot_user() -> dict[str, Any]:
+    """Build the bot's own user, as READY and `GET /users/@me` have it."""
+    return {
+        "verified": True,
+        "username": "fake",
+        "mfa_enabled": True,
+        "id": BOT_ID,
+        "global_name": None,
+        "flags": 0,
+        "email": None,
+        "discriminator": "0001",
+        "bot": True,
+        "avatar": None,
+    }
+
+
+def application() -> dict[str, Any]:
+    """Build the bot's application, as `GET /applications/@me` has it."""
+    return {
+        "verify_key": "",
+        "summary": "",
+        "rpc_origins": [],
+        "owner": bot_user(),
+        "name": "fake",
+        "id": BOT_ID,
+        "icon": None,
+        "flags": 565248,
+        "description": "",
+        "bot_require_code_grant": False,
+        "bot_public": True,
+    }
+
+
 def ready_data(
     session: FakeSession, guilds: Iterable[Dispatch], resume_url: str | None
 ) -> dict[str, Any]:
@@ -71,18 +106,7 @@ def ready_data(
     return {
         "v": API_VERSION,
         "user_settings": {},
-        "user": {
-            "verified": True,
-            "username": "fake",
-            "mfa_enabled": True,
-            "id": "80351110224678912",
-            "global_name": None,
-            "flags": 0,
-            "email": None,
-            "discriminator": "0001",
-            "bot": True,
-            "avatar": None,
-        },
+        "user": bot_user(),
         "shard": [session.shard_id, session.shard_count],
         "session_type": "normal",
         "session_id": session.session_id,
@@ -95,6 +119,6 @@ def ready_data(
         "geo_ordered_rtc_regions": ["rotterdam", "madrid"],
         "game_relationships": [],
         "auth": {},
-        "application": {"id": "80351110224678912", "flags": 565248},
+        "application": {"id": BOT_ID, "flags": 565248},
         "_trace": trace(),
     }

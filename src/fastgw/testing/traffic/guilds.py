@@ -14,7 +14,14 @@ from zlib import crc32
 
 from .population import BASE_PERMISSIONS, Member, World
 
-__all__ = ["channel_object", "guild_create", "guild_update", "members_chunk", "role_object"]
+__all__ = [
+    "channel_object",
+    "emoji_object",
+    "guild_create",
+    "guild_update",
+    "members_chunk",
+    "role_object",
+]
 
 MIN_GUILD_BYTES = 10_000
 MAX_GUILD_BYTES = 2_000_000
@@ -78,7 +85,7 @@ def role_object(world: World, role_id: str, position: int) -> dict[str, Any]:
     }
 
 
-def _emoji_object(world: World) -> dict[str, Any]:
+def emoji_object(world: World) -> dict[str, Any]:
     return {
         "version": 0,
         "roles": [],
@@ -190,7 +197,7 @@ def guild_create(world: World, guild_id: int | None = None) -> tuple[dict[str, A
     # A guild has at most 500 channels and 250 roles; beyond that, size means members.
     channel_ids = _ids(guild.channels, min(500, int(0.30 * size / _CHANNEL_BYTES)), world)
     role_ids = _ids(guild.roles, min(250, max(2, int(0.14 * size / _ROLE_BYTES))), world)
-    emojis = [_emoji_object(world) for _ in range(min(250, int(0.07 * size / _EMOJI_BYTES)))]
+    emojis = [emoji_object(world) for _ in range(min(250, int(0.07 * size / _EMOJI_BYTES)))]
     rest = size - _FRAME_BYTES - len(channel_ids) * _CHANNEL_BYTES
     rest -= len(role_ids) * _ROLE_BYTES + len(emojis) * _EMOJI_BYTES
     members = _pool(world, role_ids, max(2, int(rest / (_MEMBER_BYTES + 0.6 * _PRESENCE_BYTES))))
@@ -227,7 +234,7 @@ def guild_update(world: World) -> tuple[dict[str, Any], int]:
     guild = world.guild()
     data = _properties(world, guild.key, guild.name)
     data["roles"] = [role_object(world, role_id, i) for i, role_id in enumerate(guild.roles)]
-    data["emojis"] = [_emoji_object(world) for _ in range(20)]
+    data["emojis"] = [emoji_object(world) for _ in range(20)]
     data["guild_id"] = guild.key
     return _in_hash_order(data), guild.id
 

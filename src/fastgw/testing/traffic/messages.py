@@ -14,6 +14,7 @@ from .population import EMOJI, Guild, Member, World
 
 __all__ = [
     "Built",
+    "emoji",
     "message_create",
     "message_delete",
     "message_delete_bulk",
@@ -145,7 +146,7 @@ def message_delete_bulk(world: World) -> Built:
     return {"ids": ids, "guild_id": guild.key, "channel_id": guild.channel()}, guild.id
 
 
-def _emoji(world: World) -> dict[str, Any]:
+def emoji(world: World) -> dict[str, Any]:
     if world.random.random() < 0.6:
         return {"name": world.random.choice(EMOJI), "id": None}
     return {"name": world.handle(), "id": world.old_snowflake()}
@@ -160,7 +161,7 @@ def reaction_add(world: World) -> Built:
         "message_id": world.clock.snowflake(),
         "message_author_id": guild.member().user_id,
         "member": member.full,
-        "emoji": _emoji(world),
+        "emoji": emoji(world),
         "channel_id": guild.channel(),
         "burst": False,
         "guild_id": guild.key,
@@ -173,7 +174,7 @@ def reaction_remove(world: World) -> Built:
         "user_id": guild.member().user_id,
         "type": 0,
         "message_id": world.clock.snowflake(),
-        "emoji": _emoji(world),
+        "emoji": emoji(world),
         "channel_id": guild.channel(),
         "burst": False,
         "guild_id": guild.key,

@@ -19,11 +19,19 @@ from itertools import accumulate
 import orjson
 
 from ...errors import UsageError
-from .events import BUILDERS
 from .guilds import guild_create
 from .population import World
+from .rare import BUILDERS, EVERY_EVENT
 
-__all__ = ["INTERACTIONS", "LARGE_BOT", "WITHOUT_PRESENCES", "Dispatch", "Traffic", "encode"]
+__all__ = [
+    "EVERY_EVENT",
+    "INTERACTIONS",
+    "LARGE_BOT",
+    "WITHOUT_PRESENCES",
+    "Dispatch",
+    "Traffic",
+    "encode",
+]
 
 # Shares per 10,000 dispatches; mean size about 850 B. The order of the leading classes is that of
 # protocol reports of large bots (presences and messages first, then typing, edits and members).
