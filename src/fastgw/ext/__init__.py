@@ -1,0 +1,1 @@
+"""What ties fastgw to other libraries; the core imports none of it."""
