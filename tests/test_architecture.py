@@ -35,9 +35,9 @@ FLOORS = (
     ("fleet",),
     ("build", "options", "runner"),
     ("gateway",),
-    ("processes",),
+    ("ext", "processes"),
     ("__init__", "_pyinstaller"),
-    ("testing", "ext"),
+    ("testing",),
     ("cli",),
     ("__main__",),
 )

@@ -59,6 +59,8 @@ from .words import Intents
 
 if TYPE_CHECKING:
     from .build import BuildInfo, build_info
+    from .ext.attach import attach
+    from .ext.attachment import Attachment
     from .fleet.sqlite_queue import SQLiteIdentifyQueue
     from .fleet.sqlite_store import SQLiteSessionStore
     from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .processes.status import ProcessesStatus, WorkerStatus
 
 __all__ = [
+    "Attachment",
     "AuthenticationFailed",
     "BuildInfo",
     "Cause",
@@ -132,6 +135,7 @@ __all__ = [
     "WorkerFailed",
     "WorkerStatus",
     "__version__",
+    "attach",
     "build_info",
     "field",
     "run_processes",
@@ -142,6 +146,8 @@ __all__ = [
 # supervisor of processes or of the classes of figures (a frozen dataclass takes about a millisecond
 # to make): each is imported when it is first looked up.
 _LATER = {
+    "Attachment": "ext.attachment",
+    "attach": "ext.attach",
     "BuildInfo": "build",
     "GatewayHealth": "health.figures",
     "IdentifyBudget": "health.figures",

@@ -212,7 +212,7 @@ def integration_event(world: World) -> Built:
 
 def integration_delete(world: World) -> Built:
     guild = world.guild()
-    return {"id": world.old_snowflake(), "guild_id": guild.key, "application_id": None}, guild.id
+    return {"id": world.old_snowflake(), "guild_id": guild.key}, guild.id
 
 
 def integrations_update(world: World) -> Built:

@@ -1,0 +1,92 @@
+"""Which library a bot is of, and the one call that puts it on our gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..quoting import quote
+
+if TYPE_CHECKING:
+    from .attachment import Attachment
+
+__all__ = ["attach"]
+
+# Packages of the discord.py family (py-cord is `discord` as well), and hikari.
+_DISCORD_PY = ("discord", "disnake", "nextcord")
+_KNOWN = "discord.py, disnake, nextcord, py-cord or hikari"
+# What the library says, or what its session needs; both come from the bot.
+_TAKEN = ("token", "intents", "shards", "shard_count", "presence", "large_threshold")
+
+
+def attach(
+    bot: Any,
+    *,
+    keep: Iterable[str] = (),
+    drop: Iterable[str] = (),
+    filter: bool = True,
+    **gateway_options: Any,
+) -> Attachment:
+    """
+    Put a bot of another library on fastgw's gateway; call it before the bot runs.
+
+    Handlers, caches and commands stay as they are. What neither a listener nor a cache can see is
+    dropped before it is parsed, and `Attachment.explain()` says why each event is not.
+
+    Args:
+        bot: a client of discord.py, disnake, nextcord, py-cord or hikari, which does not run yet.
+        keep: names of events that are always delivered to the library, such as "MESSAGE_CREATE".
+        drop: names of events that never are, whoever listens.
+        filter: False delivers everything.
+        gateway_options: of `Gateway`, but for what the bot itself says: token, intents, shards and
+            presence.
+    Raises:
+        UsageError: it cannot work: no bot of these libraries, one that runs or is attached already,
+            debug events, a version without the seam that this needs, options that the bot has.
+    """
+    for option in gateway_options.keys() & set(_TAKEN):
+        raise UsageError(f"attach({option}=...) cannot be: the bot itself says its {option}")
+    kept, dropped = _names("keep", keep), _names("drop", drop)
+    for name in kept & dropped:
+        raise UsageError(f"attach() is to keep and to drop {name}: name it in one of them")
+    package = _package(bot)
+    if package is None:
+        kind = bot if isinstance(bot, type) else type(bot)
+        made = "an object" if bot is not kind else "a class, not an object,"
+        raise UsageError(
+            f"attach() takes a bot of {_KNOWN}; this is {made} of {kind.__module__}.{kind.__name__}"
+        )
+    if package == "hikari":
+        from .hikari.attachment import attach_hikari
+
+        return attach_hikari(bot, kept, dropped, filter, gateway_options)
+    from .discord_py import attach_discord_py
+
+    return attach_discord_py(bot, kept, dropped, filter, gateway_options)
+
+
+def _names(option: str, names: Iterable[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise UsageError(f"attach({option}=...) takes several names: {option}=[{names!r}]")
+    found = frozenset(names)
+    for name in found:
+        if not isinstance(name, str) or not name.isupper():
+            raise UsageError(
+                f"attach({option}=...) takes names of the gateway such as 'MESSAGE_CREATE', not "
+                f"{quote(name)}"
+            )
+    return found
+
+
+def _package(bot: Any) -> str | None:
+    """Return the package of the library that a bot is of."""
+    if isinstance(bot, type):
+        return None
+    for kind in type(bot).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package in _DISCORD_PY and kind.__name__ == "Client":
+            return package
+        if package == "hikari" and kind.__name__ == "GatewayBot":
+            return package
+    return None

@@ -1,0 +1,180 @@
+"""
+Which events the library needs: an event is dropped only if nobody listens to any of its dispatches
+and no cache that is on could tell the difference. Unknown means wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ...log import careful_logger
+from .library import Library
+from .listeners import Listeners
+from .parsers import Parser, known_parsers, read_parsers
+from .rules import RULES, Rule
+
+__all__ = ["Interests", "Verdict", "Wanted"]
+
+log = careful_logger("fastgw.attach")
+
+_EVERY_EVENT = "socket_event_type"
+
+
+class Wanted(Enum):
+    """How much of an event the library gets."""
+
+    WHOLE = "whole"
+    OWN = "only what is about the bot itself"
+    NAME = "its name"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the library gets of an event, and why."""
+
+    wanted: Wanted
+    because: tuple[str, ...]
+
+
+class Interests:
+    """
+    What a client wants, event by event, at any moment.
+
+    Args:
+        client, library: whose.
+        keep, drop, is_filtering: of `attach`.
+        changed: is told the events whose verdict may have changed.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        library: Library,
+        keep: frozenset[str],
+        drop: frozenset[str],
+        is_filtering: bool,
+        changed: Callable[[list[str]], None],
+    ) -> None:
+        self._client = client
+        self._library = library
+        self._keep, self._drop, self._is_filtering = keep, drop, is_filtering
+        self._changed = changed
+        state_class = type(client._connection)
+        try:
+            self._parsers = read_parsers(state_class)
+        except OSError:
+            self._parsers = {}
+            log.warning("%s has no source to read: every event is delivered to it", library)
+        known = known_parsers(library.name)
+        self._unknown = {
+            name
+            for name in RULES
+            if name in self._parsers and self._parsers[name].fingerprint not in known.get(name, ())
+        }
+        if self._unknown and self._parsers:
+            log.info(
+                "%s: %d parsers are not known to fastgw, their events are always delivered",
+                library, len(self._unknown),
+            )  # fmt: skip
+        self._events_of: dict[str, list[str]] = {}
+        for event, parser in self._parsers.items():
+            for name in parser.dispatches or ():
+                self._events_of.setdefault(name, []).append(event)
+        self.listeners = Listeners(client, library.package, self._listener_changed)
+
+    def events(self) -> list[str]:
+        """Return the names of all events that the library has a parser for."""
+        return sorted(self._client._connection.parsers)
+
+    def _listener_changed(self, dispatch: str) -> None:
+        if dispatch == _EVERY_EVENT:
+            self._changed(self.events())
+        else:
+            self._changed(self._events_of.get(dispatch, []))
+
+    # --- the verdict -----------------------------------------------------------------------------
+
+    def of(self, event: str) -> Verdict:
+        """Judge an event."""
+        if event in self._drop:
+            return Verdict(Wanted.NOTHING, ("drop= of attach()",))
+        if event in self._keep:
+            return Verdict(Wanted.WHOLE, ("keep= of attach()",))
+        if not self._is_filtering:
+            return Verdict(Wanted.WHOLE, ("filter=False of attach()",))
+        if why := self._everything():
+            return Verdict(Wanted.WHOLE, (why,))
+        verdict = self._by_rule(event)
+        if verdict.wanted is Wanted.NOTHING and (heard := self._who(_EVERY_EVENT)):
+            return Verdict(Wanted.NAME, heard)
+        return verdict
+
+    def _everything(self) -> str | None:
+        """Why every event is wanted, if it is."""
+        dispatch = self._client.dispatch
+        module = str(getattr(dispatch, "__module__", ""))
+        if module.partition(".")[0] != self._library.package:
+            where = getattr(dispatch, "__qualname__", "dispatch")
+            return f"dispatch() is overridden: {where}"
+        return None
+
+    def _by_rule(self, event: str) -> Verdict:
+        state = self._client._connection
+        parser = state.parsers.get(event)
+        if parser is None:
+            return Verdict(Wanted.NOTHING, ("the library has no parser for it",))
+        own = getattr(type(state), f"parse_{event.lower()}", None)
+        if getattr(parser, "__func__", parser) is not own:
+            return Verdict(Wanted.WHOLE, ("its parser was replaced",))
+        rule = RULES.get(event)
+        if rule is None:
+            return Verdict(Wanted.WHOLE, ("the bot's picture of its guilds",))
+        read: Parser | None = self._parsers.get(event)
+        if read is None or event in self._unknown or read.dispatches is None:
+            return Verdict(Wanted.WHOLE, (f"this parser of {self._library} is not known",))
+        if heard := tuple(why for name in sorted(read.dispatches) for why in self._who(name)):
+            return Verdict(Wanted.WHOLE, heard)
+        if cached := self._caches(event, rule):
+            return Verdict(Wanted.WHOLE, cached)
+        names = ", ".join(f"on_{name}" for name in sorted(read.dispatches)) or "it"
+        if rule is Rule.OWN_MEMBER:
+            return Verdict(Wanted.OWN, (f"the bot's own member; nobody listens to {names}",))
+        return Verdict(Wanted.NOTHING, (f"nobody listens to {names}",))
+
+    def _who(self, dispatch: str) -> tuple[str, ...]:
+        return tuple(self.listeners.of(dispatch))
+
+    def _caches(self, event: str, rule: Rule) -> tuple[str, ...]:
+        """Which caches would miss it."""
+        state = self._client._connection
+        found = []
+        if rule is Rule.MESSAGES:
+            if state._messages is not None:
+                found.append(f"max_messages={state._messages.maxlen}")
+            views = getattr(getattr(state, "_view_store", None), "_synced_message_views", ())
+            if event == "MESSAGE_UPDATE" and views:
+                found.append(f"{len(views)} views that follow their message")
+        elif rule in (Rule.MEMBERS, Rule.OWN_MEMBER) and state.member_cache_flags.value:
+            flags = [name for name, is_on in state.member_cache_flags if is_on]
+            found.append(f"member_cache_flags: {', '.join(flags)}")
+        return tuple(found)
+
+    def advice(self) -> tuple[str, ...]:
+        """Say which caches could go, and what that would save."""
+        state = self._client._connection
+        found = []
+        if state._messages is not None:
+            found.append(
+                "max_messages=None would let messages go that nobody listens to: the cache of "
+                f"{state._messages.maxlen} needs them all"
+            )
+        if state.member_cache_flags.value:
+            found.append(
+                "member_cache_flags=MemberCacheFlags.none() would let updates of members and "
+                "presences go that nobody listens to"
+            )
+        return tuple(found)

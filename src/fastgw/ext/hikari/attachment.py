@@ -1,0 +1,72 @@
+"""What a program keeps of a hikari bot that is attached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import hikari
+
+from ..attachment import Attachment, Explanation, Reason
+from . import join, leave
+
+if TYPE_CHECKING:
+    from ...gateway import Gateway
+    from .link import Link
+
+__all__ = ["attach_hikari"]
+
+
+class _HikariAttachment(Attachment):
+    """A `hikari.GatewayBot` on our gateway."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __repr__(self) -> str:
+        return f"<Attachment of a {type(self._link.bot).__name__} of hikari {hikari.__version__}>"
+
+    @property
+    def gateway(self) -> Gateway:
+        return self._link.gateway
+
+    def detach(self) -> None:
+        leave(self._link)
+
+    def explain(self) -> Explanation:
+        interests = self._link.interests
+        counted = self._link.gateway.health().events
+        reasons = []
+        for name in interests.names:
+            because = interests.reasons(name)
+            seen, delivered, size = counted.get(name, (0, 0, 0))
+            reasons.append(
+                Reason(
+                    name,
+                    is_delivered=bool(because),
+                    own_only=False,
+                    because=tuple(because) or ("no listener and no cache needs it",),
+                    seen=seen,
+                    delivered=delivered,
+                    bytes=size,
+                )
+            )
+        reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
+        return Explanation(f"hikari {hikari.__version__}", tuple(reasons), ())
+
+
+def attach_hikari(
+    bot: hikari.GatewayBot,
+    keep: frozenset[str],
+    drop: frozenset[str],
+    is_filtering: bool,
+    gateway_options: Mapping[str, Any],
+) -> Attachment:
+    """
+    Put a bot on our gateway; see `attach`.
+
+    Raises:
+        UsageError: it cannot work.
+    """
+    link = join(bot, keep=keep, drop=drop, is_filtering=is_filtering, options=gateway_options)
+    return _HikariAttachment(link)
