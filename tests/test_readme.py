@@ -14,6 +14,8 @@ from deadline import scaled, until
 
 import fastgw
 from fastgw import Gateway
+from fastgw.cli import _view
+from fastgw.cli._figures import Frame
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -46,6 +48,30 @@ def test_readmes_picture_is_of_the_published_figures():
     bars = drawn["figures"]()
     assert f"{bars['fastgw']:g} µs against {bars['discord.py']:g}" in README
     assert 15.5 < bars["discord.py"] / bars["fastgw"] < 16.5
+
+
+def test_readmes_demo_is_the_one_of_today():
+    """The picture has the rows of the demo and its verdict, and asks no other host for fonts."""
+    drawn = (ROOT / "docs" / "demo.svg").read_text("utf-8").replace("&#160;", " ")
+    frame = Frame(0.0, "ready", 10, 1.0, 1.0, 1, 1, 1, None, 1.0, 1.0)
+    assert [name for name, _ in _view._rows(frame) if name not in drawn] == []
+    assert "everything held" in drawn
+    assert "url(http" not in drawn
+
+
+def test_readmes_table_is_of_the_published_figures():
+    """Each figure stands in docs/performance.md, in the row of the same client."""
+    published = (ROOT / "docs" / "performance.md").read_text("utf-8").splitlines()
+    table = re.findall(
+        r"^\| (?!CPU|floor)(.+?) \|(.+)\|$", README[: README.index("## What it does not")], re.M
+    )
+    assert len(table) == 7
+    for client, cells in table:
+        name = client.replace("*", "").partition(",")[0]
+        rows = " ".join(row for row in published if row.startswith("|") and name in row)
+        figures = re.findall(r"[\d.]+", cells)
+        assert len(figures) >= 2
+        assert [figure for figure in figures if f" {figure} " not in rows] == [], client
 
 
 async def test_readmes_test_of_the_bot_passes(fake_gateway, monkeypatch):

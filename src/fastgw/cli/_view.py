@@ -149,5 +149,5 @@ class LiveView(AbstractContextManager["LiveView"]):
     def summarise(self, summary: Summary) -> None:
         *facts, verdict = _verdict(summary)
         for line in facts:
-            self._console.print(line)
+            self._console.print(line, highlight=False)  # it would cut figures at their commas
         self._console.print(verdict, style="bold green" if summary.holds else "bold red")
