@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -53,7 +54,7 @@ def recorded():
         events = int(max(0.0, at - 0.3) * 2_000)
         recorder.points.append(_report.Point(at, events, 1 + at / 100, 40 + 10 * (at > 0.2)))
     recorder.bands.append((1.0, 1.2, "cut, back in 200 ms"))
-    for wait_us in (3, 30, 300, 300, 3_000):
+    for wait_us in (3, 30, 300, 300, 60_000):
         recorder.waited(wait_us / 1e6)
     return recorder
 
@@ -108,7 +109,8 @@ def test_waits_are_counted_by_powers_of_two():
     named = dict(_report._histogram(recorded().waits))
     assert named == {
         "<4 µs": 1, "<8 µs": 0, "<16 µs": 0, "<32 µs": 1, "<64 µs": 0, "<128 µs": 0, "<256 µs": 0,
-        "<512 µs": 2, "<1 ms": 0, "<2 ms": 0, "<4 ms": 1,
+        "<512 µs": 2, "<1 ms": 0, "<2 ms": 0, "<4 ms": 0, "<8 ms": 0, "<16 ms": 0, "<33 ms": 0,
+        "<66 ms": 1,
     }  # fmt: skip
     assert _report._quantiles(recorded().waits).startswith("half within 512 µs")
 
@@ -139,6 +141,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_run(tmp_path, wher
     """Not after it, when the run would be lost."""
     with pytest.raises(UsageError, match=r"--report .*folder"):
         _report.check_target(tmp_path / where)
+
+
+def test_a_place_that_went_away_during_the_run_is_told(tmp_path):
+    """The summary stands above it already; no traceback."""
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        _report.write(tmp_path / "gone" / "report.html", recorded(), HELD)
 
 
 def test_the_demo_writes_its_page(tmp_path):
@@ -202,7 +210,11 @@ class TestInABrowser:
             assert [shape for shape in shapes if not inside(shape, chart["box"])] == []
         assert [len(chart["lines"]) for chart in (rate, cost, memory)] == [1, 1, 1]
         assert [len(chart["bands"]) for chart in said["charts"]] == [1, 1, 2, 0]
-        assert len(waits["bars"]) == 11
+        assert len(waits["bars"]) == 15
+        lowest = max(text[1] for text in waits["texts"])
+        names = sorted(text for text in waits["texts"] if text[1] > lowest - 1)
+        assert len(names) > 5
+        assert [a for a, b in pairwise(names) if a[2] > b[0]] == [], "a name over its neighbour"
         band, cut = memory["bands"], rate["bands"][0]
         assert band[0][2] <= band[1][0], "the guilds come before the cut"
         assert cut[2] - cut[0] == pytest.approx(

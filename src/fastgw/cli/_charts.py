@@ -17,6 +17,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 24, 28
 _INNER_W, _INNER_H = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 # More points than this are not seen in a chart of that width, and only make the page larger.
 _MAX_POINTS = 240
+# So many names of bars stand beside each other.
+_MAX_NAMES = 10
 
 
 def line(name: str, points: Points, *, until: float, bands: Sequence[Band] = ()) -> str:
@@ -55,6 +57,7 @@ def bars(name: str, counts: Sequence[tuple[str, int]]) -> str:
     shares = [100 * count / total for _, count in counts]
     ticks = _ticks(max(shares, default=1.0))
     step = _INNER_W / max(len(counts), 1)
+    every = math.ceil(len(counts) / _MAX_NAMES)
 
     def y(value: float) -> float:
         return _TOP + _INNER_H * (1 - value / ticks[-1])
@@ -67,7 +70,8 @@ def bars(name: str, counts: Sequence[tuple[str, int]]) -> str:
             f'width="{step * 0.8:.1f}" height="{_INNER_H + _TOP - y(share):.1f}">'
             f"<title>{escape(label)}: {count:,} ({share:.2f} %)</title></rect>"
         )
-        parts.append(_text(left + step / 2, _HEIGHT - 8, label, "middle"))
+        if index % every == 0:
+            parts.append(_text(left + step / 2, _HEIGHT - 8, label, "middle"))
     return _svg(name, parts)
 
 

@@ -118,8 +118,16 @@ def check_target(path: Path) -> None:
 
 
 def write(path: Path, recorder: Recorder, summary: Summary) -> None:
-    """Write the page of one run."""
-    path.write_text(_page(recorder, summary), encoding="utf-8")
+    """
+    Write the page of one run.
+
+    Raises:
+        UsageError: it could be written before the run, and cannot now.
+    """
+    try:
+        path.write_text(_page(recorder, summary), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--report {path} cannot be written: {error.strerror}") from error
 
 
 def _page(recorder: Recorder, summary: Summary) -> str:

@@ -404,10 +404,10 @@ def run_demo(
     view = _view.choose(plain=plain or as_json, quiet=as_json, seconds=seconds)
     with view:
         summary = run_on_best_loop(_demo(seconds, rate, shards, view.show, recorder))
-    if report is not None and recorder is not None:
-        _report.write(report, recorder, summary)
     if as_json:
         sys.stdout.write(json.dumps(asdict(summary) | {"holds": summary.holds}) + "\n")
     else:
         view.summarise(summary)
+    if report is not None and recorder is not None:
+        _report.write(report, recorder, summary)
     return 0 if summary.holds else 1
