@@ -30,6 +30,8 @@ from fastgw.processes.sd_notify import ServiceManager
 from fastgw.protocol.identity import Identity
 from fastgw.testing import FakeGateway
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX system plays the others")
+
 # What a Python on Windows does not have, of what we could touch.
 NOT_ON_WINDOWS = {
     "os": ("register_at_fork", "fork", "sysconf", "getuid", "geteuid", "O_CLOEXEC", "statvfs"),
@@ -189,7 +191,6 @@ class Msvcrt:
         fcntl.lockf(descriptor, how, count, os.lseek(descriptor, 0, os.SEEK_CUR))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there they are the real ones")
 def test_locks_of_windows_are_bytes_as_well(monkeypatch, tmp_path):
     """Each at the position of its number; another process sees one, and not its neighbour."""
     monkeypatch.setattr(sys, "platform", "win32")
@@ -213,6 +214,7 @@ def test_locks_of_windows_are_bytes_as_well(monkeypatch, tmp_path):
     locks.close()
 
 
+@pytest.mark.usefixtures("no_proc")  # what this machine's own root is on decides nothing
 @pytest.mark.parametrize(
     ("directory", "is_share"),
     [
@@ -258,7 +260,6 @@ def test_no_service_manager_is_told_where_none_can_be(monkeypatch, tmp_path, lac
     manager.tell(READY=1)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="a signal that stands for SIGBREAK")
 def test_ctrl_break_ends_as_ctrl_c_does(monkeypatch):
     """So does Windows when it closes the console; the second one is urgent, like any other."""
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
