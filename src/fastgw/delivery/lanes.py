@@ -102,13 +102,14 @@ class WaitingLanes:
         if not free:
             return None
         lane = min(free, key=lambda lane: (not lane.is_urgent, lane.waiting[0][0]))
-        return self.take_oldest(lane)
-
-    def take_oldest(self, lane: Lane) -> Delivery:
-        """Return what waits longest in one lane, waiting no longer."""
         _, delivery = lane.waiting.popleft()
         self._update(lane)
         return delivery
+
+    def take_out(self, lane: Lane, delivery: Delivery) -> None:
+        """Let one that waits in a lane wait no longer."""
+        lane.waiting.remove(next(entry for entry in lane.waiting if entry[1] is delivery))
+        self._update(lane)
 
     def take_all(
         self, lane: Lane, condition: Callable[[Delivery], bool] = lambda _: True

@@ -106,11 +106,11 @@ class Pressure:
         """Tell whether the shard of a ledger must not read."""
         return ledger in self._held_at
 
-    def has_room(self, ledger: Ledger, size: int) -> bool:
-        """Tell whether so many bytes more leave shard and gateway under their high marks."""
+    def excess(self, ledger: Ledger, size: int) -> tuple[int, int]:
+        """Return by how many bytes `size` more are above the high marks of shard and gateway."""
         return (
-            ledger.bytes + size <= self._limits.shard_bytes
-            and self._ledgers.bytes + size <= self._limits.gateway_bytes
+            ledger.bytes + size - self._limits.shard_bytes,
+            self._ledgers.bytes + size - self._limits.gateway_bytes,
         )
 
     def requested(self, ledger: Ledger, size: int) -> None:

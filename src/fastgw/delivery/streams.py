@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ..errors import UsageError
 from .ledger import Delivery
 from .limits import Policy
+from .room import oldest_in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -153,15 +154,14 @@ class Mailbox:
 
     def _makes_room(self, delivery: Delivery) -> bool:
         """Let the policy make room for one more: False when it is this one that has to go."""
-        ledger = delivery.ledger
-        while len(self.waiting) >= (self.bound or BOUND) or not (
-            ledger is None or self._pressure.has_room(ledger, delivery.size)
-        ):
-            if self.policy is Policy.DROP_NEWEST or not self.waiting:
-                return False
-            self.waiting.popleft().done()
+        waiting = self.waiting if self.policy is Policy.DROP_OLDEST else ()
+        too_many = len(self.waiting) + 1 - (self.bound or BOUND)
+        going = oldest_in_the_way(waiting, too_many, delivery, self._pressure)
+        for one in going or ():
+            self.waiting.remove(one)
+            one.done()
             self._drops.count(self.name)
-        return True
+        return going is not None
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():

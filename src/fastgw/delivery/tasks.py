@@ -25,6 +25,7 @@ from .callables import is_of_event, name_of
 from .lanes import Lane, WaitingLanes
 from .ledger import Delivery
 from .limits import Policy
+from .room import oldest_in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -324,14 +325,13 @@ class HandlerTasks:
 
     def _makes_room(self, lane: Lane, delivery: Delivery) -> bool:
         """Let a lane's policy make room for one more: False when it is this one that has to go."""
-        ledger = delivery.ledger
-        while (not self._may_begin(lane) and len(lane.waiting) >= lane.bound) or not (
-            ledger is None or self._pressure.has_room(ledger, delivery.size)
-        ):
-            if lane.policy is Policy.DROP_NEWEST or not lane.waiting:
-                return False
-            self._drop(self._lanes.take_oldest(lane), is_open=True)
-        return True
+        too_many = 0 if self._may_begin(lane) else len(lane.waiting) + 1 - lane.bound
+        waiting = (one for _, one in lane.waiting) if lane.policy is Policy.DROP_OLDEST else ()
+        going = oldest_in_the_way(waiting, too_many, delivery, self._pressure)
+        for one in going or ():
+            self._lanes.take_out(lane, one)
+            self._drop(one, is_open=True)
+        return going is not None
 
     def _drop(self, delivery: Delivery, *, is_open: bool = False) -> None:
         self._drops.count(delivery.holder.name)
