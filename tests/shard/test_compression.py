@@ -6,12 +6,13 @@ import json
 
 import pytest
 from deadline import scaled
-from gateways import TOKEN
+from gateways import TOKEN, quick_queue
 from gateways import gateway_to as gateway_with
 from raw_websocket import frame, raw_server
 
 from fastgw import Gateway, GatewayInfo, Intents, NotCompressed
 from fastgw.errors import DecodeError
+from fastgw.protocol.timeouts import Timeouts
 from fastgw.shard.compression import Compression
 from fastgw.testing import FakeGateway
 
@@ -34,10 +35,11 @@ def in_text(seen):
 
 
 def gateway_to(url, **options):
-    """Make a gateway that tries again at once."""
+    """Make a gateway that tries again at once, and does not wait for a CLOSE nobody answers."""
     return Gateway(
-        TOKEN, intents=Intents.none(), info=GatewayInfo(url), backoff_s=(0.001, 0.01), **options
-    )
+        TOKEN, intents=Intents.none(), info=GatewayInfo(url), identify_queue=quick_queue(),
+        backoff_s=(0.001, 0.01), timeouts=Timeouts(close_s=0.05), **options
+    )  # fmt: skip
 
 
 async def test_auto_does_without_and_says_so_once(caplog):
