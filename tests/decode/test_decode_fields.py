@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import random
 import sys
@@ -81,6 +82,21 @@ def test_get_reads_one():
     event = event_of(MESSAGE)
     assert (event.get("author.id"), event.get("nothing"), event.get("n")) == ("33", None, -5)
     assert event.get("nothing", missing=0) == event.get("nothing", 0) == 0
+
+
+class Path(str, enum.Enum):
+    """Paths as a program may keep them."""
+
+    AUTHOR = "author.id"
+
+
+def test_get_takes_a_member_of_an_enum_of_strings():
+    """As Fields and field() do; anything else is told as a mistake."""
+    event = event_of(MESSAGE)
+    assert event.get(Path.AUTHOR) == event.get("author.id") == "33"
+    for path in (None, 5, ["a"]):
+        with pytest.raises(UsageError, match="a path is a str such as"):
+            event.get(path)
 
 
 def test_many_paths_of_get_do_not_stay():

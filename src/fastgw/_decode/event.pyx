@@ -97,7 +97,7 @@ cdef class Event:
             values = fields._read(base + self._start, base + self._end, missing)
         return fields._index(self.data, missing) if values is None else values
 
-    def get(self, str path not None, missing=None):
+    def get(self, path, missing=None):
         """Read one value: `event.get("author.id")` is `event.read(Fields("author.id"))[0]`."""
         return self.read(_fields_of(path), missing=missing)[0]
 

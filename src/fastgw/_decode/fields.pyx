@@ -243,6 +243,9 @@ cdef object _ABSENT = object()
 
 cdef Fields _fields_of(path):
     """The path of one `event.get`, compiled at its first use."""
+    if type(path) is not str:
+        _keys_of(path)
+        path = str.__str__(path)  # a member of an enum of strings
     fields = _known_paths.get(path)
     if fields is None:
         fields = Fields(path)
