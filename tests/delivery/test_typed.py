@@ -98,13 +98,22 @@ async def test_what_does_not_fit_is_an_error_of_the_handler(source, handlers, fe
     assert handlers.failures.counts == {"A": 1}
 
 
-def test_once_is_spent_by_an_event_that_does_not_fit(source, feed):
-    """It was this handler's event, whatever became of it."""
-    seen = []
-    source.on("A", type=Message, once=True)(seen.append)
-    feed("A", b"{}")
-    feed("A", DATA)
-    assert not seen
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_once_is_not_spent_by_an_event_that_does_not_fit(source, feed, is_async):
+    """It is told as an error; the first event that fits is the one."""
+    seen, failures = [], []
+    source.on_error(failures.append)
+
+    async def async_handler(message):
+        seen.append(message)
+
+    source.on("A", type=Message, once=True)(async_handler if is_async else seen.append)
+    for data in (b"{}", b"[", DATA, DATA):
+        feed("A", data)
+    await until(lambda: seen)
+    await asyncio.sleep(0)
+    assert seen == [Message("hi", Author("2"))]
+    assert [failure.event.sequence for failure in failures] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ cdef class _Walk:
             step.spread = subscription.target is subscription.handler
             if isinstance(subscription.form, Fields):
                 step.fields = subscription.form
-            elif step.spread:
+            else:
                 step.kind = subscription.form
             step.missing = subscription.missing
             step.test = -1
@@ -184,12 +184,19 @@ cdef class Calls:
         if isinstance(made, DecodeError):  # nobody is called, and nothing is spent
             self._reports.failed(self.event, step.handler, made)
             return 0
+        # A target that starts a task decodes as that begins: here only to see whether it fits.
+        if step.kind is not None and (step.spread or step.once):
+            try:
+                made = (<Event>what).decode(step.kind)
+            except BaseException as error:
+                self._reports.failed(what, step.handler, error)
+                return 0
+            if not step.spread:
+                made = what
         if step.once and not self._reports.spend(step.subscription):
             return 0
         try:
-            if step.kind is not None:
-                result = step.target((<Event>made).decode(step.kind))
-            elif step.fields is None:
+            if step.fields is None:
                 result = step.target(made)
             elif step.spread:
                 result = PyObject_CallObject(step.target, made)
