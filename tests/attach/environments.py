@@ -34,7 +34,7 @@ TESTED = {
     "nextcord-2.6.0": "test_discord_*.py",
     "hikari-2.7.0": "test_hikari_*.py",
 }
-SHARE = ("hikari-2.7.0",)
+SHARE = ("discord.py-2.7.1", "disnake-2.12.2", "hikari-2.7.0")
 # What tests/conftest.py and the comparisons need, and no library of another family.
 TOOLS = ("pytest>=8.4", "pytest-asyncio>=1.4", "pytest-timeout>=2.3", "hypothesis>=6.100")
 
