@@ -1,0 +1,215 @@
+"""The life of an attached bot of the discord.py family: shards, ends, changing listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+
+import pytest
+from deadline import scaled, until
+from discord_py_bots import LIBRARY, PACKAGE, Bot, running
+from library_traffic import BOT_ID, LibraryTraffic
+
+import fastgw
+from fastgw.testing import FakeGateway
+
+pytestmark = [
+    pytest.mark.attach,
+    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
+]
+
+
+def _message(n=0, channel=5):
+    return {
+        "id": str(10_000 + n), "channel_id": str(channel), "content": "hello", "type": 0,
+        "tts": False, "author": {"id": "7", "username": "u", "discriminator": "0", "avatar": None},
+        "timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None, "pinned": False,
+        "mention_everyone": False, "mentions": [], "mention_roles": [], "attachments": [],
+        "embeds": [],
+    }  # fmt: skip
+
+
+def _gateway(bot):
+    assert bot.attachment is not None
+    assert bot.attachment.gateway is not None
+    return bot.attachment.gateway
+
+
+def _counts(bot, name):
+    """How often an event was seen, and how often it was delivered."""
+    seen, delivered, _ = _gateway(bot).health().events.get(name, (0, 0, 0))
+    return seen, delivered
+
+
+def test_parsers_with_a_rule_are_known():
+    """The table that is shipped fits the installed library."""
+    from fastgw.ext.discord_py.library import Library
+    from fastgw.ext.discord_py.parsers import known_parsers, read_parsers
+    from fastgw.ext.discord_py.rules import RULES
+
+    client = LIBRARY.Client(intents=LIBRARY.Intents.default())
+    known = known_parsers(Library(client).name)
+    state = importlib.import_module(f"{PACKAGE}.state")
+    for kind in (state.ConnectionState, state.AutoShardedConnectionState):
+        for name, parser in read_parsers(kind).items():
+            if name in RULES:
+                assert parser.fingerprint in known[name], name
+
+
+async def test_a_dropped_event_is_seen_and_not_delivered():
+    """Nobody listens, no cache needs it: it costs a look at its name."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            for n in range(20):
+                fake.dispatch("MESSAGE_CREATE", _message(n))
+            await bot.settle()
+            assert _counts(bot, "MESSAGE_CREATE") == (20, 0)
+        reasons = {reason.event: reason for reason in bot.attachment.explain().reasons}
+        assert not reasons["MESSAGE_CREATE"].is_delivered
+        assert "nobody listens to on_message" in reasons["MESSAGE_CREATE"].because
+
+
+async def test_listeners_count_before_the_call_that_registers_them_returns():
+    """wait_for, add_listener and client.on_x = f; what has gone is dropped again."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            client, attachment = bot.client, bot.attachment
+
+            def is_delivered():
+                reasons = {reason.event: reason for reason in attachment.explain().reasons}
+                return reasons["MESSAGE_CREATE"].is_delivered
+
+            waiting = asyncio.ensure_future(client.wait_for("message", timeout=scaled(20)))
+            await asyncio.sleep(0)
+            assert is_delivered()
+            fake.dispatch("MESSAGE_CREATE", _message())
+            await waiting
+            await until(lambda: not is_delivered())
+
+            async def on_message(message):
+                heard.append(message.id)
+
+            heard = []
+            client.add_listener(on_message, "on_message")
+            fake.dispatch("MESSAGE_CREATE", _message(1))
+            await until(lambda: heard == [10_001])
+            client.remove_listener(on_message, "on_message")
+            await until(lambda: not is_delivered())
+            client.on_message = on_message
+            fake.dispatch("MESSAGE_CREATE", _message(2))
+            await until(lambda: heard == [10_001, 10_002])
+            assert any(
+                "on_message" in reason.because
+                for reason in attachment.explain().reasons
+                if reason.event == "MESSAGE_CREATE"
+            )
+
+
+async def test_the_own_member_is_kept_with_caches_off():
+    """Its roles are the bot's permissions: of members and presences only its own come."""
+    traffic = LibraryTraffic(3, guilds=1)
+    async with FakeGateway(guilds=traffic.guilds) as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            (guild,) = bot.client.guilds
+            for user, nick in (("123", "somebody"), (BOT_ID, "myself")):
+                user = {"id": user, "username": "x", "discriminator": "0", "avatar": None}
+                fake.dispatch(
+                    "GUILD_MEMBER_UPDATE",
+                    {"guild_id": str(guild.id), "user": user, "nick": nick, "roles": [],
+                     "joined_at": "2020-01-01T00:00:00+00:00", "flags": 0},
+                    guild_id=guild.id,
+                )  # fmt: skip
+            await until(lambda: guild.me.nick == "myself")
+            assert _counts(bot, "GUILD_MEMBER_UPDATE") == (2, 1)
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+async def test_a_lost_connection_resumes_and_nothing_is_lost(shards):
+    """The bot hears of the disconnect and of the resume as on its own gateway."""
+    async with FakeGateway(max_concurrency=2) as fake:
+        bot = Bot(fake, is_attached=True, listen=["message"], shards=shards)
+        async with running(bot, count=shards or 1):
+            fake.cut(shard_id=0)
+            fake.dispatch("MESSAGE_CREATE", _message())
+            await bot.until("resumed")
+            assert "disconnect" in bot.life
+            assert ("shard_disconnect 0" in bot.life) == (shards is not None)
+            await until(lambda: len(bot.heard) == 1)  # of no guild: shard 0 has it
+            assert len(fake.identifies) == (shards or 1)
+
+
+async def test_a_refused_token_and_refused_intents_are_the_librarys_own_errors():
+    """4004 and 4014 end the bot with what its programmers know."""
+    errors = importlib.import_module(f"{PACKAGE}.errors")
+    for code, kind in ((4004, errors.ConnectionClosed), (4014, errors.PrivilegedIntentsRequired)):
+        async with FakeGateway() as fake:
+            bot = Bot(fake, is_attached=True)
+            async with running(bot) as task:
+                fake.close(code)
+                with pytest.raises(kind):
+                    await asyncio.wait_for(task, scaled(20))
+
+
+async def test_a_shard_is_stopped_and_started_at_run_time():
+    """ShardInfo.disconnect(), connect() and reconnect()."""
+    async with FakeGateway(max_concurrency=2) as fake:
+        bot = Bot(fake, is_attached=True, shards=2)
+        async with running(bot, count=2):
+            shard = bot.client.get_shard(1)
+            await shard.disconnect()
+            assert shard.is_closed()
+            assert [s.id for s in _gateway(bot).shards if s.status.value == "ready"] == [0]
+            await shard.connect()
+            await until(lambda: len(fake.identifies) == 3)
+            assert not shard.is_closed()
+
+
+async def test_presences_voice_and_limits():
+    """The library's own methods make the commands."""
+    async with FakeGateway(guilds=LibraryTraffic(3, guilds=1).guilds) as fake:
+        bot = Bot(fake, is_attached=True)
+        async with running(bot):
+            await bot.client.change_presence(status=LIBRARY.Status.idle)
+            command = await fake.wait_command(3)
+            assert command.data["status"] == "idle"
+            (guild,) = bot.client.guilds
+            await guild.change_voice_state(channel=None)
+            await fake.wait_command(4)
+            assert bot.client.is_ws_ratelimited() is False
+
+
+async def test_close_ends_everything():
+    """The session ends, and no connection is left."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        async with running(bot) as task:
+            await bot.client.close()
+            await asyncio.wait_for(asyncio.wait((task,)), scaled(20))
+            await until(lambda: not fake.connections)
+        assert _gateway(bot).shards == () or all(
+            shard.status is fastgw.State.STOPPED for shard in _gateway(bot).shards
+        )
+
+
+async def test_what_cannot_work_is_refused():
+    """With what to do."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        with pytest.raises(fastgw.UsageError, match="attached already"):
+            fastgw.attach(bot.client)
+        async with running(bot):
+            with pytest.raises(fastgw.UsageError, match="runs"):
+                bot.attachment.detach()
+        bot.attachment.detach()
+        stock = Bot(fake, is_attached=False)
+        with pytest.raises(fastgw.UsageError, match="the bot itself says its token"):
+            fastgw.attach(stock.client, token="x")
+        with pytest.raises(fastgw.UsageError, match="guild cache would stay empty"):
+            fastgw.attach(stock.client, store=fastgw.MemorySessionStore())
+        async with running(stock):
+            with pytest.raises(fastgw.UsageError, match="runs already"):
+                fastgw.attach(stock.client)
+        assert not fake.connections
