@@ -12,7 +12,8 @@ __all__ = ["EVENT_INTENTS", "EVENT_NAMES", "LIBRARY_EVENTS", "PRIVILEGED", "Even
 PRIVILEGED = Intents.privileged()
 
 # What fastgw itself needs, whatever handlers want.
-LIBRARY_EVENTS = frozenset({"READY", "RESUMED", "RATE_LIMITED", "GUILD_MEMBERS_CHUNK"})
+# What the protocol itself looks into, whoever wants it besides.
+LIBRARY_EVENTS = frozenset({"READY", "RESUMED"})
 
 # All names documented for bots (79, Discord docs of 2026-08), for completion. Others do arrive: an
 # unknown name is never an error.
