@@ -321,6 +321,29 @@ async def test_connection_refused_is_retried_and_told():
     await gateway.close()
 
 
+async def test_who_waits_while_the_api_is_away_is_told_so(caplog):
+    """There are no shards yet whose errors could be told: the reason is the API's."""
+    api_url = f"http://127.0.0.1:{unused_port()}/api/v10"
+    gateway = Gateway(TOKEN, intents=Intents.all(), api_url=api_url)
+    starting = asyncio.create_task(gateway.start())
+    await until(lambda: "asking again" in caplog.text)
+    with pytest.raises(ConnectFailed, match="refused the connection; check api_url"):
+        await gateway.wait_ready(0.01)
+    await gateway.close()
+    with pytest.raises(UsageError):
+        await starting
+
+
+async def test_who_waits_where_no_shard_runs_is_told_so(fake):
+    """Not of "0 of 0 shards"."""
+    async with gateway_to(fake) as gateway:
+        await gateway.stop_shard(0)
+        with pytest.raises(
+            ConnectTimeout, match=r"not ready after 0\.01 s: no shard runs here yet"
+        ):
+            await gateway.wait_ready(0.01)
+
+
 async def test_a_service_that_closes_every_identify_is_told(fake):
     """Whoever waits with a deadline, looks at the health or hears of changes knows the reason."""
     fake.instead_of(Moment.IDENTIFY, lambda peer: peer.close(4000, "no room"), times=None)

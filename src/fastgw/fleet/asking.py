@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from ..errors import FastgwError
 from .gateway_info import ask_until_answered, fetch_gateway_info
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ class ApiQuestion:
     Attributes:
         options: of the fleet.
         is_stopped: nobody wants the answer any more.
+        error: why it was not answered when it was asked last.
     """
 
     def __init__(self, options: FleetOptions) -> None:
         self.is_stopped = False
         self.options = options
+        self.error: FastgwError | None = None
         self._asking: asyncio.Task[GatewayInfo] | None = None
 
     async def first(self) -> tuple[GatewayInfo, float]:
@@ -53,14 +56,20 @@ class ApiQuestion:
     async def again(self) -> GatewayInfo:
         """Ask the API once."""
         options = self.options
-        return await fetch_gateway_info(
-            options.api_url,
-            options.identity.token,
-            timeout_s=options.timeouts.open_s,
-            ssl_context=options.ssl_context,
-            proxies=options.proxies,
-            headers=options.http_headers,
-        )
+        try:
+            info = await fetch_gateway_info(
+                options.api_url,
+                options.identity.token,
+                timeout_s=options.timeouts.open_s,
+                ssl_context=options.ssl_context,
+                proxies=options.proxies,
+                headers=options.http_headers,
+            )
+        except FastgwError as error:
+            self.error = error
+            raise
+        self.error = None
+        return info
 
     def stop(self) -> None:
         """Let the first question end."""

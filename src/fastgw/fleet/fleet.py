@@ -171,7 +171,8 @@ class Fleet:
             return
         if self._gate is not None and self._gate.spent is not None:
             raise anew(self._gate.spent)
-        raise anew(why_not_ready(self.shards, self._ready, timeout_s or 0.0))
+        why = why_not_ready(self.shards, self._ready, timeout_s or 0.0, self._question.error)
+        raise anew(why)
 
     async def wait_closed(self) -> None:
         """Wait for the end; raise what it ended with."""

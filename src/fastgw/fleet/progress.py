@@ -37,16 +37,23 @@ class StartProgress:
 
 
 def why_not_ready(
-    shards: Collection[Shard], ready: Collection[int], timeout_s: float
+    shards: Collection[Shard],
+    ready: Collection[int],
+    timeout_s: float,
+    unanswered: FastgwError | None,
 ) -> FastgwError:
-    """Return why not all of these shards are among the ready: the last error of one, if any had."""
+    """
+    Return why not all of these shards are among the ready: the last error of one, if any had.
+
+    Args:
+        unanswered: why the API did not say how many shards there are, if it did not.
+    """
     for shard in shards:
         if isinstance(error := shard.health().last_error, FastgwError):
             return error
+    if not shards and unanswered is not None:
+        return unanswered
     missing = [shard for shard in shards if shard.id not in ready]
     few = ", ".join(map(repr, missing[:4])) + (", ..." if len(missing) > 4 else "")
-    return ConnectTimeout(
-        f"not ready after {timeout_s} s: {len(missing)} of {len(shards)} shards "
-        f"({few or 'the API has not answered'})",
-        timeout_s=timeout_s,
-    )
+    what = f"{len(missing)} of {len(shards)} shards ({few})" if shards else "no shard runs here yet"
+    return ConnectTimeout(f"not ready after {timeout_s} s: {what}", timeout_s=timeout_s)
