@@ -32,7 +32,9 @@ CHILD = Path(__file__).parents[1] / "support" / "blast_child.py"
 SHARDS = 2
 MARK = 4_000_000  # as in the child
 MESSAGE_BYTES = 2_000
-READ_BYTES = 262_144  # READ_BYTES of connection/listener.pxd; over TLS, of ciphertext
+# READ_BYTES of connection/listener.pxd. aiofastnet fills its BIO of 263,168 bytes, and again if that
+# was less than 256 KiB because part of a record stood in it.
+READ_BYTES = {False: 262_144, True: 2 * 263_168}
 # What beginning costs: caches, imports made late, the interpreter's own pools.
 WARM_UP_BYTES = 16_000_000
 CONTENT = "x" * MESSAGE_BYTES
@@ -106,7 +108,7 @@ def test_a_minute_at_full_blast(tls):
     assert any(line["is_held"] for line in lines)
     assert all(line["reconnects"] == 0 for line in lines)
     assert all(line["statuses"] == ["READY"] * SHARDS for line in lines)
-    beyond = SHARDS * (READ_BYTES + MESSAGE_BYTES)
+    beyond = SHARDS * (READ_BYTES[tls] + MESSAGE_BYTES)
     assert last["unhandled_bytes"] <= MARK + beyond
     # picows' buffer doubles once a read has filled nine tenths of it.
-    assert grown <= MARK + beyond + SHARDS * 4 * READ_BYTES + WARM_UP_BYTES
+    assert grown <= MARK + beyond + SHARDS * 4 * READ_BYTES[tls] + WARM_UP_BYTES
