@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 
 import msgspec
@@ -11,6 +12,11 @@ import pytest
 from fastgw import types
 from fastgw.protocol.events import EVENT_NAMES
 from fastgw.testing import Traffic
+
+if sys.version_info >= (3, 11):
+    from typing import get_type_hints, is_typeddict
+else:  # what typing has there does not know these
+    from typing_extensions import get_type_hints, is_typeddict
 
 # The generator of traffic was written after what really comes, the types after the documentation.
 MADE = sorted(types.PAYLOADS.keys() & set(Traffic.names()))
@@ -28,8 +34,8 @@ def undocumented(kind, value):
     """Yield the keys that a type does not have, all the way down."""
     if value is None:
         return
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
         for key, inner in value.items():
             if key not in hints:
                 yield key

@@ -8,7 +8,6 @@ result, and the error of what it cancelled when that fails for a reason of its o
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,16 +50,15 @@ def time_limit(seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-# Before 3.11 tasks do not count, and two cancellations at once are one: ours.
+# Before 3.11 the tasks of asyncio do not count, and two cancellations at once are one: ours. Those
+# of backports.asyncio.runner count there, too, so the task is asked and not the version.
 
 
 def _cancelling(task: asyncio.Task[Any]) -> int:
-    if sys.version_info >= (3, 11):
-        return task.cancelling()
-    return 0
+    counted = getattr(task, "cancelling", None)
+    return 0 if counted is None else int(counted())
 
 
 def _uncancel(task: asyncio.Task[Any]) -> int:
-    if sys.version_info >= (3, 11):
-        return task.uncancel()
-    return 0
+    uncancel = getattr(task, "uncancel", None)
+    return 0 if uncancel is None else int(uncancel())
