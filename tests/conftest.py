@@ -45,7 +45,9 @@ if uvloop is not None:
 
 
 def pytest_asyncio_loop_factories(config, item):
-    """Name the loops that each coroutine test runs on."""
+    """Name the loops that a coroutine test runs on: both, unless what it tests has its own."""
+    if item.get_closest_marker("one_loop"):
+        return {"asyncio": LOOPS["asyncio"]}
     return LOOPS
 
 

@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
-from . import run
+from . import doctor, run
 
 __all__ = ["main"]
 
@@ -20,6 +21,9 @@ __all__ = ["main"]
 _CANNOT_RUN = 2
 _INTERRUPTED = 130  # SIGINT
 _PIPE_CLOSED = 141  # SIGPIPE
+
+# The programs that have all they need in a module of their own.
+_OTHERS: dict[str, Any] = {"doctor": doctor}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,9 +84,16 @@ def _run(arguments: Sequence[str] | None) -> int:
             ),
         )
     )
+    for name, module in _OTHERS.items():
+        module.add_arguments(
+            commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        )
     options = parser.parse_args(arguments)
     if options.command == "run":
         return run.run(options)
+    if options.command in _OTHERS:
+        code: int = _OTHERS[options.command].run(options)
+        return code
 
     from .demo import run_demo
 

@@ -43,6 +43,7 @@ __all__ = [
     "USER_AGENT",
     "GatewayInfo",
     "SessionStartLimit",
+    "ask_api",
     "ask_until_answered",
     "fetch_gateway_info",
 ]
@@ -168,7 +169,38 @@ async def fetch_gateway_info(
         UsageError: api_url is not an http or https URL.
     Cancelling returns at once.
     """
-    call = _Call.to(api_url, token)
+    data, _ = await ask_api(
+        api_url,
+        token,
+        ROUTE,
+        timeout_s=timeout_s,
+        ssl_context=ssl_context,
+        proxies=proxies,
+        headers=headers,
+    )
+    info = GatewayInfo.parse(data)
+    if api_url.lower().startswith("https:") and not info.url.lower().startswith("wss:"):
+        # The token goes there next: whoever could make us speak plainly would have it.
+        raise GatewayInfoError("the API was asked over https, and leads to a URL without TLS")
+    return info
+
+
+async def ask_api(
+    api_url: str,
+    token: str,
+    route: str,
+    *,
+    timeout_s: float,
+    ssl_context: ssl.SSLContext | None = None,
+    proxies: Proxies | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[Any, Mapping[str, str]]:
+    """
+    GET one route of the API, such as "/gateway/bot"; return its JSON and the answer's headers.
+
+    Arguments and errors are those of `fetch_gateway_info`; header names are in lower case.
+    """
+    call = _Call.to(api_url, token, route)
     proxies = proxies or Proxies()
     try:
         answer = await http_get(
@@ -183,11 +215,7 @@ async def fetch_gateway_info(
         )
     except (NotHttp, OSError, asyncio.TimeoutError) as error:
         raise _failure(error, call.where, timeout_s) from error
-    info = _read_answer(answer, call.where, token)
-    if call.is_secure and not info.url.lower().startswith("wss:"):
-        # The token goes there next: whoever could make us speak plainly would have it.
-        raise GatewayInfoError("the API was asked over https, and leads to a URL without TLS")
-    return info
+    return _read_answer(answer, call.where, token, route), answer.headers
 
 
 async def ask_until_answered(
@@ -231,7 +259,7 @@ class _Call:
     headers: dict[str, str] = field(repr=False)  # the token is one of them
 
     @classmethod
-    def to(cls, api_url: str, token: str) -> _Call:
+    def to(cls, api_url: str, token: str, route: str) -> _Call:
         parts = urlsplit(api_url)
         try:
             port = parts.port
@@ -253,7 +281,7 @@ class _Call:
             port or (443 if is_secure else 80),
             is_secure,
             f"{parts.scheme}://{authority}",
-            parts.path.rstrip("/") + ROUTE,
+            parts.path.rstrip("/") + route,
             {
                 "Host": authority,
                 "Authorization": f"Bot {token}",
@@ -290,8 +318,8 @@ def _failure(error: Exception, where: str, timeout_s: float) -> ConnectFailed | 
     return ConnectFailed(f"the request to {where} failed: {error}")
 
 
-def _read_answer(response: Answer, where: str, token: str) -> GatewayInfo:
-    """Turn an HTTP answer into the information, or raise what it means."""
+def _read_answer(response: Answer, where: str, token: str, route: str) -> Any:
+    """Return the JSON of an HTTP answer, or raise what it means."""
     status, headers, body = response.status, response.headers, response.body
     try:
         answer: Any = json.loads(body)
@@ -302,11 +330,11 @@ def _read_answer(response: Answer, where: str, token: str) -> GatewayInfo:
             raise ConnectFailed(f"the request to {where} failed: its answer broke off")
         if answer is None:
             raise GatewayInfoError(
-                f"GET {ROUTE} answered 200 with a body that is not JSON: something between us and "
+                f"GET {route} answered 200 with a body that is not JSON: something between us and "
                 f"Discord answers in its place",
                 status=200,
             )
-        return GatewayInfo.parse(answer)
+        return answer
     if status == 401:
         raise AuthenticationFailed(
             "the token was refused (HTTP 401): check DISCORD_TOKEN or token=; if it was right, it "
@@ -320,13 +348,13 @@ def _read_answer(response: Answer, where: str, token: str) -> GatewayInfo:
     if status == 429:
         retry_after_s = _retry_after_s(answer, headers)
         raise GatewayInfoError(
-            f"GET {ROUTE} is rate limited (HTTP 429) for {retry_after_s:g} s{detail}",
+            f"GET {route} is rate limited (HTTP 429) for {retry_after_s:g} s{detail}",
             status=429,
             retry_after_s=retry_after_s,
         )
     if status == 403:
         detail += "; check that this address is not banned, and ask again later by hand"
-    raise GatewayInfoError(f"GET {ROUTE} answered HTTP {status}{detail}", status=status)
+    raise GatewayInfoError(f"GET {route} answered HTTP {status}{detail}", status=status)
 
 
 def _retry_after_s(answer: Any, headers: dict[str, str]) -> float:

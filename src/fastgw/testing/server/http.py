@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +12,7 @@ import orjson
 
 from ...fleet.gateway_info import GatewayInfo
 from ...protocol.wire import API_VERSION
+from ...words import Intents
 from ..service.identify import application, bot_user
 from ..service.service import FakeService
 from .frames import COMPRESSIONS
@@ -21,10 +23,10 @@ __all__ = ["Answer", "Request", "Silence", "answer_api", "check_upgrade"]
 _REMOVED_VERSIONS = frozenset({"3", "4", "5"})
 
 # What libraries ask for before they connect, by path.
-_OWN = {
+_OWN: dict[str, Callable[[Intents], object]] = {
     "/applications/@me": application,
     "/oauth2/applications/@me": application,
-    "/users/@me": bot_user,
+    "/users/@me": lambda _: bot_user(),
 }
 
 
@@ -44,7 +46,9 @@ class Answer:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
             phrase = "Unknown"  # Cloudflare's 520 to 530, for example
-        headers = {"Content-Type": "application/json", **self.headers}
+        # RFC 9110 6.6.1: an origin server with a clock says what time it is.
+        said = {"Content-Type": "application/json", "Date": formatdate(usegmt=True)}
+        headers = {**said, **self.headers}
         headers |= {"Content-Length": str(len(self.body)), "Connection": "close"}
         lines = [f"HTTP/1.1 {self.status} {phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -107,7 +111,7 @@ def answer_api(request: Request, service: FakeService, info: GatewayInfo) -> Ans
     if scheme != "Bot" or not token or not service.check_token(token):
         return Answer(401, b'{"message": "401: Unauthorized", "code": 0}', {})
     if own := _OWN.get(request.path.removeprefix(prefix)):
-        return Answer(200, orjson.dumps(own()), {})
+        return Answer(200, orjson.dumps(own(service.allowed_intents)), {})
     limit = info.session_start_limit
     assert limit is not None
     body = {

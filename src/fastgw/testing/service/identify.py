@@ -66,6 +66,12 @@ def trace() -> list[str]:
     return [orjson.dumps(["gateway-fake-0001", {"micros": 0.0}]).decode()]
 
 
+def application_flags(allowed: Intents) -> int:
+    """Return the flags of an application in few guilds with these privileged intents enabled."""
+    bits = {Intents.GUILD_PRESENCES: 13, Intents.GUILD_MEMBERS: 15, Intents.MESSAGE_CONTENT: 19}
+    return sum(1 << bit for intent, bit in bits.items() if allowed & intent)
+
+
 def bot_user() -> dict[str, Any]:
     """Build the bot's own user, as READY and `GET /users/@me` have it."""
     return {
@@ -82,8 +88,12 @@ def bot_user() -> dict[str, Any]:
     }
 
 
-def application() -> dict[str, Any]:
-    """Build the bot's application, as `GET /applications/@me` has it."""
+def application(allowed: Intents) -> dict[str, Any]:
+    """
+    Build the bot's application, as `GET /applications/@me` has it.
+
+    `allowed` are the intents that the developer portal has enabled.
+    """
     return {
         "verify_key": "",
         "summary": "",
@@ -92,7 +102,7 @@ def application() -> dict[str, Any]:
         "name": "fake",
         "id": BOT_ID,
         "icon": None,
-        "flags": 565248,
+        "flags": application_flags(allowed),
         "description": "",
         "bot_require_code_grant": False,
         "bot_public": True,
@@ -100,7 +110,10 @@ def application() -> dict[str, Any]:
 
 
 def ready_data(
-    session: FakeSession, guilds: Iterable[Dispatch], resume_url: str | None
+    session: FakeSession,
+    guilds: Iterable[Dispatch],
+    resume_url: str | None,
+    allowed: Intents,
 ) -> dict[str, Any]:
     """Build READY's `d`, with the undocumented keys that are seen there."""
     return {
@@ -119,6 +132,6 @@ def ready_data(
         "geo_ordered_rtc_regions": ["rotterdam", "madrid"],
         "game_relationships": [],
         "auth": {},
-        "application": {"id": BOT_ID, "flags": 565248},
+        "application": {"id": BOT_ID, "flags": application_flags(allowed)},
         "_trace": trace(),
     }

@@ -308,7 +308,7 @@ class FakeService:
         session = self.make_session(peer, shard, intents)
         guilds = [guild for guild in self.guilds if session.is_for(guild.guild_id)]
         session.sequence += 1
-        data = orjson.dumps(ready_data(session, guilds, self.resume_url))
+        data = orjson.dumps(ready_data(session, guilds, self.resume_url, self.allowed_intents))
         # A READY is never replayed: who did not get it has no session id to resume with.
         peer.queue(encode("READY", session.sequence, data), "READY")
         for guild in guilds:

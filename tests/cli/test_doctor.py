@@ -1,0 +1,132 @@
+"""`fastgw doctor` against a fake gateway: each verdict, and what is said with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command import BOT_ID, TOKEN, fastgw
+
+from fastgw import Intents
+from fastgw.cli import _checks
+from fastgw.fleet.gateway_info import SessionStartLimit
+from fastgw.testing import FakeGateway
+
+pytestmark = pytest.mark.one_loop  # the command runs in a process of its own
+
+
+async def doctor(fake, **environment):
+    """Return the checks by name, and the exit code."""
+    done = await fastgw("doctor", "--json", "--api-url", fake.api_url, **environment)
+    assert TOKEN not in done.stdout + done.stderr
+    assert done.stderr == ""
+    return {check["name"]: check for check in json.loads(done.stdout)["checks"]}, done.returncode
+
+
+async def test_a_bot_that_can_run_passes():
+    """Token, budget, shards and intents as the API says them; the exit code is 0."""
+    async with FakeGateway(token=TOKEN, recommended_shards=7, max_concurrency=2) as fake:
+        checks, code = await doctor(fake)
+        assert (code, fake.identifies, fake.connections) == (0, [], [])
+    assert checks["token"]["found"] == f"accepted, of bot {BOT_ID}"
+    assert checks["identifies"]["found"].startswith("1000 of 1000 left")
+    assert checks["shards"]["found"].startswith("7 recommended, 2 identify at once")
+    assert checks["privileged intents"]["found"].startswith("all enabled")
+    for name in ("token", "clock", "identifies", "orjson"):
+        assert checks[name]["verdict"] == "ok"
+    assert checks["gateway: DNS"]["verdict"] == "ok"
+    assert checks["API: TLS"]["verdict"] == "skip"
+
+
+async def test_intents_that_are_not_enabled_are_named():
+    """The application's flags say which; the advice says where to enable the others."""
+    allowed = Intents.all() & ~Intents.MESSAGE_CONTENT & ~Intents.GUILD_MEMBERS
+    async with FakeGateway(allowed_intents=allowed) as fake:
+        checks, _ = await doctor(fake)
+    assert checks["privileged intents"]["found"] == "enabled: GUILD_PRESENCES"
+    advice = checks["privileged intents"]["advice"]
+    assert "GUILD_MEMBERS, MESSAGE_CONTENT is closed with 4014" in advice
+
+
+async def test_a_refused_token_fails_and_is_not_shown():
+    """HTTP 401: what depends on the token is skipped, and the exit code is 1."""
+    async with FakeGateway(token="another") as fake:
+        checks, code = await doctor(fake)
+    assert code == 1
+    assert checks["token"]["verdict"] == "fail"
+    assert "HTTP 401" in checks["token"]["found"]
+    assert {checks[name]["verdict"] for name in ("identifies", "shards", "clock")} == {"skip"}
+
+
+async def test_an_api_that_tells_the_token_is_not_repeated():
+    """What the API says may hold the token; what is shown of it does not."""
+    async with FakeGateway() as fake:
+        fake.answer_api(400, b'{"message": "bad %s"}' % TOKEN.encode(), times=None)
+        checks, code = await doctor(fake)
+    assert code == 1
+    assert "bad <token>" in checks["API"]["found"]
+
+
+async def test_no_token_is_said_in_a_screen_of_80_columns():
+    """Without a terminal: plain lines, none of them too long, the exit code 1."""
+    async with FakeGateway() as fake:
+        done = await fastgw("doctor", "--api-url", fake.api_url, token=None)
+    assert done.returncode == 1
+    assert "fail  token" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.stdout.endswith("1 failed, 0 warned\n") or "warned" in done.stdout
+
+
+async def test_a_wrong_clock_is_noticed():
+    """By the Date of the API's answer."""
+    async with FakeGateway() as fake:
+        body = json.dumps({"url": fake.url, "shards": 1}).encode()
+        fake.answer_api(200, body, headers={"Date": "Wed, 21 Oct 2015 07:28:00 GMT"})
+        checks, _ = await doctor(fake)
+    assert checks["clock"]["verdict"] == "warn"
+    assert "ahead of the API's" in checks["clock"]["found"]
+
+
+async def test_a_host_without_address_is_a_failure_of_dns():
+    """The name is said, and nothing hangs."""
+    done = await fastgw("doctor", "--json", "--api-url", "http://nowhere.invalid/api/v10")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert checks["API: DNS"]["verdict"] == "fail"
+    assert "nowhere.invalid" in checks["API: DNS"]["found"]
+
+
+async def test_a_certificate_of_nobody_is_refused():
+    """The fake's own authority is not one of the system's."""
+    async with FakeGateway(tls=True) as fake:
+        checks, code = await doctor(fake)
+    assert (code, checks["API: TLS"]["verdict"]) == (1, "fail")
+    assert "is refused" in checks["API: TLS"]["found"]
+
+
+async def test_a_url_that_is_none_cannot_run():
+    """One line, exit code 2."""
+    done = await fastgw("doctor", "--api-url", "discord")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("fastgw: ")
+
+
+@pytest.mark.parametrize(
+    ("remaining", "shards", "verdict"),
+    [(1_000, 16, "ok"), (60, 16, "warn"), (50, 1, "fail"), (0, 1, "fail")],
+)
+def test_the_budget_is_judged_by_what_a_start_needs(remaining, shards, verdict):
+    """Enough for all shards above the reserve, too few for them, none."""
+    check = _checks._identifies(SessionStartLimit(1_000, remaining, 3_600.0, 1), shards)
+    assert check.verdict.value == verdict
+
+
+def test_descriptors_are_counted_for_all_shards(monkeypatch):
+    """Each connection twice, while it is replaced."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    assert _checks._descriptors(400).verdict.value == "ok"
+    short = _checks._descriptors(1_000)
+    assert (short.verdict.value, "ulimit -n 2128" in short.advice) == ("fail", True)
