@@ -1,0 +1,127 @@
+"""`fastgw fake`: a gateway of one's own to try a bot against, with the traffic of a large bot."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from ._serving import announce, report, run_to_the_end
+from ._terminal import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..testing import Dispatch, FakeGateway
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
+
+HELP = "a fake gateway to try a bot against, with traffic"
+DESCRIPTION = (
+    "Serve a fake Discord gateway, with its API, on this machine: any token is taken, bots get "
+    "READY, their guilds and synthetic events until Ctrl-C. Exit code 130: Ctrl-C; 2: cannot run."
+)
+PROFILES = ("large", "no-presences", "interactions", "quiet")
+# Made once and sent over and over: making an event costs more than sending it.
+POOL = 5_000
+TICK_S = 0.02
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `fastgw fake` takes."""
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="large",
+        help="what is sent: a large bot's mix, the same without presences, interactions only, or "
+        "nothing after the start (default: large)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rate", type=_rate, default=50, metavar="N", help="events per second (default: 50)"
+    )
+    parser.add_argument(
+        "--guilds", type=_count, default=20, metavar="N", help="guilds of the bot (default: 20)"
+    )
+    parser.add_argument(
+        "--shards", type=_count, default=1, metavar="N", help="shards to recommend (default: 1)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=0, help="port to listen on (default: a free one)"
+    )
+    parser.add_argument("--json", action="store_true", help="only the URLs, as a JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; returns the exit code."""
+    return run_to_the_end(_serve(options))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    from ..errors import UsageError
+    from ..testing import FakeGateway, Traffic
+
+    traffic = Traffic(seed=1, guilds=options.guilds, mix=_mix(options.profile))
+    rate = 0 if options.profile == "quiet" else options.rate
+    fake = FakeGateway(
+        host=options.host,
+        port=options.port,
+        guilds=traffic.startup(),
+        recommended_shards=options.shards,
+        max_concurrency=16,
+    )
+    try:
+        await fake.start()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}); choose "
+            f"another --host or --port"
+        ) from error
+    try:
+        what = f"{options.guilds} guilds, {rate} events per second ({options.profile})"
+        announce(fake, what, as_json=options.json)
+        with Waiting("", is_quiet=options.json) as waiting:
+            pool = traffic.dispatches(POOL if rate else 0)
+            await asyncio.gather(report(fake, waiting), _send(fake, pool, rate))
+    finally:
+        await fake.stop()
+    return 0
+
+
+async def _send(fake: FakeGateway, pool: list[Dispatch], rate: int) -> None:
+    """Send the pool over and over, to whoever is connected."""
+    began, sent = time.monotonic(), 0
+    while pool:
+        due = int((time.monotonic() - began) * rate)
+        if fake.connections:
+            fake.dispatch_many([pool[index % len(pool)] for index in range(sent, due)])
+        sent = due
+        await asyncio.sleep(TICK_S)
+
+
+def _mix(profile: str) -> Mapping[str, float]:
+    from ..testing.traffic import traffic
+
+    return {"interactions": traffic.INTERACTIONS, "no-presences": traffic.WITHOUT_PRESENCES}.get(
+        profile, traffic.LARGE_BOT
+    )
+
+
+def _number(text: str, least: int, most: int) -> int:
+    value = int(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"must be between {least} and {most}")
+    return value
+
+
+def _rate(text: str) -> int:
+    return _number(text, 1, 100_000)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 1_024)
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65_535)
