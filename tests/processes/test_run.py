@@ -172,6 +172,21 @@ async def test_a_successor_that_fails_replaces_nobody(fake, run_fleet, tmp_path)
     assert fake.resumes == []
 
 
+async def test_workers_that_are_starting_are_replaced_as_well(fake, run_fleet, tmp_path):
+    """They may have imported what was there before the deploy."""
+    fleet = await run_fleet(fake, "--processes", "2", FLEET_BOT_WAITS=str(tmp_path / "go"))
+    await until(lambda: len(fleet.lines("waits")) == 2, PATIENCE_S)
+    before = {int(pid) for (pid,) in fleet.lines("waits")}
+    fleet.signal(signal.SIGHUP)
+    await until(lambda: "workers are replaced one after another" in fleet.errors, PATIENCE_S)
+    (tmp_path / "go").touch()
+    await until(lambda: "all workers are replaced" in fleet.errors, PATIENCE_S)
+    await fleet.wait_ready(SHARDS)
+    await until(lambda: not before & {worker["pid"] for worker in fleet.workers}, PATIENCE_S)
+    await until(lambda: not any(map(is_alive, before)), PATIENCE_S)
+    assert len(fake.identifies) == SHARDS
+
+
 # ---------------------------------------------------------------------------- ends
 
 

@@ -4,7 +4,8 @@ A bot for several processes: `fleet_bot:gateway`, as the environment says.
 It appends to the file FLEET_BOT_LOG, one line a write: `event PID SHARD SESSION SEQUENCE CONTENT`
 in a synchronous handler, `status PID SHARD STATE SECONDS`, `begin PID` and `end PID` in one that
 takes a while.
-FLEET_BOT_INTERVAL_S is that of its identify queue; FLEET_BOT_FAILS makes the import fail.
+FLEET_BOT_INTERVAL_S is that of its identify queue; FLEET_BOT_FAILS makes the import fail, and
+FLEET_BOT_WAITS makes it wait for a file, after `waits PID`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ if FAILS == "import" or (FAILS and os.path.exists(FAILS)):
 def write(*words):
     os.write(LOG, (" ".join(map(str, words)) + "\n").encode())
 
+
+if waits := os.environ.get("FLEET_BOT_WAITS"):
+    write("waits", os.getpid())
+    while not os.path.exists(waits):
+        time.sleep(0.01)
 
 options = {}
 if interval := os.environ.get("FLEET_BOT_INTERVAL_S"):

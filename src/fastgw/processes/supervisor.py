@@ -275,8 +275,10 @@ class Supervisor:
     async def _replace(self, seat: Seat) -> bool:
         """Replace one worker, under the lock of its seat; False when the rest is better left."""
         before = seat.child
-        if before is None or before.has_ended or not before.is_told_to_go:
+        if before is None or before.has_ended:
             return True  # it is being started anew in any case
+        if not before.is_told_to_go and not await self._let_start(seat, before):
+            return True
         seat.successor = successor = await self._spawn(seat)
         try:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -305,6 +307,20 @@ class Supervisor:
         self._leave(before)
         await self._until_ready(seat, successor)
         return True
+
+    async def _let_start(self, seat: Seat, child: Child) -> bool:
+        """
+        Let a worker that is starting take its shards, to be replaced: it may have imported what
+        was there before. False when it ended instead, or was killed because it hangs.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            if is_prepared := await asyncio.wait_for(child.is_prepared(), PREPARED_S):
+                child.go()
+            return is_prepared
+        log.warning("worker %d hangs at import: it is killed, and started again", seat.index)
+        child.kill()
+        await child.wait_ended(RELEASE_S)
+        return False
 
     def _leave(self, child: Child) -> None:
         """Let a worker drain that has no shards any more."""
