@@ -48,6 +48,20 @@ async def test_an_error_of_any_length_is_told(run_program):
     assert len(last) < 5_000
 
 
+async def test_a_token_of_another_bot_is_refused(run_program):
+    """The command's own says where to connect, what the store is called and who may identify."""
+    fleet = await run_program(
+        "import fastgw\n"
+        "gateway = fastgw.Gateway('OTg3NjU0MzIxMDk4NzY1NDMy.x.y', intents=fastgw.Intents.all())",
+        DISCORD_TOKEN="MTIzNDU2Nzg5MDEyMzQ1Njc4.x.y",
+    )
+    assert await fleet.wait_ended() == 1
+    last = fleet.errors.splitlines()[-1]
+    assert last.startswith("fastgw: worker 0 failed at start: the gateway has the token of")
+    assert "987654321098765432, and who started it runs bot 123456789012345678" in last
+    assert "started again" not in fleet.errors
+
+
 async def test_a_thread_that_goes_on_does_not_hold_the_end(run_program):
     """A module that fails at import after it has started one that is no daemon."""
     fleet = await run_program(

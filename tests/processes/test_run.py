@@ -263,6 +263,7 @@ async def test_another_bots_store_ends_the_command(fake, run_fleet):
     fleet = await run_fleet(fake, DISCORD_TOKEN=other)
     assert await fleet.wait_ended() == 1
     assert "bot 123456789012345678, and this is bot 987654321098765432" in fleet.errors
+    assert len(fleet.lines("import")) == 2  # one each: it would be the same the next time
 
 
 async def test_a_refused_token_is_told_at_once(run_fleet):

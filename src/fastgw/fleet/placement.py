@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..protocol.token import bot_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,7 @@ class Placement:
         shard_count: how many the bot has in all.
         store: where sessions are kept, unless the gateway has one.
         identify_queue: who may identify when, unless the gateway has one.
+        bot_id: whose part it is, where that is known: a gateway of another bot is refused.
         api_url: base of the API; None for the gateway's.
         info: the answer of `GET /gateway/bot`, asked for all processes, unless the gateway has one.
         asked_at: when it was asked for, in monotonic seconds; None for now.
@@ -45,6 +47,7 @@ class Placement:
     shard_count: int
     store: SessionStore | None = None
     identify_queue: IdentifyQueue | None = None
+    bot_id: int | None = None
     api_url: str | None = None
     info: GatewayInfo | None = None
     asked_at: float | None = None
@@ -61,8 +64,14 @@ class Placement:
             shard_ids: those of here, checked.
             now: monotonic seconds.
         Raises:
-            UsageError: the gateway names shards of its own.
+            UsageError: the gateway names shards of its own, or has the token of another bot.
         """
+        bot_id = bot_id_of(options.identity.token)
+        if None not in (bot_id, self.bot_id) and bot_id != self.bot_id:
+            raise UsageError(
+                f"the gateway has the token of bot {bot_id}, and who started it runs bot "
+                f"{self.bot_id}: leave token= out, or give both the same"
+            )
         if options.shard_ids is not None or options.shard_count is not None:
             raise UsageError(
                 "the gateway was made with shards of its own, and here somebody else says which "

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Literal
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
     Acknowledge = Literal["received", "handled"]
 
-__all__ = ["IdentifyQueue", "OpenStore", "SessionStore", "StoredSession"]
+__all__ = ["IdentifyQueue", "Occupied", "OpenStore", "SessionStore", "StoredSession"]
+
+
+class Occupied(UsageError):
+    """Somebody else has it at the moment: the same call may work later."""
 
 
 class IdentifyQueue(Protocol):

@@ -21,7 +21,7 @@ from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
 from ..protocol.token import bot_id_of
 from ..quoting import ranges
-from .ports import StoredSession
+from .ports import Occupied, StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -287,9 +287,9 @@ class _OpenMemory:
         store, now = self._store, self._store._clock()
         for shard_id, owner in store._owners.items():
             if shard_id in shard_ids:
-                raise UsageError(f"another gateway of this process runs shard {shard_id} already")
+                raise Occupied(f"another gateway of this process runs shard {shard_id} already")
             if owner._shard_count != shard_count:
-                raise UsageError(
+                raise Occupied(
                     f"another gateway of this process runs shard {shard_id} of "
                     f"{owner._shard_count}, and here are {shard_count} shards: one bot has one "
                     f"shard count in a store"

@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from ..errors import UsageError
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import BootClock, check_clock
 from .budget import check_reserve
+from .ports import Occupied
 from .queue_options import check_functions, check_queue_options
 from .sqlite_file import check_path, network_file_system
 from .sqlite_turns import Attempt, TurnRules, TurnTable
@@ -108,7 +108,7 @@ class SQLiteIdentifyQueue:
             await table.learn(limit, asked_at=at, is_fresh=is_fresh, bot_id=bot_id)
             self._look(table)
         except sqlite3.Error as error:
-            raise UsageError(
+            raise Occupied(
                 f"{self._path} cannot be used ({error}): another program holds it for long, or the "
                 f"disk is full; mend that, or choose another path"
             ) from error

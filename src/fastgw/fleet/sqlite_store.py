@@ -21,7 +21,7 @@ from ..log import careful_logger
 from ..protocol.session import Session
 from .boot_clock import BootClock, Stamp, age_s, check_clock
 from .file_locks import ByteLocks
-from .ports import StoredSession
+from .ports import Occupied, StoredSession
 from .sqlite_file import (
     SQLiteThread,
     check_path,
@@ -175,7 +175,7 @@ class OpenSQLiteStore:
         try:
             for shard_id in shard_ids:
                 if not self._locks.take(shard_id):
-                    raise UsageError(await self._taken(shard_id))
+                    raise Occupied(await self._taken(shard_id))
                 taken.append(shard_id)
             try:
                 found = await self._thread.call(self._claim(taken, shard_count))
@@ -332,7 +332,7 @@ class OpenSQLiteStore:
                 ).fetchall()
                 for shard_id, count, process in others:
                     if shard_id not in ours and locks.is_held(shard_id):
-                        raise UsageError(
+                        raise Occupied(
                             f"{process} runs shard {shard_id} of {count} from {self._path}, and "
                             f"here are {shard_count} shards: one bot has one shard count in a store"
                         )

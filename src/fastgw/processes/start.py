@@ -13,6 +13,7 @@ from ..errors import ConnectFailed, GatewayInfoError, UsageError
 from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
 from ..gateway import API_URL
 from ..log import careful_logger
+from ..protocol.token import bot_id_of
 from .line import Assignment
 from .settings import ProcessOptions
 from .state_dir import default_store, fleeting
@@ -34,12 +35,14 @@ class Started:
         asked_at: when it was asked, in monotonic seconds, which all processes of a machine share.
         shard_ids: those of this machine.
         shard_count: of the bot.
+        bot_id: whose token it is; None when that does not tell.
     """
 
     info: GatewayInfo
     asked_at: float
     shard_ids: tuple[int, ...]
     shard_count: int
+    bot_id: int | None
 
 
 async def ask(options: ProcessOptions, token: str, random: Callable[[], float]) -> Started:
@@ -54,7 +57,7 @@ async def ask(options: ProcessOptions, token: str, random: Callable[[], float]) 
     info = await ask_until_answered(ask_once, random=random)
     count = options.shard_count or info.shards
     ids = tuple(range(count)) if options.shard_ids is None else tuple(options.shard_ids)
-    return Started(info, asked_at, ids, count)
+    return Started(info, asked_at, ids, count, bot_id_of(token))
 
 
 async def ask_again(options: ProcessOptions, token: str, before: Started) -> Started:
@@ -104,6 +107,7 @@ def assignment_of(
         "index": index,
         "shard_ids": shard_ids,
         "shard_count": started.shard_count,
+        "bot_id": started.bot_id,
         "path": str(path),
         "store": options.keeps_sessions,
         "api_url": None if options.api_url == API_URL else options.api_url,

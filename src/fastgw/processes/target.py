@@ -8,11 +8,12 @@ import os
 import sys
 from types import ModuleType
 
-from ..errors import FastgwError, UsageError
+from ..errors import FatalError, UsageError
+from ..fleet.ports import Occupied
 from ..gateway import Gateway
 from ..runner import refusing_runs
 
-__all__ = ["TargetError", "check_target", "load_gateway"]
+__all__ = ["TargetError", "check_target", "is_final", "load_gateway"]
 
 
 class TargetError(UsageError):
@@ -108,6 +109,4 @@ def _others(module: object) -> str:
 
 def is_final(error: BaseException) -> bool:
     """Tell whether the same import, or start, cannot end better the next time."""
-    from ..errors import FatalError
-
-    return isinstance(error, (TargetError, FatalError)) and isinstance(error, FastgwError)
+    return isinstance(error, (UsageError, FatalError)) and not isinstance(error, Occupied)

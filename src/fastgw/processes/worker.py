@@ -145,6 +145,7 @@ def _placement(assignment: Assignment, work: _Work) -> Placement:
         shard_count=assignment["shard_count"],
         store=SQLiteSessionStore(path) if assignment["store"] else None,
         identify_queue=SQLiteIdentifyQueue(path),
+        bot_id=assignment["bot_id"],
         api_url=assignment["api_url"],
         info=GatewayInfo(info["url"], info["shards"], limit),
         asked_at=assignment["asked_at"],
