@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 from deadline import scaled, until
 
-from fastgw.testing import FakeGateway
+from fastgw.testing import FakeGateway, Traffic
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Each of these has a test here, or is run as a test itself.
 KNOWN = {
-    "archive", "echo", "member_sync", "models", "ping", "prefix", "slash", "test_prefix",
-    "voice_log",
+    "archive", "echo", "hikari_bot", "member_sync", "models", "ping", "prefix", "slash",
+    "test_prefix", "voice_log",
 }  # fmt: skip
 TEXT = {"author": {"id": "2", "username": "ann"}, "id": "1", "channel_id": "7"}
 
@@ -98,6 +100,24 @@ async def test_slash(fake, options, rest, rest_calls):
         _, body = await take(rest_calls)
         assert body["data"]["flags"] == 64
     assert rest_calls.empty()
+
+
+async def test_hikari_bot(fake, rest_calls):
+    """A slash command is answered over REST, and the rest is dropped."""
+    token = "ODAzNTExMTAyMjQ2Nzg5MTI.AAAAAA.fake"
+    bot, attachment = load("hikari_bot").make_bot(token, fake.api_url)
+    await bot.start(check_for_updates=False)
+    try:
+        interaction = orjson.loads(Traffic(1).dispatch("INTERACTION_CREATE").data)
+        bot.rest._rest_url = os.environ["DISCORD_API"]  # the fake answers what a start asks
+        fake.dispatch("INTERACTION_CREATE", interaction)
+        path, body = await take(rest_calls)
+        assert "/callback" in path
+        assert body["data"]["content"].startswith("pong, ")
+        idle = {reason.event for reason in attachment.explain().reasons if not reason.is_delivered}
+        assert {"TYPING_START", "MESSAGE_CREATE", "PRESENCE_UPDATE"} <= idle
+    finally:
+        await bot.close()
 
 
 async def test_prefix(fake, options):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import hikari
 
+from ...protocol.events import EVENT_INTENTS
+from ...words import Intents
 from ..attachment import Attachment, Explanation, Reason
 from . import join, leave
 
@@ -52,7 +54,29 @@ class _HikariAttachment(Attachment):
                 )
             )
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
-        return Explanation(f"hikari {hikari.__version__}", tuple(reasons), ())
+        advice = _advice(self._link.bot, reasons, interests.only_cached())
+        return Explanation(f"hikari {hikari.__version__}", tuple(reasons), advice)
+
+
+def _advice(
+    bot: hikari.GatewayBot, reasons: list[Reason], only_cached: Mapping[str, list[str]]
+) -> tuple[str, ...]:
+    """Say which intents open nothing that anybody wants, and what comes for a cache alone."""
+    opening = useful = Intents(0)
+    for reason in reasons:
+        gates = EVENT_INTENTS.get(reason.event, Intents(0))
+        opening |= gates
+        if reason.is_delivered:
+            useful |= gates
+    # Without GUILDS a library knows no guild at all.
+    idle = Intents(int(bot.intents)) & opening & ~useful & ~Intents.GUILDS
+    names = [intent.name for intent in Intents if intent in idle and intent.name]
+    advice = [f"intents that nobody needs: {', '.join(names)}"] if names else []
+    advice += [
+        f"delivered for the cache {cache} alone: {', '.join(events)}"
+        for cache, events in only_cached.items()
+    ]
+    return tuple(advice)
 
 
 def attach_hikari(

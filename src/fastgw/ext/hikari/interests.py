@@ -77,6 +77,15 @@ class Interests:
             return []
         return list(self._reasons(name))
 
+    def only_cached(self) -> dict[str, list[str]]:
+        """Return the caches that are on, and the events that are delivered for each alone."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            reasons = self.reasons(name)
+            if len(reasons) == 1 and reasons[0].startswith("cache "):
+                found.setdefault(reasons[0].removeprefix("cache "), []).append(name)
+        return found
+
     def _reasons(self, name: str) -> Iterator[str]:
         if not self._is_filtering:
             yield "filter=False"
