@@ -23,6 +23,8 @@ _SOCKET = (
     "poll_event", "close", "open", "latency", "is_ratelimited", "send", "send_as_json",
     "change_presence", "request_chunks", "voice_state", "DEFAULT_GATEWAY",
 )  # fmt: skip
+# Where the library's own client stands; a bot's class may have the same name.
+_CLIENTS = frozenset({"discord.client", "disnake.client", "nextcord.client"})
 _PARAMETERS = {"client", "shard_id", "gateway", "session", "sequence", "resume"}
 _STATE = ("parsers", "shard_count", "_intents", "_activity", "_status", "_messages",
           "member_cache_flags", "_update_references")  # fmt: skip
@@ -48,7 +50,7 @@ class Library:
         self.client_class: type[Any] = next(
             kind
             for kind in type(client).__mro__
-            if kind.__name__ == "Client" and "." in kind.__module__
+            if kind.__name__ == "Client" and kind.__module__ in _CLIENTS
         )
         self.package = self.client_class.__module__.partition(".")[0]
         root = importlib.import_module(self.package)
