@@ -28,6 +28,7 @@ class Entrant:
         floor: of a floor only: compression -> the compiled floor that must have been built.
         delivers: names it has events for, when not all; others cannot be counted.
         settle_s: time between prelude and measured part for work of its own.
+        loop: "asyncio", or "" for uvloop where it is installed.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Entrant:
     floor: dict[str, str] = field(default_factory=dict)
     delivers: frozenset[str] | None = None
     settle_s: float = 0.05
+    loop: str = ""
 
     def __str__(self) -> str:
         return self.label

@@ -2,7 +2,8 @@
 discord.py: its own client, gateway and state code; message and member caches off.
 
 Only the HTTP bootstrap is replaced (two REST answers and the gateway's address). Its guilds stay
-cached: that cannot be switched off. Where nobody listens it parses and builds all the same.
+cached: that cannot be switched off. Where nobody listens it parses and builds all the same, unless
+fastgw is below it: that is the other way to run it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from ..rig.client import Job
+from ..rig.client import Job, gateway_compression
 from ..rig.meter import Meter
 
 _USER = {
@@ -39,7 +40,7 @@ _APPLICATION = {
 }
 
 
-async def run(job: Job, meter: Meter) -> dict[str, str]:
+async def run(job: Job, meter: Meter, attached: bool = False) -> dict[str, str]:
     """Log in with prepared answers, connect, receive until the last event."""
     if job.compression == "zlib":
         # It takes zstd when it finds a package for it: hide them.
@@ -68,6 +69,15 @@ async def run(job: Job, meter: Meter) -> dict[str, str]:
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(job.url)
     if job.compression == "none":
         _connect_uncompressed(discord.gateway.DiscordWebSocket)
+    if attached:
+        import fastgw
+
+        fastgw.attach(
+            client,
+            info=fastgw.GatewayInfo(job.url),
+            ssl_context=job.ssl_context(),
+            compress=gateway_compression(job),
+        )
     await client.login("bench")
     connection = asyncio.ensure_future(client.connect(reconnect=False))
     done = asyncio.ensure_future(meter.done.wait())

@@ -2,7 +2,8 @@
 hikari: its own bot, shard and event code; cache components off.
 
 Only the REST call for the gateway's address is replaced. Two ways of listening: model events, or
-`ShardPayloadEvent`, which carries the parsed data as it came.
+`ShardPayloadEvent`, which carries the parsed data as it came. And two gateways: its own, or that of
+fastgw below the same bot.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from ..rig.client import Job
+from ..rig.client import Job, gateway_compression
 from ..rig.meter import Meter
 
 _KINDS = {"zlib": "TRANSPORT_ZLIB_STREAM", "zstd": "TRANSPORT_ZSTD_STREAM"}
 
 
-async def run(job: Job, meter: Meter, models: bool) -> dict[str, str]:
+async def run(job: Job, meter: Meter, models: bool, attached: bool = False) -> dict[str, str]:
     """Start the bot on a prepared gateway address; receive until the last event."""
     import hikari
     from hikari.impl import shard as shard_module
@@ -35,6 +36,10 @@ async def run(job: Job, meter: Meter, models: bool) -> dict[str, str]:
         cache_settings=hikari.impl.CacheSettings(components=hikari.api.CacheComponents.NONE),
         http_settings=hikari.impl.HTTPSettings(ssl=context if context is not None else True),
     )
+    if attached:
+        import fastgw
+
+        fastgw.attach(bot, compress=gateway_compression(job))
     (_subscribe_models if models else _subscribe_payloads)(hikari, bot, job, meter)
     _choose_compression(shard_module, kind)
 

@@ -41,6 +41,7 @@ class Job:
         prelude_messages, measured_messages: how many messages there are in all.
         settle_s: see `Meter`.
         floor_dir: where the compiled floors are, if anywhere.
+        loop: "asyncio", or "" for uvloop where it is installed.
     """
 
     module: str
@@ -59,6 +60,7 @@ class Job:
     measured_messages: int
     settle_s: float
     floor_dir: str
+    loop: str
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """A context that trusts the benchmark's certificate; None for a plain URL."""
@@ -70,6 +72,11 @@ class Job:
         """The URL with the query that a hand-written client adds itself."""
         query = "" if self.compression == "none" else f"&compress={self.compression}-stream"
         return f"{self.url}/?v=10&encoding=json{query}"
+
+
+def gateway_compression(job: Job) -> str:
+    """What `fastgw.Gateway` calls the compression of a job."""
+    return job.compression if job.compression == "none" else f"{job.compression}-stream"
 
 
 async def _run(job: Job) -> dict[str, Any]:
@@ -110,9 +117,10 @@ def main() -> None:
     try:
         import uvloop
     except ImportError:
-        result = asyncio.run(_run(job))
-    else:
-        result = uvloop.run(_run(job))
+        uvloop = None
+    # What `bot.run()` of most libraries takes, whatever is installed.
+    run = asyncio.run if uvloop is None or job.loop == "asyncio" else uvloop.run
+    result = run(_run(job))
     print(json.dumps(result), flush=True)
     os._exit(0)
 

@@ -31,7 +31,7 @@ def _comparison(
 ) -> Comparison:
     floors = [(floor, EVERYTHING) for floor in FLOORS if floor.runs_with(compression)]
     measures = {
-        entrant.label: _measure(entrant, scenario.workload, compression, tls, wanted, runner)
+        entrant.label: measure_of(entrant, scenario.workload, compression, tls, wanted, runner)
         for entrant, wanted in (*floors, *scenario.entrants)
     }
     return Comparison(
@@ -44,7 +44,7 @@ def _comparison(
     )
 
 
-def _measure(
+def measure_of(
     entrant: Entrant,
     workload: Workload,
     compression: str,
@@ -52,6 +52,8 @@ def _measure(
     wanted: frozenset[str] | None,
     runner: RunnerLater,
 ) -> Measure:
+    """Return how to run an entrant once."""
+
     def measure() -> tuple[float, dict[str, Any]]:
         result = runner().measure(entrant, workload, compression, tls=tls, wanted=wanted)
         extra = {

@@ -148,6 +148,7 @@ class Runner:
             measured_messages=session.messages[1],
             settle_s=entrant.settle_s,
             floor_dir=str(self.floors.directory) if entrant.floor else "",
+            loop=entrant.loop,
         )
 
     def _run(self, entrant: Entrant, job: Job) -> dict[str, Any]:
