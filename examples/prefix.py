@@ -2,7 +2,7 @@
 A bot with a prefix that pays for its prefix only. Needs aiohttp, and DISCORD_TOKEN.
 
 In a large bot one message in thousands is a command. `where=` is asked during the walk over the
-message's text: all others are counted (`health().events_filtered`) and gone, without an object.
+message's text: all others are counted (`stats().events`) and gone, without an object.
 """
 
 import asyncio

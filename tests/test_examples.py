@@ -132,7 +132,7 @@ async def test_prefix(fake, options):
             fake.dispatch("MESSAGE_CREATE", {**TEXT, "content": content})
         assert await take(said) == ("7", "pong")
         assert await take(said) == ("7", "1 + 1 = 2")
-        assert bot.health().events_filtered == {"MESSAGE_CREATE": 1}
+        assert bot.stats().events["MESSAGE_CREATE"].filtered == 1
 
 
 async def test_voice_log(fake, options, capsys):
@@ -160,7 +160,7 @@ async def test_archive(fake, options, tmp_path):
     with path.open("wb") as file:
         async with load("archive").make_bot(file, **options) as bot:
             fake.dispatch("SOMETHING_NEW", {"a": [1, {"b": "\n"}]})
-            await until(lambda: bot.shards[0].health().delivered == 2)
+            await until(lambda: bot.shards[0].stats().delivered == 2)
     ready, new = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert ready["t"] == "READY"
     assert new == {"t": "SOMETHING_NEW", "s": 2, "shard": 0, "d": {"a": [1, {"b": "\n"}]}}

@@ -28,6 +28,7 @@ PUBLIC = """
     Fields Filter ValueSet field
     MemberRequest MembersChunk MembersRateLimited ProxyRefused ShardNotHere
     Attachment attach
+    EventStats GatewayStats LatencyStats ShardStats Timing
 """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService

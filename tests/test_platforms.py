@@ -106,7 +106,7 @@ async def test_a_session_is_kept(elsewhere):
             fake.cut()
             fake.dispatch("GUILD_CREATE", {"id": "2"})
             await until(lambda: len(seen) == 2)
-            (shard,) = gateway.health().shards
+            (shard,) = gateway.stats().shards
             assert (shard.identifies, shard.resumes_won) == (1, 1)
             assert shard.bytes_received > 0
     assert seen == ["1", "2"]

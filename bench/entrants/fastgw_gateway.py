@@ -46,10 +46,10 @@ async def run(
         _read_envelope(gateway, job, meter)
     await gateway.start()
     await meter.done.wait()
-    (health,) = gateway.health().shards
-    if health.missing or health.duplicates:
-        raise ConnectionError(f"{health.missing} events missing, {health.duplicates} twice")
-    return {"dispatches": health.dispatches, "version": fastgw.__version__}
+    (stats,) = gateway.stats().shards
+    if stats.missing or stats.duplicates:
+        raise ConnectionError(f"{stats.missing} events missing, {stats.duplicates} twice")
+    return {"dispatches": stats.dispatches, "version": fastgw.__version__}
 
 
 def _read_envelope(gateway: fastgw.Gateway, job: Job, meter: Meter) -> None:

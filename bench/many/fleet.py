@@ -100,7 +100,7 @@ class Fleet:
 
     async def count(self) -> dict[str, Any]:
         """Tell what was received, and what CPU all of it has cost."""
-        messages = sum(shard.messages for shard in self.gateway.health().shards)
+        messages = self.gateway.stats().total.messages
         return {"cpu_s": time.process_time(), "messages": messages}
 
     async def memory(self) -> dict[str, Any]:
@@ -113,27 +113,27 @@ class Fleet:
     async def relief(self, timeout_s: float) -> dict[str, Any]:
         """Wait until no connection was replaced for a while; tell what is resident then."""
         end, before = time.monotonic() + timeout_s, -1
-        while time.monotonic() < end and self.gateway.health().relieved != before:
-            before = self.gateway.health().relieved
+        while time.monotonic() < end and self.gateway.stats().relieved != before:
+            before = self.gateway.stats().relieved
             await asyncio.sleep(10.0)
         return {**await self.memory(), "relieved": before, "identifies": self._identifies()}
 
     def _identifies(self) -> int:
-        return sum(shard.identifies for shard in self.gateway.health().shards)
+        return self.gateway.stats().total.identifies
 
     async def recovery(self, resumes: int, timeout_s: float) -> dict[str, Any]:
         """Wait until all are up and have resumed that often; tell when, and what it was like."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             health = self.gateway.health()
-            won = [shard.resumes_won for shard in health.shards]
-            if health.is_ready and sum(won) >= resumes * self.shards:
+            won = self.gateway.stats().total.resumes_won
+            if health.is_ready and won >= resumes * self.shards:
                 break
             await asyncio.sleep(0.1)
         return {
             "up_at": time.monotonic(),
             "ready": health.ready,
-            "resumes": sum(won),
+            "resumes": won,
             "identifies": self._identifies(),
             "lag_worst_s": health.loop_lag_worst_s,
             "peak_bytes": peak_bytes(),

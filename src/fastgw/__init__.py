@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .ext.attachment import Attachment
     from .fleet.sqlite_queue import SQLiteIdentifyQueue
     from .fleet.sqlite_store import SQLiteSessionStore
+    from .health.counts import EventStats, GatewayStats, LatencyStats, ShardStats, Timing
     from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
     from .processes.run import run_processes
     from .processes.status import ProcessesStatus, WorkerStatus
@@ -81,6 +82,7 @@ __all__ = [
     "DisallowedIntents",
     "Event",
     "EventName",
+    "EventStats",
     "EventStream",
     "FastgwError",
     "FatalError",
@@ -90,6 +92,7 @@ __all__ = [
     "GatewayHealth",
     "GatewayInfo",
     "GatewayInfoError",
+    "GatewayStats",
     "HandlerFailure",
     "HandshakeRefused",
     "IdentifyBudget",
@@ -101,6 +104,7 @@ __all__ = [
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
+    "LatencyStats",
     "LocalIdentifyQueue",
     "MemberRequest",
     "MembersChunk",
@@ -124,11 +128,13 @@ __all__ = [
     "Shard",
     "ShardHealth",
     "ShardNotHere",
+    "ShardStats",
     "ShardingRequired",
     "StartProgress",
     "State",
     "StatusChange",
     "Timeouts",
+    "Timing",
     "UsageError",
     "ValueSet",
     "WaitFailed",
@@ -149,12 +155,17 @@ _LATER = {
     "Attachment": "ext.attachment",
     "attach": "ext.attach",
     "BuildInfo": "build",
+    "EventStats": "health.counts",
     "GatewayHealth": "health.figures",
+    "GatewayStats": "health.counts",
     "IdentifyBudget": "health.figures",
+    "LatencyStats": "health.counts",
     "ProcessesStatus": "processes.status",
     "SQLiteIdentifyQueue": "fleet.sqlite_queue",
     "SQLiteSessionStore": "fleet.sqlite_store",
     "ShardHealth": "health.figures",
+    "ShardStats": "health.counts",
+    "Timing": "health.counts",
     "WorkerStatus": "processes.status",
     "build_info": "build",
     "run_processes": "processes.run",

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .fleet.placement import Placement
     from .fleet.ports import IdentifyQueue, SessionStore
     from .fleet.progress import StartProgress
+    from .health.counts import GatewayStats
     from .health.figures import GatewayHealth
 
     StatusHandlerT = TypeVar("StatusHandlerT", bound=Callable[[StatusChange], object])
@@ -74,8 +75,9 @@ class Gateway(EventSource, CommandSender):
     """
     A bot's connection to Discord: handlers, shards and their health.
 
-    It lives in one event loop, in one thread. `health()` and the properties may be read from any;
-    everything else is refused elsewhere by a UsageError, and `call_threadsafe` is the way in.
+    It lives in one event loop, in one thread. `health()`, `stats()` and the properties may be read
+    from any; everything else is refused elsewhere by a UsageError, and `call_threadsafe` is the way
+    in.
 
     Args:
         token: the bot token, with or without its "Bot " prefix; None takes that of the
@@ -352,8 +354,12 @@ class Gateway(EventSource, CommandSender):
         return self._fleet.shards
 
     def health(self) -> GatewayHealth:
-        """Return the figures of the gateway and all its shards at this moment."""
+        """Return how the gateway and all its shards are at this moment."""
         return self._fleet.health()
+
+    def stats(self) -> GatewayStats:
+        """Return what the gateway and all its shards counted since they were made; it is cheap."""
+        return self._fleet.stats()
 
     # --- inside ----------------------------------------------------------------------------------
 

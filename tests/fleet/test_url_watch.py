@@ -119,7 +119,7 @@ async def test_a_gateway_finds_its_way_to_a_new_url():
             old.cut()
             await until(lambda: new.upgrades, 10.0)
             await gateway.wait_ready()
-            assert gateway.shards[0].health().sessions_lost == 0
+            assert gateway.shards[0].stats().sessions_lost == 0
             assert old.api_requests == 2
 
 
@@ -135,6 +135,6 @@ async def test_who_passed_the_answer_is_not_asked_for():
             fake.refuse_upgrade(410, times=None)
             fake.cut()
             gateway._fleet._tick()
-            await until(lambda: gateway.shards[0].health().connections > before + 5, 10.0)
+            await until(lambda: gateway.shards[0].stats().connections > before + 5, 10.0)
             gateway._fleet._tick()
         assert fake.api_requests == 0

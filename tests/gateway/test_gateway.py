@@ -48,8 +48,8 @@ async def test_events_reach_their_handlers(compress, tls):
             await until(lambda: len(asynchronous) == 2)
         assert sync == list(range(20))
         assert asynchronous == [("MESSAGE_UPDATE", 7), ("MESSAGE_DELETE", None)]
-        seen, delivered, _ = gateway.health().events["TYPING_START"]
-        assert (seen, delivered) == (20, 0)
+        typing = gateway.stats().events["TYPING_START"]
+        assert (typing.seen, typing.delivered) == (20, 0)
     expected = {"auto": "zstd-stream", "payload": None, "none": None}.get(compress, compress)
     assert fake.upgrades[0].get("compress") == expected
     assert fake.identifies[0]["compress"] is (compress == "payload")
@@ -87,14 +87,14 @@ async def test_fields_and_filters_reach_the_listener(fake):
     assert read == [1, 3]
     assert later == [(1, None), (3, None), (3, "9")]
     assert ready == [10]
-    assert gateway.health().events_filtered == {"MESSAGE_CREATE": 3}
+    assert gateway.stats().events["MESSAGE_CREATE"].filtered == 3
 
 
 async def test_a_handler_may_be_added_while_connected(fake):
     """The next event sees it."""
     async with gateway_to(fake) as gateway:
         fake.dispatch("MESSAGE_CREATE", {"n": 1})
-        await until(lambda: gateway.health().shards[0].dispatches == 2)
+        await until(lambda: gateway.stats().shards[0].dispatches == 2)
         seen = []
         gateway.on("MESSAGE_CREATE")(lambda event: seen.append(event.data["n"]))
         fake.dispatch("MESSAGE_CREATE", {"n": 2})
@@ -116,7 +116,7 @@ async def test_a_failing_handler_does_not_disturb_the_connection(fake, caplog):
         fake.dispatch("MESSAGE_CREATE", {})
         fake.dispatch("MESSAGE_CREATE", {})
         await until(lambda: len(seen) == 2)
-        assert gateway.health().handler_failures == {"MESSAGE_CREATE": 2}
+        assert gateway.stats().handler_failures == {"MESSAGE_CREATE": 2}
         assert gateway.shards[0].status is State.READY
     assert len(fake.upgrades) == 1
     assert "oh no" in caplog.text
@@ -192,11 +192,11 @@ async def test_a_cut_connection_is_resumed_without_loss(fake, how):
             fake.dispatch("MESSAGE_CREATE", n)
         await until(lambda: len(seen) == 20)
         await gateway.wait_ready()
-        health = gateway.shards[0].health()
+        stats = gateway.shards[0].stats()
     assert seen == list(range(20))
-    assert (health.identifies, health.resumes_won, health.resumes_lost) == (1, 1, 0)
-    assert health.duplicates == health.gaps == 0
-    assert health.reconnects == {Cause.CONNECTION_LOST.value: 1}
+    assert (stats.identifies, stats.resumes_won, stats.resumes_lost) == (1, 1, 0)
+    assert stats.duplicates == stats.gaps == 0
+    assert stats.reconnects == {Cause.CONNECTION_LOST.value: 1}
 
 
 async def test_status_changes_are_reported(fake):

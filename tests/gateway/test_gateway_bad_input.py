@@ -275,7 +275,7 @@ async def test_a_fatal_close_leaves_running_sessions_alone():
         fake.service.kill(fake.service.session(0))
         fake.cut(shard_id=None)  # 0 must identify and is refused with 4014; 1 resumes
         await until(lambda: gateway.shards[0].status is State.STOPPED, 10.0)
-        await until(lambda: gateway.shards[1].health().resumes_won)
+        await until(lambda: gateway.shards[1].stats().resumes_won)
         assert isinstance(gateway.health().refusal, DisallowedIntents)
         identifies = len(fake.identifies)
 
@@ -317,7 +317,7 @@ async def test_connection_refused_is_retried_and_told():
     await gateway.start()
     with pytest.raises(ConnectFailed, match="refused the connection"):
         await gateway.wait_ready(timeout_s=0.2)
-    assert gateway.shards[0].health().connections >= 2
+    assert gateway.shards[0].stats().connections >= 2
     await gateway.close()
 
 
@@ -376,9 +376,9 @@ async def test_a_name_that_does_not_resolve_is_retried(monkeypatch, fake):
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     info = GatewayInfo(url=f"ws://gateway.test:{fake.port}")
     async with gateway_to(fake, info=info) as gateway:
-        health = gateway.shards[0].health()
-    assert health.connections == 4
-    assert health.sessions_lost == 0
+        stats = gateway.shards[0].stats()
+    assert stats.connections == 4
+    assert stats.sessions_lost == 0
 
 
 async def test_a_refused_certificate_at_the_start():
@@ -409,7 +409,7 @@ async def test_an_upgrade_that_fails_for_a_while(fake, status):
     """429 and 5xx, Cloudflare's own too, are retried."""
     fake.refuse_upgrade(status, headers={"Retry-After": "0"}, times=2)
     async with gateway_to(fake) as gateway:
-        assert gateway.shards[0].health().connections == 3
+        assert gateway.shards[0].stats().connections == 3
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ async def test_what_is_fatal_at_the_start_is_retried_later(fake, fault):
     async with gateway_to(fake) as gateway:
         fault(fake)
         fake.cut()
-        await until(lambda: gateway.shards[0].health().resumes_won)
+        await until(lambda: gateway.shards[0].stats().resumes_won)
     assert len(fake.identifies) == 1
 
 
@@ -480,8 +480,8 @@ async def test_odd_beginnings(first, cause, error, text, caplog):
         )
         gateway.on_status(changes.append)
         await gateway.start()
-        await until(lambda: gateway.shards[0].health().connections >= 3)
-        health = gateway.shards[0].health()
+        await until(lambda: gateway.shards[0].stats().connections >= 3)
+        stats = gateway.shards[0].stats()
         await gateway.close()
     ends = [c for c in changes if c.new is State.DISCONNECTED]
     assert {change.cause for change in ends} == {cause}
@@ -489,7 +489,7 @@ async def test_odd_beginnings(first, cause, error, text, caplog):
         assert isinstance(ends[0].error, error)
         assert text in str(ends[0].error)
     assert text in caplog.text
-    assert set(health.reconnects) == {cause.value}
+    assert set(stats.reconnects) == {cause.value}
 
 
 async def test_hello_that_never_comes(fake):
@@ -508,7 +508,7 @@ async def test_ready_that_never_comes(fake):
     fake.instead_of(Moment.IDENTIFY, lambda peer: None)
     gateway = gateway_to(fake, timeouts=Timeouts(ready_s=0.1))
     async with gateway:
-        assert gateway.shards[0].health().identifies == 2
+        assert gateway.shards[0].stats().identifies == 2
 
 
 # ---------------------------------------------------------------------------- the token
@@ -529,7 +529,7 @@ async def test_the_token_is_nowhere(fake, caplog):
     async with gateway:
         fake.dispatch("MESSAGE_CREATE", {})
         fake.close(4000, f"echo {TOKEN}")
-        await until(lambda: gateway.shards[0].health().resumes_won)
+        await until(lambda: gateway.shards[0].stats().resumes_won)
         fake.service.token = "another"
         fake.service.kill_sessions()
         print(repr(gateway), gateway.shards, gateway.health(), changes, file=said)

@@ -44,7 +44,7 @@ async def test_resumes_go_on_when_the_budget_is_spent(caplog):
         async with gateway_to(fake, random=no_jitter) as gateway:
             for won in (1, 2, 3):
                 fake.cut()
-                await until(lambda won=won: gateway.shards[0].health().resumes_won == won)
+                await until(lambda won=won: gateway.shards[0].stats().resumes_won == won)
             assert errors(caplog) == []
             fake.service.kill_sessions()
             fake.cut()

@@ -340,10 +340,10 @@ async def test_a_bad_store_costs_no_connection_and_no_end(fake, caplog, monkeypa
     await gateway.start()
     await gateway.wait_ready()
     fake.dispatch("MESSAGE_CREATE", {})
-    await until(lambda: gateway.shards[0].health().dispatches == 2)
+    await until(lambda: gateway.shards[0].stats().dispatches == 2)
     await asyncio.wait_for(gateway.close(), scaled(5.0))
     await gateway.wait_closed()
-    assert gateway.shards[0].health().connections == 1
+    assert gateway.shards[0].stats().connections == 1
     assert fake.service.sessions == {}
     assert "store" in caplog.text
 

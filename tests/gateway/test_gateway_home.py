@@ -101,7 +101,7 @@ def test_a_call_from_outside_of_the_loop(fake_in_thread, name):
     else:
         CALLS[name](gateway, None)
     loop.run_until_complete(asyncio.sleep(0.05))
-    assert gateway.health().shards[0].connections == 1
+    assert gateway.stats().shards[0].connections == 1
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ async def test_a_cold_resume_is_told_apart(fake, store):
         shard = gateway.shards[0]
         assert shard.is_cold
         fake.cut()
-        await until(lambda: shard.health().resumes_won == 2)
+        await until(lambda: shard.stats().resumes_won == 2)
         assert shard.is_cold
         fake.service.kill_sessions()
         fake.cut()
@@ -240,7 +240,7 @@ async def test_what_identify_fixed_begins_a_new_session(fake, store, caplog, cha
     gateway = await once(fake, store=store, **change)
     assert (len(fake.identifies), len(fake.resumes)) == (2, 0)
     assert caplog.text.count(said) == 1
-    assert gateway.health().shards[0].identifies == 1
+    assert gateway.stats().shards[0].identifies == 1
 
 
 async def test_another_shard_count_begins_a_new_session(fake, store, caplog):

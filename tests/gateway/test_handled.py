@@ -128,7 +128,7 @@ async def test_a_resume_within_the_process_repeats_nothing(fake, tmp_path):
         await until(lambda: len(begun) == 3)
         assert inside(gateway).driver.stored_sequence() < fake.service.session().sequence
         fake.cut()
-        await until(lambda: gateway.shards[0].health().resumes_won == 1, 10.0)
+        await until(lambda: gateway.shards[0].stats().resumes_won == 1, 10.0)
         fake.dispatch("MESSAGE_CREATE", {"n": 3})
         await until(lambda: len(begun) == 4)
         gate.set()

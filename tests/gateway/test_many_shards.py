@@ -53,8 +53,8 @@ async def test_one_lost_shard_does_not_disturb_the_others():
     """Its connection is replaced by a resume; theirs stay."""
     async with FakeGateway() as fake, gateway_to(fake, shards=4) as gateway:
         fake.cut(shard_id=2)
-        await until(lambda: gateway.shards[2].health().resumes_won == 1, 10.0)
-        assert [shard.health().connections for shard in gateway.shards] == [1, 1, 2, 1]
+        await until(lambda: gateway.shards[2].stats().resumes_won == 1, 10.0)
+        assert [shard.stats().connections for shard in gateway.shards] == [1, 1, 2, 1]
         assert len(identified(fake)) == 4
 
 
@@ -62,7 +62,7 @@ async def test_after_an_outage_all_resume_without_turns():
     """An identify turn that somebody holds does not keep others from resuming."""
     async with FakeGateway() as fake, gateway_to(fake, shards=8, random=no_jitter) as gateway:
         fake.cut(shard_id=None)
-        await until(lambda: sum(shard.health().resumes_won for shard in gateway.shards) == 8, 10.0)
+        await until(lambda: sum(shard.stats().resumes_won for shard in gateway.shards) == 8, 10.0)
         assert len(identified(fake)) == 8
 
 
@@ -94,7 +94,7 @@ async def test_connections_on_their_way_up_to_resume_are_bounded(monkeypatch):
     ):
         openings = Openings(monkeypatch)
         fake.cut()
-        await until(lambda: sum(s.health().resumes_won for s in gateway.shards) == 12, 10.0)
+        await until(lambda: sum(s.stats().resumes_won for s in gateway.shards) == 12, 10.0)
         assert openings.most == 3
         assert len(identified(fake)) == 12
 
@@ -139,7 +139,7 @@ async def test_progress_is_told_until_all_are_ready():
             assert told == [StartProgress(shards=3, ready=n, cold=0) for n in (1, 2, 3)]
             assert [progress.is_done for progress in told] == [False, False, True]
             fake.cut()
-            await until(lambda: sum(s.health().resumes_won for s in gateway.shards) == 3, 10.0)
+            await until(lambda: sum(s.stats().resumes_won for s in gateway.shards) == 3, 10.0)
         assert len(told) == 3
 
 
@@ -182,8 +182,8 @@ async def test_a_shard_gets_another_connection():
     """reconnect_shard() resumes; no session is spent."""
     async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
         gateway.reconnect_shard(1)
-        await until(lambda: gateway.shards[1].health().resumes_won == 1, 10.0)
-        assert gateway.shards[1].health().reconnects == {"replaced": 1}
+        await until(lambda: gateway.shards[1].stats().resumes_won == 1, 10.0)
+        assert gateway.shards[1].stats().reconnects == {"replaced": 1}
         assert len(identified(fake)) == 2
 
 

@@ -109,10 +109,10 @@ async def test_a_bloated_connection_is_replaced(tls, monkeypatch):
             fake.dispatch("GUILD_CREATE", {"x": "y" * 300_000}, guild_id=1 << 22)
             await until(lambda: len(seen) == 1)
             assert inside(gateway, 1).driver.load()[0] > 100_000
-            await until(lambda: gateway.health().relieved == 1, 15.0)
-            await until(lambda: gateway.shards[1].health().resumes_won == 1, 15.0)
+            await until(lambda: gateway.stats().relieved == 1, 15.0)
+            await until(lambda: gateway.shards[1].stats().resumes_won == 1, 15.0)
             assert inside(gateway, 1).driver.load()[0] < 100_000
             fake.dispatch("MESSAGE_CREATE", {}, guild_id=1 << 22)
             await until(lambda: len(seen) == 2)
-            assert gateway.shards[0].health().connections == 1
+            assert gateway.shards[0].stats().connections == 1
         assert len(fake.identifies) == 2

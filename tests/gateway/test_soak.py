@@ -34,7 +34,7 @@ from deadline import scaled
 
 from fastgw import Gateway, Intents, LocalIdentifyQueue
 from fastgw.fleet.gateway_info import GatewayInfo
-from fastgw.health.figures import GatewayHealth, ShardHealth
+from fastgw.health.counts import GatewayStats, ShardStats
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 
@@ -201,7 +201,7 @@ class Run:
     """What a run of `soak` left."""
 
     clients: list[Client]
-    health: list[GatewayHealth]  # at the end, still connected
+    stats: list[GatewayStats]  # at the end, still connected
     ledger: dict[str, Any]
     before: dict[str, int]  # what was held before the first client, and after the last
     after: dict[str, int]
@@ -209,8 +209,8 @@ class Run:
     resident: int  # at the end
 
     @property
-    def shards(self) -> list[ShardHealth]:
-        return [health.shards[0] for health in self.health]
+    def shards(self) -> list[ShardStats]:
+        return [stats.shards[0] for stats in self.stats]
 
 
 async def soak(seconds: float) -> Run:
@@ -232,11 +232,11 @@ async def soak(seconds: float) -> Run:
             part = min(PARTS - 1, int((time.monotonic() - began) / seconds * PARTS))
             peaks[part] = max(peaks[part], resident_bytes())
         watching.result()
-        health = [client.gateway.health() for client in clients]
+        stats = [client.gateway.stats() for client in clients]
         ledger = await service.ask("ledger")
         await asyncio.gather(*(client.gateway.close() for client in clients))
         after = await nothing_left(before)
-        return Run(clients, health, ledger, before, after, peaks, resident_bytes())
+        return Run(clients, stats, ledger, before, after, peaks, resident_bytes())
     finally:
         await asyncio.gather(*(client.gateway.close() for client in clients))
         assert await service.stop() == 0
@@ -309,7 +309,7 @@ async def test_chaos(capsys):
     assert figures["wrong"] == []
     assert figures["lost of resumable sessions"] == 0
     assert not any(shard.gaps for shard in run.shards)
-    assert not any(health.handler_failures for health in run.health)
+    assert not any(stats.handler_failures for stats in run.stats)
     # An IDENTIFY has a reason that the service or the wire gave, and we end no session ourselves.
     assert run.ledger["wished"] == []
     for client, shard in zip(run.clients, run.shards, strict=True):

@@ -60,7 +60,7 @@ class RecordingTurn:
 
 async def resumed(gateway, count=1):
     """Wait until it has resumed that often and is ready."""
-    await until(lambda: gateway.shards[0].health().resumes_won == count, 10.0)
+    await until(lambda: gateway.shards[0].stats().resumes_won == count, 10.0)
     await gateway.wait_ready(scaled(10.0))
 
 
@@ -131,9 +131,9 @@ async def test_every_identify_takes_a_turn(fake):
         fake.cut()
         await until(lambda: len(fake.identifies) == 2, 10.0)
         await gateway.wait_ready()
-        health = gateway.shards[0].health()
+        stats = gateway.shards[0].stats()
     assert log == ["acquired", "written", "released"] * 2
-    assert (health.resumes_lost, health.sessions_lost, health.identifies) == (1, 1, 2)
+    assert (stats.resumes_lost, stats.sessions_lost, stats.identifies) == (1, 1, 2)
 
 
 async def test_op_9_to_identify_waits_for_its_key(fake):
@@ -212,7 +212,7 @@ async def test_what_follows_a_close_code(fake, code, resumes):
         assert len(fake.resumes) == int(resumes)
         assert len(fake.identifies) == 2 - resumes
         counted = {} if code is None else {code: 1}
-        assert gateway.shards[0].health().close_codes == counted
+        assert gateway.shards[0].stats().close_codes == counted
 
 
 async def test_a_dead_resume_host_gives_way_to_the_main_url():
@@ -289,9 +289,9 @@ async def test_a_reset_that_comes_with_data_is_noticed():
             go.set()
             server.join()
             blocked.wait(0.05)  # blocks the loop until both are there
-            await until(lambda: gateway.shards[0].health().reconnects, 10.0)
+            await until(lambda: gateway.shards[0].stats().reconnects, 10.0)
             assert len(seen) == 1
-            assert Cause.CONNECTION_LOST.value in gateway.shards[0].health().reconnects
+            assert Cause.CONNECTION_LOST.value in gateway.shards[0].stats().reconnects
 
 
 # ---------------------------------------------------------------------------- heartbeats
@@ -323,10 +323,10 @@ async def test_missing_acks_end_the_connection(quick):
         await until(lambda: gateway.shards[0].latency is not None)
         quick.mute(Opcode.HEARTBEAT_ACK)
         peer = quick.connection().peer
-        await until(lambda: gateway.shards[0].health().reconnects)
+        await until(lambda: gateway.shards[0].stats().reconnects)
         quick.unmute()
         await resumed(gateway)
-        assert gateway.shards[0].health().reconnects == {Cause.ZOMBIED.value: 1}
+        assert gateway.shards[0].stats().reconnects == {Cause.ZOMBIED.value: 1}
         assert peer.close_code == 4000
 
 
@@ -338,8 +338,8 @@ async def test_an_ack_that_waits_behind_events_is_waited_for():
         await until(lambda: shard.latency is not None)
         fake.instead_of(Moment.HEARTBEAT, lambda peer: fake.dispatch("TYPING_START", {}))
         sent = heartbeat.sent
-        await until(lambda: heartbeat.sent == sent + 3 or shard.health().reconnects, 10.0)
-        assert shard.health().reconnects == {}
+        await until(lambda: heartbeat.sent == sent + 3 or shard.stats().reconnects, 10.0)
+        assert shard.stats().reconnects == {}
         assert heartbeat.acked < heartbeat.sent
 
 
@@ -380,7 +380,7 @@ async def test_a_machine_that_slept_resumes_at_once(fake):
         driver.tick(now + 2.0, 1_003_600.0)
         assert gateway.shards[0].status is not State.READY
         await resumed(gateway)
-        assert gateway.shards[0].health().reconnects == {Cause.SLEPT.value: 1}
+        assert gateway.shards[0].stats().reconnects == {Cause.SLEPT.value: 1}
 
 
 # ---------------------------------------------------------------------------- figures
@@ -399,9 +399,9 @@ async def test_duplicates_of_a_replay_are_dropped_and_counted():
             fake.cut()
             fake.dispatch("MESSAGE_CREATE", 10)
             await resumed(gateway)
-            health = gateway.shards[0].health()
+            stats = gateway.shards[0].stats()
         assert seen == list(range(11))
-        assert (health.duplicates, health.events_replayed) == (3, 1)
+        assert (stats.duplicates, stats.events_replayed) == (3, 1)
 
 
 @pytest.mark.parametrize("sequence", [None, 1])
@@ -412,8 +412,8 @@ async def test_a_resumed_that_is_not_numbered_anew_is_in_no_figure(fake, sequenc
         fake.instead_of(Moment.RESUME, lambda peer: peer.send(answer))
         fake.cut()
         await resumed(gateway)
-        health = gateway.shards[0].health()
-    assert (health.events_replayed, health.duplicates) == (0, 0)
+        stats = gateway.shards[0].stats()
+    assert (stats.events_replayed, stats.duplicates) == (0, 0)
 
 
 async def test_a_gap_is_counted_and_no_error(fake):
@@ -421,9 +421,9 @@ async def test_a_gap_is_counted_and_no_error(fake):
     async with gateway_to(fake) as gateway:
         fake.service.session().sequence += 5
         fake.dispatch("MESSAGE_CREATE", {})
-        await until(lambda: gateway.shards[0].health().gaps)
-        health = gateway.shards[0].health()
-        assert (health.gaps, health.missing, health.status) == (1, 5, State.READY)
+        await until(lambda: gateway.shards[0].stats().gaps)
+        shard = gateway.shards[0]
+        assert (shard.stats().gaps, shard.stats().missing, shard.status) == (1, 5, State.READY)
 
 
 async def test_health_before_and_after():
@@ -449,7 +449,7 @@ async def test_health_follows_the_connection(fake):
     """case 47: ready, gone, ready again: ages and causes are those of this moment."""
     async with gateway_to(fake) as gateway:
         fake.dispatch("MESSAGE_CREATE", {})
-        await until(lambda: gateway.shards[0].health().dispatches == 2)
+        await until(lambda: gateway.shards[0].stats().dispatches == 2)
         health = gateway.shards[0].health()
         assert gateway.health().is_ready
         assert gateway.health().ready == 1
@@ -470,9 +470,10 @@ async def test_health_follows_the_connection(fake):
         health = gateway.shards[0].health()
         assert health.last_error is None
         assert health.ready_for_s < health.session_for_s
-        assert health.reconnects[Cause.CONNECTION_LOST.value] == 1
-        assert health.connections == 2 + health.reconnects[Cause.CONNECT_FAILED.value]
-        assert health.messages >= 5
+        stats = gateway.shards[0].stats()
+        assert stats.reconnects[Cause.CONNECTION_LOST.value] == 1
+        assert stats.connections == 2 + stats.reconnects[Cause.CONNECT_FAILED.value]
+        assert stats.messages >= 5
 
 
 async def test_a_deaf_connection_shows():
@@ -504,7 +505,7 @@ async def test_the_loop_lag_is_in_the_figures(fake):
         health = gateway.health()
         assert health.loop_lag_s >= 0.0
         assert health.loop_lag_worst_s >= health.loop_lag_s
-        assert health.loop_blocked == 0
+        assert gateway.stats().loop_blocked == 0
 
 
 # ---------------------------------------------------------------------------- deadlines and limits
@@ -532,7 +533,7 @@ async def test_what_changed_in_a_backoff_counts_after_it():
         await until(lambda: shard.health().last_error)  # refused once; it waits now
         inside(gateway).driver.use_url(new.url)
         await gateway.wait_ready()
-        assert shard.health().connections == 2
+        assert shard.stats().connections == 2
         await gateway.close()
 
 
@@ -547,7 +548,7 @@ async def test_a_session_outlives_resumes_that_are_cut(fake, end):
         await resumed(gateway)
         assert len(fake.resumes) == 9
         assert len(fake.identifies) == 1
-        assert gateway.shards[0].health().sessions_lost == 0
+        assert gateway.shards[0].stats().sessions_lost == 0
 
 
 async def test_resumes_that_are_not_answered_again_and_again_end(fake):
@@ -558,4 +559,4 @@ async def test_resumes_that_are_not_answered_again_and_again_end(fake):
         await until(lambda: len(fake.identifies) == 2, 20.0)
         await gateway.wait_ready()
         assert len(fake.resumes) == 3
-        assert gateway.shards[0].health().resumes_lost == 3
+        assert gateway.shards[0].stats().resumes_lost == 3

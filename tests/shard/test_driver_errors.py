@@ -75,9 +75,9 @@ async def test_a_step_that_fails_once_costs_an_attempt(
     await gateway.start()
     while len(calls) < call:
         await gateway.wait_ready(scaled(10.0))
-        connections = gateway.shards[0].health().connections
+        connections = gateway.shards[0].stats().connections
         fake.close(4007)  # a new session, at once
-        await until(lambda before=connections: gateway.shards[0].health().connections > before)
+        await until(lambda before=connections: gateway.shards[0].stats().connections > before)
     await comes_back(gateway)
     assert len(own_errors) == 1
     own_errors.clear()
@@ -130,7 +130,7 @@ async def test_a_broken_log_filter_does_not_disturb(fake, capsys):
     log.setLevel(logging.INFO)
     try:
         async with gateway_to(fake) as gateway:
-            assert gateway.shards[0].health().connections == 1
+            assert gateway.shards[0].stats().connections == 1
     finally:
         log.removeFilter(broken)
         log.setLevel(logging.NOTSET)
@@ -168,7 +168,7 @@ class BrokenQueue(LocalIdentifyQueue):
 async def test_a_turn_that_fails_costs_nothing(fake, caplog, broken):
     """The queue is told what it must know, and what it answers is only logged."""
     async with gateway_to(fake, identify_queue=BrokenQueue(broken)) as gateway:
-        assert gateway.shards[0].health().connections == 1
+        assert gateway.shards[0].stats().connections == 1
     assert len(fake.identifies) == 1
     assert "the queue is away" in caplog.text
 

@@ -75,6 +75,6 @@ async def test_a_handler_that_raises_the_error_it_is_told_goes_on():
     await gateway.start()
     try:
         await asyncio.wait_for(survived.wait(), 10)
-        assert not gateway.health().handler_failures
+        assert not gateway.stats().handler_failures
     finally:
         await gateway.close()

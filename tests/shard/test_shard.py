@@ -47,7 +47,7 @@ async def test_a_long_pause_of_reading_is_no_zombie(quick):
         shard.resume_reading()
         await until(lambda: len(seen) == 200, 10.0)
         await beats(gateway, 4)
-        assert shard.health().reconnects == {}
+        assert shard.stats().reconnects == {}
         assert seen == list(range(200))
     assert len(quick.upgrades) == 1
 
@@ -60,9 +60,9 @@ async def test_after_a_pause_missing_acks_count_again(quick):
         quick.mute(Opcode.HEARTBEAT_ACK)
         shard.pause_reading()
         await beats(gateway, 5)
-        assert shard.health().reconnects == {}
+        assert shard.stats().reconnects == {}
         shard.resume_reading()
-        await until(lambda: shard.health().reconnects == {Cause.ZOMBIED.value: 1}, 10.0)
+        await until(lambda: shard.stats().reconnects == {Cause.ZOMBIED.value: 1}, 10.0)
 
 
 async def test_a_pause_ends_with_its_connection(quick):
@@ -75,7 +75,7 @@ async def test_a_pause_ends_with_its_connection(quick):
         quick.cut()
         quick.dispatch("MESSAGE_CREATE", {})
         await until(lambda: len(quick.upgrades) == 2, 10.0)
-        await until(lambda: shard.health().resumes_won == 1)
+        await until(lambda: shard.stats().resumes_won == 1)
         shard.resume_reading()
         await beats(gateway, 3)
         assert shard.status is State.READY
@@ -122,8 +122,8 @@ async def test_a_blocked_loop_is_no_zombie():
                 await until(lambda: heartbeat.acked == heartbeat.sent)
                 fake.dispatch("MESSAGE_CREATE", {})
                 await beats(gateway, 3)
-            assert shard.health().dispatches == 4
-            assert shard.health().reconnects == {}
+            assert shard.stats().dispatches == 4
+            assert shard.stats().reconnects == {}
 
 
 async def test_outages_of_guilds_are_passed_as_they_are():
@@ -145,7 +145,7 @@ async def test_outages_of_guilds_are_passed_as_they_are():
             fake.dispatch("GUILD_DELETE", {"id": "1"})  # this one removed us
             expected.append(("GUILD_DELETE", 1, {"id": "1"}))
             await until(lambda: len(seen) == len(expected))
-            assert gateway.shards[0].health().reconnects == {}
+            assert gateway.shards[0].stats().reconnects == {}
         assert seen == expected
 
 
@@ -181,4 +181,4 @@ async def test_a_huge_guild_is_received(compress):
             fake.dispatch("GUILD_CREATE", {"id": "1", "name": "x" * 17_000_000})
             await until(lambda: sizes, 20.0)
             assert sizes[0] > 17_000_000
-            assert gateway.shards[0].health().reconnects == {}
+            assert gateway.shards[0].stats().reconnects == {}

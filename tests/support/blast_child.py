@@ -58,7 +58,7 @@ def tell(**more):
         "unhandled_bytes": peak_bytes,
         "handled": sum(map(len, seen.values())),
         "statuses": [shard.status.name for shard in health.shards],
-        "reconnects": sum(sum(shard.reconnects.values()) for shard in health.shards),
+        "reconnects": sum(gateway.stats().total.reconnects.values()),
         "is_held": any(shard.reading_paused_by for shard in health.shards),
         **more,
     }

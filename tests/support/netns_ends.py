@@ -71,8 +71,8 @@ async def connect(url: str) -> None:
             if len(seen) >= expected:
                 break
             await asyncio.sleep(0.02)
-        health = gateway.shards[0].health()
-        say(seen=seen, reconnects=health.reconnects, identifies=health.identifies)
+        stats = gateway.shards[0].stats()
+        say(seen=seen, reconnects=stats.reconnects, identifies=stats.identifies)
 
 
 def main(role: str, where: str, loop: str = "asyncio") -> None:

@@ -112,7 +112,9 @@ async def main() -> None:
         session_id: str | None = shard.session_id
         print(session_id, shard.resume_url, shard.send_room)
         latency: float | None = shard.latency
-        print(latency, shard.status, shard.health().duplicates, gateway.health())
+        print(
+            latency, shard.status, shard.stats().duplicates, gateway.health(), gateway.stats().total
+        )
         await gateway.wait_closed()
 
 

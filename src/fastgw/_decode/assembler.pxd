@@ -15,6 +15,7 @@ cdef class Assembler:
     cdef readonly int64_t bytes_received
     cdef readonly int64_t messages
     cdef public double received_at
+    cdef double (*_clock)() noexcept  # whoever owns it gives it one, or NULL: nothing is timed
 
     cdef object _feed(self, const char* p, Py_ssize_t size, int opcode, bint fin)
     cdef object _complete(self, const char* p, Py_ssize_t size, int opcode)

@@ -239,17 +239,17 @@ class _Whole:
     """The figures of all shards at one moment: sums, and the longest latency."""
 
     def __init__(self, gateway: Gateway) -> None:
-        shards = gateway.health().shards
+        shards, total = gateway.health().shards, gateway.stats().total
         self.shards = len(shards)
         self.ready = sum(shard.status is State.READY for shard in shards)
-        self.dispatches = sum(shard.dispatches for shard in shards)
-        self.duplicates = sum(shard.duplicates for shard in shards)
-        self.missing = sum(shard.missing for shard in shards)
-        self.bytes_decoded = sum(shard.bytes_decoded for shard in shards)
-        self.bytes_received = sum(shard.bytes_received for shard in shards)
-        self.identifies = sum(shard.identifies for shard in shards)
-        self.resumes_won = sum(shard.resumes_won for shard in shards)
-        self.events_replayed = sum(shard.events_replayed for shard in shards)
+        self.dispatches = total.dispatches
+        self.duplicates = total.duplicates
+        self.missing = total.missing
+        self.bytes_decoded = total.bytes_decoded
+        self.bytes_received = total.bytes_received
+        self.identifies = total.identifies
+        self.resumes_won = total.resumes_won
+        self.events_replayed = total.events_replayed
         latencies = [shard.latency_s for shard in shards if shard.latency_s is not None]
         self.latency_s = max(latencies, default=None)
         self.status = shards[0].status.name.lower() if shards else "starting"

@@ -8,6 +8,7 @@ from .._decode cimport Assembler
 cdef enum:
     CLOSE_FRAME_BYTES = 127  # RFC 6455 5.5: two of header, and at most 125 of payload
     READ_BYTES = 262144  # the most that one read may bring; as many as aiofastnet reads of TLS
+    TIMED_EVERY = 32  # deliveries
     UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock
 
 
@@ -26,6 +27,7 @@ cdef class Tap:
 
 cdef class Turns:
     cdef double _bound_s
+    cdef object _timed              # called with the times of some deliveries; or None
     cdef double _began_at           # when the turn under way began, or the last few did
     cdef bint _is_marked            # the loop will call us in its next turn
     cdef bint _is_over              # nothing more is delivered in this one
@@ -54,12 +56,14 @@ cdef class Listener(WSListener):
     cdef Turns _turns               # None: a turn of the loop may take what it takes
     cdef object _reading            # hears when frames are kept, and when none are any more
     cdef object _kept               # (opcode, fin, payload) for the next turn; None: nothing
+    cdef int _delivered             # since one was timed
     cdef int _untimed               # frames since the clock was looked at
 
     cdef int _take(self, WSTransport transport, WSFrame frame) except -1
     cdef int _data(self, const char* p, Py_ssize_t size, int opcode, bint fin) except -1
     cdef int _close_frame(self, const char* p, Py_ssize_t size) except -1
     cdef int _keep(self, WSTransport transport, WSFrame frame) except -1
+    cdef int _deliver_timed(self, object result) except -1
     cdef int _deliver(self, object result) except -1
     cdef int _go_on(self) except -1
     cdef int _forget_kept(self) except -1

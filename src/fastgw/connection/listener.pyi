@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any, final
 
 from picows import WSFrame, WSListener, WSTransport
@@ -25,7 +26,9 @@ class Tap:
 class Turns:
     cut: int
     kept_bytes: int
-    def __init__(self, bound_s: float) -> None: ...
+    def __init__(
+        self, bound_s: float, timed: Callable[[float, float], object] | None = None
+    ) -> None: ...
 
 @final
 class Listener(WSListener):

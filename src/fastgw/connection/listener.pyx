@@ -169,13 +169,16 @@ cdef class Turns:
 
     Args:
         bound_s: seconds.
+        timed: called for one delivery in 32, with the seconds from its read to the call of its
+            handlers, and the seconds that they took.
     Attributes:
         cut: how often the time was up.
         kept_bytes: what the frames hold that wait for the next turn.
     """
 
-    def __init__(self, double bound_s):
+    def __init__(self, double bound_s, timed=None):
         self._bound_s = bound_s
+        self._timed = timed
         self._behind = deque()
 
     cdef int _begin(self) except -1:
@@ -241,6 +244,7 @@ cdef class Listener(WSListener):
     def __init__(self, Assembler assembler not None, receiver, dial, delivery,
                  Turns turns=None, reading=None):
         self._assembler = assembler
+        assembler._clock = fgw_now
         self._receiver = receiver
         self._dial = dial
         self._failed = delivery.failed
@@ -376,13 +380,30 @@ cdef class Listener(WSListener):
         except ProtocolError as error:
             return self._refuse(error)
         if result is not None:
-            self._deliver(result)
+            self._delivered += 1
+            if self._delivered >= TIMED_EVERY:
+                self._deliver_timed(result)
+            else:
+                self._deliver(result)
         elif self._untimed < UNTIMED_FRAMES:
             self._untimed += 1  # to drop one takes a microsecond or two
             return 0
         if self._turns is not None:
             self._untimed = 0
             self._turns._check()
+        return 0
+
+    cdef int _deliver_timed(self, object result) except -1:
+        cdef double began_at
+        if self._turns is None or self._turns._timed is None:
+            self._delivered = 0
+            return self._deliver(result)
+        if type(result) is not Calls and type(result) is not Event:
+            return self._deliver(result)
+        self._delivered = 0
+        began_at = fgw_now()
+        self._deliver(result)
+        self._turns._timed(began_at - self._assembler.received_at, fgw_now() - began_at)
         return 0
 
     cdef int _deliver(self, object result) except -1:

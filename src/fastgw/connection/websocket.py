@@ -102,6 +102,7 @@ class Connection:
 
     Attributes:
         state: where it is.
+        buffer_bytes: `read_buffer_bytes` as `look` found it, for other threads.
         settled: the task that waits for the end of TCP; cancelling it leaves a socket.
 
     Sending and closing are synchronous and never block.
@@ -132,6 +133,7 @@ class Connection:
         self._is_tls = extra("sslcontext") is not None
         self._kernel_bytes = 0  # as `bytes_received` was told last
         self._tcp_state = _TCP_CLOSE  # the same; where it is not told, the error is asked for
+        self.buffer_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None  # TCP is aborted then
         self.settled = asyncio.get_running_loop().create_task(self._watch())
 
@@ -296,6 +298,8 @@ class Connection:
         as data alone, and the reset would never be seen.
         """
         received = self.bytes_received()
+        if self.state is ConnectionState.OPEN:
+            self.buffer_bytes = self.read_buffer_bytes
         is_settled = self._deadline is not None or self.state is ConnectionState.SETTLED
         if self._tcp_state == _TCP_CLOSE and not is_settled:
             with suppress(OSError):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._decode import Event, Interests
+from ..durations import Latencies
 from ..errors import UsageError
 from ..home import Home
 from ..protocol.events import LIBRARY_EVENTS
@@ -59,6 +60,7 @@ class Handlers:
         tasks: the async ones that run or wait for their turn.
         ledgers: what is not finished, by shard.
         drops: what policies dropped.
+        latencies: how long things took.
         pressure: whether a shard must not read.
         waiters: who waits for an event.
     """
@@ -76,7 +78,10 @@ class Handlers:
             self.interests.want(name, None, internal=True)
         self.failures = HandlerFailures(on_interrupt)
         limits = limits or DeliveryLimits()
+        self.latencies = Latencies()
         self.ledgers = Ledgers()
+        self.ledgers.waited = self.latencies.queue.add
+        self.ledgers.took = self.latencies.handler.add
         self.drops = Drops()
         self.waiters = Waiters(self.add, self.remove)
         self.pressure = Pressure(self.ledgers, limits, self.waiters)

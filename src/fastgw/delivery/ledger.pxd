@@ -10,8 +10,10 @@ cdef class Delivery:
     cdef readonly Ledger ledger     # None: no event
     cdef readonly int64_t sequence  # -1: none of the current session
     cdef readonly Py_ssize_t size   # bytes it holds while it is open
+    cdef double _timed_at           # when it was opened, or began after a wait; 0: nobody asks
 
     cpdef int open(self) except -1
+    cpdef int begin(self) except -1
     cpdef int done(self) except -1
     cpdef int abandon(self) except -1
 
@@ -31,6 +33,9 @@ cdef class Ledger:
 
 cdef class Ledgers:
     cdef readonly Py_ssize_t bytes
+    cdef int64_t _opened            # deliveries
+    cdef public object waited       # called with seconds, or None
+    cdef public object took         # the same
     cdef public Py_ssize_t rise_at
     cdef public Py_ssize_t fall_at
     cdef public Py_ssize_t first_rise_at

@@ -17,12 +17,17 @@ cimport cython
 
 from .._decode cimport Event
 
+from time import monotonic
+
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
 
 # What a delivery holds beside the bytes of its message: event, entries in tables, a coroutine.
 OVERHEAD_BYTES = 512
 cdef Py_ssize_t _OVERHEAD_BYTES = OVERHEAD_BYTES
+
+cdef enum:
+    TIMED_EVERY = 32                # deliveries; a power of two
 
 
 @cython.final
@@ -64,7 +69,18 @@ cdef class Delivery:
             self.ledger.deliveries.add(self)
             self.ledger.bytes += self.size
             self.ledger.book.bytes += self.size
+            self.ledger.book._opened += 1
+            if self.ledger.book._opened & (TIMED_EVERY - 1) == 0:
+                self._timed_at = monotonic()
             self.ledger._rose()
+        return 0
+
+    cpdef int begin(self) except -1:
+        """Note that its handler begins, after it has waited."""
+        if self._timed_at and self.ledger.book.waited is not None:
+            now = monotonic()
+            self.ledger.book.waited(now - self._timed_at)
+            self._timed_at = now
         return 0
 
     cpdef int done(self) except -1:
@@ -73,6 +89,8 @@ cdef class Delivery:
             self.ledger.deliveries.discard(self)
             self.ledger.bytes -= self.size
             self.ledger.book.bytes -= self.size
+            if self._timed_at and self.ledger.book.took is not None:
+                self.ledger.book.took(monotonic() - self._timed_at)
             self.ledger._fell()
         return 0
 
@@ -155,6 +173,8 @@ cdef class Ledgers:
         rise_at, fall_at: as of a ledger, for these bytes.
         first_rise_at: the `rise_at` of a ledger that is made from now on.
         crossed: called with the ledger whose change crossed a number, its own or this one's.
+        waited, took: called for one delivery in 32 with the seconds that it waited, if it did, and
+            with those from then on until it was done.
     """
 
     def __cinit__(self):

@@ -96,7 +96,7 @@ class Mailbox:
         ledger = self._ledgers[origin.shard_id]
         delivery = Delivery(self, origin, arguments, ledger)
         if self.policy is not Policy.BLOCK and not self._makes_room(delivery):
-            self._drops.count(self.name)
+            self._drops.count(self.name, origin.name)
             return
         delivery.open()
         self.waiting.append(delivery)
@@ -160,7 +160,7 @@ class Mailbox:
         for one in going or ():
             self.waiting.remove(one)
             one.done()
-            self._drops.count(self.name)
+            self._drops.count(self.name, one.origin.name)
         return going is not None
 
     def _wake(self) -> None:

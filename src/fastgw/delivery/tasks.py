@@ -244,6 +244,8 @@ class HandlerTasks:
     def _begin(self, delivery: Delivery, *, is_open: bool) -> None:
         """Start a delivery; it is open already when it has waited."""
         lane, error, task = delivery.holder, None, None
+        if is_open:
+            delivery.begin()
         try:
             task = _new_task(lane.call(*delivery.arguments))
         except BaseException as raised:
@@ -334,7 +336,8 @@ class HandlerTasks:
         return going is not None
 
     def _drop(self, delivery: Delivery, *, is_open: bool = False) -> None:
-        self._drops.count(delivery.holder.name)
+        event_name = delivery.origin.name if delivery.ledger is not None else None
+        self._drops.count(delivery.holder.name, event_name)
         if is_open:
             delivery.done()
         _dispose(delivery)

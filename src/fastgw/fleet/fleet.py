@@ -31,6 +31,7 @@ from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
 from .asking import ApiQuestion
 from .closing import close_shards, close_store, stop_shard
+from .figures import FleetFigures
 from .identify import open_gate
 from .loopwatch import LoopWatch
 from .members import MemberRequests
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..delivery.handlers import Handlers
+    from ..health.counts import GatewayStats
     from ..health.figures import GatewayHealth
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
@@ -112,8 +114,9 @@ class Fleet:
         self._end_session: bool | None = None  # as close() was told
         self._outages = Outages(options.identity.token)
         self._watch = LoopWatch(self._tick)
-        self._turns = Turns(TURN_S)
+        self._turns = Turns(TURN_S, handlers.latencies.delivered)
         self._relief = Relief(options.relief_bytes)
+        self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief)
         self._question = ApiQuestion(options)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch = (
@@ -145,8 +148,9 @@ class Fleet:
         self.phase = Phase.STARTING
         try:
             info, asked_at = await self._ask()
-            self._gate = await open_gate(self._options, info, asked_at)
-            ids = self._prepare(info, self._gate)
+            gate = await open_gate(self._options, info, asked_at)
+            self._gate = self._figures.gate = gate
+            ids = self._prepare(info, gate)
             self._sessions = await open_sessions(self._options.store, self._options.identity)
             if self._options.may_take is not None:
                 await self._options.may_take(self._sessions.is_durable)
@@ -228,28 +232,12 @@ class Fleet:
         return StartProgress(shards=len(self._drivers), ready=len(self._ready), cold=cold)
 
     def health(self) -> GatewayHealth:
-        """Return the figures of all of it at this moment."""
-        from ..health.figures import GatewayHealth
+        """Return how all of it is at this moment."""
+        return self._figures.health(self.shards)
 
-        return GatewayHealth(
-            shards=tuple(shard.health() for shard in self.shards),
-            loop_lag_s=self._watch.lag_s,
-            loop_lag_worst_s=self._watch.lag_worst_s,
-            loop_blocked=self._watch.blocked,
-            handlers_running=self._handlers.tasks.running,
-            handlers_waiting=self._handlers.tasks.waiting,
-            turns_cut=self._turns.cut,
-            kept_bytes=self._turns.kept_bytes,
-            relieved=self._relief.count,
-            unhandled_bytes=self._handlers.ledgers.bytes,
-            reading_held_by=self._handlers.pressure.holding(),
-            events_dropped=dict(self._handlers.drops.counts),
-            handler_failures=dict(self._handlers.failures.counts),
-            events=self._handlers.interests.counters(),
-            events_filtered=self._handlers.interests.filtered(),
-            refusal=None if self._gate is None else self._gate.error,
-            identify_budget=None if self._gate is None else self._gate.budget,
-        )
+    def stats(self) -> GatewayStats:
+        """Return what all of it counted."""
+        return self._figures.stats(self.shards)
 
     @property
     def keeps_sessions(self) -> bool:

@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..durations import Durations
 from ..log import careful_logger
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class LoopWatch:
     ) -> None:
         self.lag_s = 0.0
         self.blocked = 0
+        self.lags = Durations()
         self._on_tick = on_tick
         self._tick_s = tick_s
         self._blocked_s = blocked_s
@@ -50,6 +52,13 @@ class LoopWatch:
         self._reported = -1  # the tick after which silence was reported
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def silent_for_s(self) -> float:
+        """By how many seconds the next tick is late by now; 0 while the watch does not run."""
+        if self._timer is None:
+            return 0.0
+        return max(0.0, time.monotonic() - self._ticked_at - self._tick_s)
 
     @property
     def lag_worst_s(self) -> float:
@@ -83,6 +92,7 @@ class LoopWatch:
         now = time.monotonic()
         self.lag_s = max(0.0, now - self._ticked_at - self._tick_s)
         self._lags.append(self.lag_s)
+        self.lags.add(self.lag_s)
         if self.lag_s >= self._blocked_s and self._reported != self._ticks:
             # Code that never let the thread run, such as a long call into C.
             self.blocked += 1

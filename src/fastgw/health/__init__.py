@@ -1,5 +1,5 @@
 """
-Frozen figures of how a shard and a gateway are: what `health()` returns.
+What `health()` and `stats()` return: frozen figures of now, frozen counts since the start.
 
 Owns values only. Whoever counts (a shard, the loop watch) makes them; users and metrics read them.
 """

@@ -126,12 +126,12 @@ class _Work:
             await asyncio.sleep(REPORT_S)
 
     def _figures(self) -> dict[str, object]:
-        health = self._gateway.health()
+        health, total = self._gateway.health(), self._gateway.stats().total
         return {
             "at": time.monotonic(),
-            "events": sum(shard.dispatches for shard in health.shards),
-            "identifies": sum(shard.identifies for shard in health.shards),
-            "resumes": sum(shard.resumes_won for shard in health.shards),
+            "events": total.dispatches,
+            "identifies": total.identifies,
+            "resumes": total.resumes_won,
             "loop_lag_s": health.loop_lag_worst_s,
             "handlers_running": health.handlers_running,
         }

@@ -8,6 +8,7 @@ proved with invented time.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 
 from ..errors import UsageError
@@ -111,9 +112,13 @@ class SendBudget:
 
     def room(self, now: float) -> int:
         """Return how many ordinary commands may go at `now`."""
-        self._forget(now)
-        ordinary = self.limit - self.reserved - len(self._ordinary)
-        return max(0, min(self.limit - len(self._sent), ordinary))
+        # Changes nothing: health is asked for from other threads, and a log read once is whole.
+        ordinary = self.limit - self.reserved - self._count(tuple(self._ordinary), now)
+        return max(0, min(self.limit - self._count(tuple(self._sent), now), ordinary))
+
+    def _count(self, log: tuple[float, ...], now: float) -> int:
+        """Count what of a log falls into the window that ends at `now`."""
+        return len(log) - bisect_right(log, now, key=lambda at: at + self.window_s)
 
     def urgent_free_at(self, now: float) -> float:
         """Return when the next urgent command may go: `now`, or a later moment."""

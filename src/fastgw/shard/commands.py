@@ -95,17 +95,19 @@ class CommandQueue:
         budget: counts everything that goes out on the current connection.
         is_open: True while users' commands may go: between READY or RESUMED and the end.
         limit: how many commands may wait of those who would rather be refused.
+        written, written_bytes: how many commands were, and their size, since it was made.
     """
 
     __slots__ = (
         "_others", "_presence", "_presence_budget", "_sweep_at", "_urgent", "_voices",
-        "budget", "is_open", "limit",
+        "budget", "is_open", "limit", "written", "written_bytes",
     )  # fmt: skip
 
     def __init__(self, budget: SendBudget, *, limit: int = MAX_WAITING) -> None:
         self.budget = budget
         self.is_open = False
         self.limit = limit
+        self.written = self.written_bytes = 0
         self._presence_budget = PresenceBudget()
         # And whether the budget has counted it. A list: an empty deque has room for 64, 0.7 KB.
         self._urgent: list[tuple[bytes, bool]] = []
@@ -180,17 +182,22 @@ class CommandQueue:
             command, is_counted = self._urgent[0]
             if not is_counted and not self.budget.take_urgent(now, is_beat=is_heartbeat(command)):
                 return
-            write(command)
+            self._write(command, write)
             del self._urgent[0]
         while self.is_open and (place := self._next(now)) is not None:
             command_or_none = place.command
             assert command_or_none is not None
             if not self.budget.take(now):
                 return
-            write(command_or_none)
+            self._write(command_or_none, write)
             if place is self._presence:
                 self._presence_budget.take(now)
             place.written()
+
+    def _write(self, command: bytes, write: Callable[[bytes], None]) -> None:
+        write(command)
+        self.written += 1
+        self.written_bytes += len(command)
 
     def timer_at(self, now: float) -> float | None:
         """Return when `pump` can do more, in monotonic seconds; None when nothing can go."""
@@ -223,9 +230,10 @@ class CommandQueue:
         return place
 
     def _places(self) -> Iterator[_Place]:
-        yield from self._voices.values()
+        # Copies: health is asked for from other threads.
+        yield from list(self._voices.values())
         yield self._presence
-        yield from self._others
+        yield from list(self._others)
 
     def _next(self, now: float) -> _Place | None:
         """Return whose turn it is, by rank; forget those that are empty by now."""

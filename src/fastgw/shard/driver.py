@@ -35,10 +35,11 @@ from ..protocol.signals import (
 from ..protocol.states import CONNECTED, State
 from ..protocol.wire import Opcode, encode_command
 from ..words import Action, Initiator
+from .alarm import Alarm
 from .announcer import Announcer
 from .budget import SendBudget
 from .commands import CommandQueue
-from .counters import ShardCounters, shard_health
+from .counters import ShardCounters, shard_health, shard_stats
 from .face import Shard
 from .link import HeldTurn, Link
 from .origin import SessionOrigin
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from .._decode import Event, Message
     from ..connection.websocket import CloseInfo, Connection
+    from ..health.counts import ShardStats
     from ..health.figures import ShardHealth
     from ..protocol.identity import Identity
     from ..protocol.session import Plan, Session
@@ -115,13 +117,12 @@ class ShardDriver:
         self._queue = CommandQueue(SendBudget())
         if session is not None and identity.presence is not None:  # IDENTIFY was another process's
             self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
-        self._counters = ShardCounters()
+        self._counters = ShardCounters(setup.delivery.latencies.network)
         self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
         self._connection: Connection | None = None  # what came of it, since the upgrade
         self._unsettled: set[asyncio.Task[None]] = set()  # old sockets on their way out
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
+        self._alarm = Alarm(self._due)
         self._is_running = False
 
     # --- what users look at ----------------------------------------------------------------------
@@ -151,12 +152,16 @@ class ShardDriver:
         return None if heartbeat is None else heartbeat.latency_if_fresh(now)
 
     def health(self, now: float) -> ShardHealth:
-        """Return the shard's figures."""
+        """Return how the shard is."""
         if (link := self._link) is not None:
             self._counters.look(now, link.decoder, link.bytes_received(), self._protocol.heartbeat)
+        buffers, paused_by = 0 if link is None else link.buffer_bytes, self._reading.paused_by
+        return shard_health(now, self._protocol, self._counters, self._queue, buffers, paused_by)
+
+    def stats(self) -> ShardStats:
+        """Return what the shard counted."""
         decoder = None if self._link is None else self._link.decoder
-        waiting, paused_by = len(self._queue), self._reading.paused_by
-        return shard_health(now, self._protocol, self._counters, decoder, waiting, paused_by)
+        return shard_stats(self._protocol, self._counters, self._queue, decoder)
 
     @property
     def session(self) -> Session | None:
@@ -477,16 +482,9 @@ class ShardDriver:
             room_at = self._queue.timer_at(now)
             if room_at is not None and (at is None or room_at < at) and connection.is_open:
                 at = room_at
-        if at == self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at, self._timer = at, None
-        if at is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now), self._due)
+        self._alarm.set(at, now)
 
     def _due(self) -> None:
-        self._timer = self._timer_at = None
         self._do(self._on_time, time.monotonic())
 
     def _on_time(self, now: float) -> None:

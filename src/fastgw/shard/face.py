@@ -13,6 +13,7 @@ from ..protocol.wire import Opcode, encode_command, read_command
 
 if TYPE_CHECKING:
     from ..errors import FastgwError
+    from ..health.counts import ShardStats
     from ..health.figures import ShardHealth
     from ..protocol.session import Session
     from ..protocol.signals import Cause
@@ -82,7 +83,10 @@ class Keeper(Protocol):
         """Return the seconds of the last heartbeat's round trip; None when unknown or old."""
 
     def health(self, now: float) -> ShardHealth:
-        """Return the shard's figures."""
+        """Return how the shard is."""
+
+    def stats(self) -> ShardStats:
+        """Return what the shard counted."""
 
     @property
     def session(self) -> Session | None:
@@ -162,6 +166,10 @@ class Shard:
     def health(self) -> ShardHealth:
         """Return its figures at this moment."""
         return self._keeper.health(time.monotonic())
+
+    def stats(self) -> ShardStats:
+        """Return what it counted since it was made."""
+        return self._keeper.stats()
 
     # --- commands --------------------------------------------------------------------------------
 

@@ -214,6 +214,13 @@ class Link:
         connection = self._dial.connection
         return 0 if connection is None else connection.bytes_received()
 
+    @property
+    def buffer_bytes(self) -> int:
+        """What its connection kept for reading when it was looked at, and its decoder to join."""
+        connection = self._dial.connection
+        read_bytes = 0 if connection is None else connection.buffer_bytes
+        return read_bytes + self.decoder.buffer_capacity
+
     def _open_failed(self, error: BaseException) -> None:
         if not isinstance(error, FastgwError):
             log.error("connecting failed by an error in fastgw itself", exc_info=error)
