@@ -37,7 +37,7 @@ FLOORS = (
     ("fleet",),
     ("build", "options", "runner"),
     ("gateway",),
-    ("ext", "processes"),
+    ("ext", "processes", "redis"),
     ("__init__", "_pyinstaller"),
     ("testing",),
     ("cli",),

@@ -1,0 +1,69 @@
+-- Give an identify turn, or say how long to wait, or that the day's identifies are spent.
+-- KEYS turn (key -> holder|number|until|written), free (key -> ms), log (zset of writes), budget, number
+-- ARGV shard, holder, max_concurrency or '', interval ms with padding, look ms, reserve or '',
+--      hold ms, prefix of the keys of holders
+-- Returns {what, ms, number, max_concurrency, total, remaining, reserve, ms until free or ''}
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local DAY = 86400000
+local budget = redis.call('HMGET', KEYS[4], 'max_concurrency', 'total', 'remaining', 'asked_at', 'reset_at')
+local keys = math.max(1, tonumber(ARGV[3] ~= '' and ARGV[3] or budget[1] or 1))
+local key = tostring(tonumber(ARGV[1]) % keys)
+
+local function is_dead(holder, until_ms)
+  return until_ms <= now or redis.call('EXISTS', ARGV[8] .. holder) == 0
+end
+
+-- What the dead hold counts as written now: nobody knows whether it was.
+local held = 0
+for other, text in pairs((function()
+  local flat, found = redis.call('HGETALL', KEYS[1]), {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end)()) do
+  local holder, number, until_ms, written = string.match(text, '(.-)|(%d+)|(%d+)|(%d)')
+  if is_dead(holder, tonumber(until_ms)) then
+    redis.call('HDEL', KEYS[1], other)
+    if written == '0' then
+      redis.call('ZADD', KEYS[3], now, number)
+      redis.call('HSET', KEYS[2], other, string.format('%d', now + tonumber(ARGV[4])))
+    end
+  elseif written == '0' then
+    held = held + 1
+  end
+end
+
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - DAY)
+local total = tonumber(budget[2] or 1000)
+local asked_at, reset_at = tonumber(budget[4] or 0), tonumber(budget[5] or 0)
+local remaining, since
+if budget[2] and now < reset_at then
+  since = asked_at
+  remaining = tonumber(budget[3]) - redis.call('ZCOUNT', KEYS[3], since, '+inf')
+else
+  since = math.max(now - DAY, reset_at)
+  remaining = total - redis.call('ZCOUNT', KEYS[3], since, '+inf')
+end
+remaining = math.max(0, remaining - held)
+local reserve = ARGV[6] ~= '' and tonumber(ARGV[6]) or math.min(math.max(50, math.floor(total / 20)), math.floor(total / 2))
+local free_in = ''
+if remaining <= reserve then
+  if budget[2] and now < reset_at then
+    free_in = reset_at - now
+  else
+    local oldest = redis.call('ZRANGEBYSCORE', KEYS[3], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    free_in = (oldest[2] and tonumber(oldest[2]) or now) + DAY - now
+  end
+end
+
+local function answer(what, ms, number, left)
+  return {what, math.ceil(ms), number, keys, total, left, reserve, tostring(free_in)}
+end
+
+local free_at = tonumber(redis.call('HGET', KEYS[2], key) or 0)
+if redis.call('HEXISTS', KEYS[1], key) == 1 then return answer('wait', math.max(tonumber(ARGV[5]), free_at - now), 0, remaining) end
+if free_at > now then return answer('wait', free_at - now, 0, remaining) end
+if remaining <= reserve then return answer('spent', free_in, 0, remaining) end
+local number = redis.call('INCR', KEYS[5])
+redis.call('HSET', KEYS[1], key, string.format('%s|%d|%d|0', ARGV[2], number, now + tonumber(ARGV[7])))
+return answer('given', 0, number, remaining - 1)

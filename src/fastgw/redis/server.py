@@ -1,0 +1,239 @@
+"""
+One thread that talks to one Redis, and what its errors mean.
+
+Commands are never repeated by redis-py: whoever sent one knows whether it may be said twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import UsageError
+from ..quoting import without_credentials
+
+__all__ = ["Redis", "RedisThread", "check_prefix", "check_url", "is_for_good"]
+
+T = TypeVar("T")
+Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
+
+LEAST_VERSION = (7, 0)
+TIMEOUT_S = 5.0  # of a connection, and of an answer
+_SCRIPTS = Path(__file__).parent
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+def check_url(url: object, name: str) -> str:
+    """
+    Return a URL that can be one of a Redis.
+
+    Raises:
+        UsageError: it cannot, or redis-py is not installed; no password is in the text.
+    """
+    if not isinstance(url, str) or urlsplit(url).scheme not in _SCHEMES:
+        shown = without_credentials(url) if isinstance(url, str) else repr(url)
+        raise UsageError(
+            f"{name}({shown!r}): that is no URL such as redis://host:6379/0, rediss://host or "
+            "unix:///run/redis.sock"
+        )
+    try:
+        import redis  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"{name} needs redis-py: pip install 'fastgw[redis]'") from error
+    return url
+
+
+def check_prefix(prefix: object) -> str:
+    """Return what the keys of one bot begin with; raise UsageError for what cannot be it."""
+    if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}* \n"):
+        raise UsageError(f"prefix={prefix!r} is no name for the keys of one bot, such as 'fgw'")
+    return prefix
+
+
+def is_for_good(error: Exception) -> bool:
+    """Tell whether asking the server again cannot help."""
+    from redis import exceptions
+
+    if isinstance(error, (UsageError, exceptions.AuthenticationError)):
+        return True
+    refused = ("WRONGTYPE", "WRONGPASS", "NOAUTH", "NOPERM", "MOVED", "unknown command")
+    return isinstance(error, exceptions.ResponseError) and any(r in str(error) for r in refused)
+
+
+class RedisThread:
+    """
+    One thread and its connection, opened when it is first needed and again when it was lost.
+
+    Args:
+        url: of the server.
+        prefix: of the keys of one bot; it is their hash tag.
+    Attributes:
+        shown: the URL without its password.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.shown = without_credentials(url)
+        self._url = url
+        self._tag = f"{{{prefix}}}"
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._client: Redis = None
+        self._scripts: dict[str, Any] = {}
+        self._every_s: float | None = None
+        self._at = 0.0
+        self._tick: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="fastgw redis", daemon=True)
+        self._thread.start()
+
+    def key(self, name: str) -> str:
+        """Return the key of something: all of a bot's are in one slot of a cluster."""
+        return f"{self._tag}:{name}"
+
+    # --- from the loop ---------------------------------------------------------------------------
+
+    def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do `work` in the thread, after all that came before; a future of the running loop."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def answer(result: T | None, error: BaseException | None) -> None:
+            if done.done():
+                return  # cancelled; the work is done all the same
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(result)  # type: ignore[arg-type]
+
+        def job() -> None:
+            result, error = None, None
+            try:
+                result = work()
+            except BaseException as raised:
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(answer, result, error)
+
+        self._jobs.put(job)
+        return done
+
+    def post(self, work: Callable[[], object], failed: Callable[[Exception], None]) -> None:
+        """Do `work` after all that came before; `failed` is called in the thread if it raises."""
+
+        def job() -> None:
+            try:
+                work()
+            except Exception as error:
+                failed(error)
+
+        self._jobs.put(job)
+
+    def every(self, seconds: float, work: Callable[[], object]) -> None:
+        """Do `work` so often from now on; called in the thread, it must not raise."""
+        self._tick = work
+
+        def begin() -> None:
+            self._every_s, self._at = seconds, time.monotonic() + seconds
+
+        self._jobs.put(begin)
+
+    def stop(self) -> None:
+        """End it after all that came before; does not wait."""
+        self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join(2 * TIMEOUT_S)
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def script(self, name: str, keys: list[str], arguments: list[object]) -> Any:
+        """
+        Run `NAME.lua`; it is sent whole when the server does not know it.
+
+        Raises:
+            UsageError: the server cannot be used, and that will not change by itself.
+            redis.RedisError: it is away, or refuses for now.
+        """
+        client = self._connected()
+        if name not in self._scripts:
+            text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+            self._scripts[name] = client.register_script(text)
+        try:
+            return self._scripts[name](keys=[self.key(key) for key in keys], args=arguments)
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _connected(self) -> Redis:
+        if self._client is not None:
+            return self._client
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        import redis
+
+        try:
+            client = redis.Redis.from_url(
+                self._url,
+                decode_responses=True,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+            )
+            said = client.info("server")
+        except Exception as error:
+            raise self._explained(error) from error
+        version = str(said.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+            client.close()
+            raise UsageError(
+                f"{self.shown} is Redis {version}; fastgw needs 7.0 or newer (or Valkey)"
+            )
+        self._client = client
+        return client
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return what a user should read: the server's name, never its password."""
+        from redis import exceptions
+
+        if not isinstance(error, (exceptions.RedisError, ValueError, OSError)):
+            return error
+        if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in str(error):
+            return UsageError(f"{self.shown} refuses the user or the password of its URL")
+        if "WRONGTYPE" in str(error):
+            return UsageError(
+                f"{self.shown} has something else under the keys {self._tag}:*: choose another "
+                "prefix="
+            )
+        if "MOVED" in str(error):
+            return UsageError(
+                f"{self.shown} is a node of a cluster that has not the keys {self._tag}:*: name "
+                "the node that has them"
+            )
+        if is_for_good(error) or isinstance(error, ValueError):
+            return UsageError(f"{self.shown} cannot be used: {error}")
+        said = str(error).replace(self._url, self.shown)
+        return type(error)(f"{self.shown}: {said}")
+
+    def _run(self) -> None:
+        while True:
+            timeout_s = None
+            if self._every_s is not None:
+                timeout_s = max(0.0, self._at - time.monotonic())
+            try:
+                job = self._jobs.get(timeout=timeout_s)
+            except queue.Empty:
+                self._at = time.monotonic() + (self._every_s or 0.0)
+                self._tick()
+                continue
+            if job is None:
+                break
+            job()
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._client.close()

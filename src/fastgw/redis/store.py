@@ -1,0 +1,383 @@
+"""
+Sessions in Redis: they survive deploys and `kill -9`, for all processes of all machines.
+
+Theory. As in the SQLite store, the loop writes down what shall be stored and wakes the thread,
+which sends all of it in one script; what could not be sent stays dirty. Who runs a shard holds a
+lease on it, by the server's clock, and every write renews it: a process that is gone is followed by
+another one as soon as its leases have run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..fleet.ports import StoredSession
+from ..fleet.sqlite_store import process_name
+from ..log import careful_logger
+from ..protocol.session import Session
+from .server import RedisThread, check_prefix, check_url, is_for_good
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from ..fleet.ports import Acknowledge
+
+__all__ = ["RedisSessionStore"]
+
+log = careful_logger("fastgw.store")
+
+LEASE_S = 10.0
+# A process that is slow, or a server that is away for a moment, loses nothing.
+RENEWALS_A_LEASE = 3
+_TAKE = ["lease", "owner", "who", "session", "seq", "seen"]
+_WRITE = ["lease", "owner", "session", "seq", "seen", "bot"]
+
+
+class RedisSessionStore:
+    """
+    Keeps the sessions of one bot in Redis, for all its processes: `Gateway(store=...)`.
+
+    A process that ends gives its shards back. One that was killed is waited for: its shards are
+    free when its leases have run out.
+
+    Args:
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`. One server of
+            7.0 or newer, Redis or Valkey.
+        prefix: of all keys; each bot has its own.
+        acknowledge: "received" keeps the sequence of the last event that came; "handled" the one
+            up to which every event is handled, so that after a crash the rest comes again.
+        lease_s: how long a shard stays with a process of which nothing is heard.
+    Raises:
+        UsageError: no such URL, or redis-py is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "fgw",
+        acknowledge: Acknowledge = "received",
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self._url = check_url(url, "RedisSessionStore")
+        self._prefix = check_prefix(prefix)
+        if acknowledge not in ("received", "handled"):
+            raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
+        self._acknowledge: Acknowledge = acknowledge
+        if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
+            raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
+        self._lease_s = lease_s
+
+    def __repr__(self) -> str:
+        return f"<RedisSessionStore {self._prefix!r}>"  # the URL has a password
+
+    @property
+    def is_durable(self) -> bool:
+        """True: what is stored outlives the process."""
+        return True
+
+    @property
+    def acknowledge(self) -> Acknowledge:
+        """Which sequence is stored."""
+        return self._acknowledge
+
+    async def open(self, bot_id: int | None) -> OpenRedisStore:
+        """
+        Begin to use it.
+
+        Args:
+            bot_id: the bot's user id, None when it is not known yet.
+        Raises:
+            UsageError: the server cannot be reached or used, or the prefix is another bot's.
+        """
+        opened = OpenRedisStore(RedisThread(self._url, self._prefix), self._lease_s)
+        try:
+            await opened.begin(bot_id)
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+
+class OpenRedisStore:
+    """The store as one fleet has it open. Call it in the thread of the loop that opened it."""
+
+    def __init__(self, thread: RedisThread, lease_s: float) -> None:
+        self._thread = thread
+        self._lease_s = lease_s
+        self._me = uuid.uuid4().hex
+        self._is_closed = False
+        self._bot_id: int | None = None  # once it is sure
+        self._is_ours = False  # the token or READY says that what is stored is this bot's
+        self._rows: dict[int, StoredSession] = {}  # as they shall be stored
+        self._is_failing = False
+        self._guard = threading.Lock()  # of what follows, which the thread takes
+        self._mine: set[int] = set()
+        self._fresh: set[int] = set()  # sessions that are new
+        self._dirty: set[int] = set()
+        self._is_posted = False
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is saved now outlives the process: not while the server is away."""
+        return not self._is_failing
+
+    async def begin(self, bot_id: int | None) -> None:
+        """Reach the server; see `RedisSessionStore.open`."""
+        try:
+            bound = await self._thread.call(self._read_bot)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"the session store cannot be reached: {error}") from error
+        if bound is not None and bot_id is not None and bound != bot_id:
+            raise UsageError(self._other_bot(bound, bot_id))
+        self._bot_id = bound
+        self._is_ours = bound is None or bot_id is not None
+        self._thread.every(self._lease_s / RENEWALS_A_LEASE, self._renew)
+
+    async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
+        """
+        Become the only one who runs these shards; return what is stored of them.
+
+        Whoever has a lease on one of them is waited for until it would have run out.
+
+        Raises:
+            UsageError: somebody else goes on running one of them, or runs others with another shard
+                count; or the server cannot be reached.
+        """
+        if self._is_closed:
+            raise UsageError("the session store is closed")
+        asked = list(shard_ids)
+        arguments: list[object] = [
+            self._me, int(self._lease_s * 1000), shard_count, process_name(), *asked,
+        ]  # fmt: skip
+        end, is_told = time.monotonic() + self._lease_s, False
+        while True:
+            try:
+                answer = await self._thread.call(
+                    lambda: self._thread.script("take", _TAKE, arguments)
+                )
+            except UsageError:
+                raise
+            except Exception as error:
+                raise UsageError(f"the session store cannot be reached: {error}") from error
+            if answer[0] == "taken":
+                break
+            if time.monotonic() >= end:
+                raise UsageError(self._refusal(answer, shard_count))
+            if not is_told:
+                is_told = True
+                log.info(
+                    "shard %s is run by %s; waiting up to %.1f s whether that is gone",
+                    answer[1], answer[2], self._lease_s,
+                )  # fmt: skip
+            await asyncio.sleep(min(float(answer[4]) / 1000, self._lease_s / 10) + 0.01)
+        with self._guard:
+            self._mine.update(asked)
+        found = {}
+        for shard_id, *parts in zip(asked, answer[1::3], answer[2::3], answer[3::3], strict=True):
+            stored = self._read(shard_id, *parts)
+            if stored is not None and stored.session.shard_count == shard_count:
+                found[shard_id] = stored
+        self._rows.update(found)
+        return found
+
+    def save(self, stored: StoredSession) -> None:
+        """
+        Store a new session of a shard that was taken; it is sent at once, in the thread.
+
+        Raises:
+            UsageError: the prefix is another bot's; nothing of this one may be stored there.
+        """
+        if stored.bot_id is not None:
+            if self._bot_id is not None and stored.bot_id != self._bot_id:
+                raise UsageError(self._other_bot(self._bot_id, stored.bot_id))
+            self._bot_id = stored.bot_id
+            self._is_ours = True
+        shard_id = stored.session.shard_id
+        self._rows[shard_id] = stored
+        with self._guard:
+            self._fresh.add(shard_id)
+        self._write_soon({shard_id})
+
+    def save_sequences(self, sequences: Mapping[int, int]) -> None:
+        """Note that these sessions are alive, and how far they are; a lower one is not taken."""
+        alive = sequences.keys() & self._rows.keys()
+        for shard_id in alive:
+            stored = self._rows[shard_id]
+            if sequences[shard_id] > stored.session.sequence:
+                session = replace(stored.session, sequence=sequences[shard_id])
+                self._rows[shard_id] = replace(stored, session=session)
+        self._write_soon(alive)
+
+    def forget(self, shard_id: int) -> None:
+        """Remove a session that is over; while it may be another bot's, it stays stored."""
+        if self._rows.pop(shard_id, None) is not None and self._is_ours:
+            self._write_soon({shard_id})
+
+    async def release(self, shard_ids: Collection[int]) -> None:
+        """Send what is dirty, then let others run these shards."""
+        await self._flush()
+        for shard_id in shard_ids:
+            self._rows.pop(shard_id, None)
+        await self._give(shard_ids)
+
+    async def close(self) -> None:
+        """Send what is dirty, and give all shards back."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._flush()
+            await self._give(tuple(self._mine))
+        finally:
+            self._thread.stop()
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    async def _give(self, shard_ids: Collection[int]) -> None:
+        with self._guard:
+            given = self._mine.intersection(shard_ids)
+            self._mine -= given
+        if not given:
+            return
+        with contextlib.suppress(Exception):  # told already; the lease runs out by itself
+            await self._thread.call(
+                lambda: self._thread.script("give", ["lease", "owner"], [self._me, *given])
+            )
+
+    def _write_soon(self, shard_ids: Collection[int]) -> None:
+        with self._guard:
+            self._dirty.update(shard_ids)
+            if self._is_posted or not self._dirty:
+                return
+            self._is_posted = True
+        self._thread.post(self._write, self._failed)
+
+    async def _flush(self) -> None:
+        with self._guard:
+            if not self._dirty:
+                return
+        with contextlib.suppress(Exception):  # told already
+            await self._thread.call(self._write)
+
+    def _renew(self) -> None:
+        """Keep the leases; in the thread."""
+        with self._guard:
+            if not self._mine:
+                return
+        try:
+            self._write()
+        except Exception as error:
+            self._failed(error)
+
+    def _write(self) -> None:
+        """Send what is dirty; in the thread."""
+        with self._guard:
+            self._is_posted = False
+            dirty, self._dirty = self._dirty, set()
+            fresh, self._fresh = self._fresh, set()
+            mine = sorted(self._mine)
+        rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
+        bot = "" if self._bot_id is None else str(self._bot_id)
+        arguments: list[object] = [self._me, int(self._lease_s * 1000), bot, len(mine), *mine]
+        for shard_id in sorted(dirty):
+            stored = rows.get(shard_id)
+            if stored is None:
+                arguments += [shard_id, "over", "", 0]
+            else:
+                text = _encoded(stored) if shard_id in fresh else ""
+                arguments += [shard_id, "seq", text, stored.session.sequence]
+        try:
+            answer = self._thread.script("write", _WRITE, arguments)
+        except BaseException:
+            with self._guard:
+                self._dirty |= dirty
+                self._fresh |= fresh
+            raise
+        if answer[0] == "bot":
+            raise UsageError(self._other_bot(int(answer[1]), self._bot_id or 0))
+        lost, anew = ({int(shard_id) for shard_id in part} for part in answer[1:])
+        if anew := anew & rows.keys():  # a server that begins empty
+            with self._guard:
+                self._fresh |= anew
+            self._write_soon(anew)
+        if lost:
+            with self._guard:
+                self._mine -= lost
+            log.error(
+                "shards %s are another process's now: nothing was heard of this one for %.0f s. "
+                "Their sessions are not stored any more; stop this process",
+                sorted(lost), self._lease_s,
+            )  # fmt: skip
+        if self._is_failing:
+            self._is_failing = False
+            log.warning("%s is there again: sessions are stored", self._thread.shown)
+
+    def _failed(self, error: Exception) -> None:
+        """Tell once that the server cannot be used; called in the thread."""
+        if not self._is_failing:
+            self._is_failing = True
+            log.error(
+                "the session store cannot be used (%s)%s: sessions are kept in memory meanwhile",
+                error, "" if is_for_good(error) else ", which is tried again",
+            )  # fmt: skip
+
+    def _read_bot(self) -> int | None:
+        bound = self._thread.script("bot", ["bot"], [])
+        return None if bound is None else int(bound)
+
+    def _read(self, shard_id: int, text: str, sequence: str, age_ms: str) -> StoredSession | None:
+        if not text or not sequence:
+            return None
+        try:
+            kept: dict[str, Any] = json.loads(text)
+            session = Session(
+                kept["session_id"], int(sequence), kept["resume_url"], shard_id, kept["shard_count"]
+            )
+            terms = kept["terms"]
+        except (ValueError, KeyError, TypeError):
+            log.warning("shard %d: what is stored is no session; it begins a new one", shard_id)
+            return None
+        age_s = max(0.0, float(age_ms) / 1000) if age_ms else None
+        return StoredSession(session=session, terms=terms, bot_id=self._bot_id, age_s=age_s)
+
+    def _refusal(self, answer: list[Any], shard_count: int) -> str:
+        kind, shard_id, name, count = answer[:4]
+        if kind == "count":
+            return (
+                f"{name} runs shard {shard_id} of {count}, and here are {shard_count} shards: one "
+                f"bot has one shard count in a store"
+            )
+        return (
+            f"shard {shard_id} is run by {name} already: stop that one, or give this one shards or "
+            f"a prefix of its own"
+        )
+
+    def _other_bot(self, bound: int, bot_id: int) -> str:
+        return (
+            f"{self._thread.shown} holds the sessions of bot {bound} under "
+            f"{self._thread.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
+        )
+
+
+def _encoded(stored: StoredSession) -> str:
+    session = stored.session
+    return json.dumps(
+        {
+            "session_id": session.session_id,
+            "resume_url": session.resume_url,
+            "shard_count": session.shard_count,
+            "terms": stored.terms,
+        }
+    )

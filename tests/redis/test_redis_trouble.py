@@ -1,0 +1,239 @@
+"""What may be wrong with a Redis: each is one clear error, or a wait that says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+
+import pytest
+from deadline import scaled, until
+from redis_server import RedisServer, needs_redis
+
+from fastgw import UsageError
+from fastgw.fleet.gateway_info import SessionStartLimit
+from fastgw.redis import RedisIdentifyQueue, RedisSessionStore
+from fastgw.redis.server import RedisThread
+from fastgw.testing.conformance.stores import BOT, session_of
+
+pytestmark = [pytest.mark.redis, needs_redis]
+SECRET = "very-secret-word"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of this test's own, which it may ruin."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+def command(server, *words):
+    """Say something to a server as somebody else does."""
+    import redis
+
+    client = redis.Redis.from_url(server.url, decode_responses=True)
+    try:
+        return client.execute_command(*words)
+    finally:
+        client.close()
+
+
+def free_port():
+    """Return a port at which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:6379", f"redis:/{SECRET}@h", 7, ""])
+def test_what_is_no_url_is_refused_at_once(url):
+    """With an example, and without what may be a password."""
+    for kind in (RedisSessionStore, RedisIdentifyQueue):
+        if url == f"redis:/{SECRET}@h":
+            continue
+        with pytest.raises(UsageError, match="redis://host"):
+            kind(url)
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b}", "a*", 7])
+def test_what_is_no_prefix_is_refused(prefix):
+    """Keys of one bot are in one slot of a cluster: braces are ours."""
+    with pytest.raises(UsageError, match="prefix"):
+        RedisSessionStore("redis://h", prefix=prefix)
+
+
+async def test_no_server_is_one_clear_error():
+    """It names the server, and not the password of its URL."""
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1") as raised:
+        await RedisSessionStore(url).open(1)
+    assert SECRET not in str(raised.value)
+    assert SECRET not in repr(RedisSessionStore(url))
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1") as raised:
+        await RedisIdentifyQueue(url).learn(SessionStartLimit(), asked_at=0.0, is_fresh=True)
+    assert SECRET not in str(raised.value)
+
+
+async def test_a_wrong_password_is_refused_without_showing_it(tmp_path):
+    """And so is none."""
+    server = RedisServer(tmp_path, "--requirepass", "right")
+    try:
+        for url in (server.url, f"unix://:{SECRET}@{server.socket}"):
+            with pytest.raises(UsageError, match="password") as raised:
+                await RedisSessionStore(url).open(1)
+            assert SECRET not in str(raised.value)
+        store = await RedisSessionStore(f"unix://:right@{server.socket}").open(1)
+        await store.close()
+    finally:
+        server.stop()
+
+
+async def test_a_key_of_another_type_is_named(server):
+    """Somebody else uses the prefix."""
+    command(server, "SET", "{fgw}:session", "x")
+    store = await RedisSessionStore(server.url).open(1)
+    with pytest.raises(UsageError, match=r"something else under the keys \{fgw\}"):
+        await store.take([0], 1)
+    await store.close()
+
+
+async def test_two_bots_do_not_share_a_prefix(server):
+    """Neither sessions nor turns."""
+    store = await RedisSessionStore(server.url).open(BOT)
+    await store.take([0], 4)
+    store.save(session_of(0))
+    await store.close()
+    with pytest.raises(UsageError, match="bot"):
+        await RedisSessionStore(server.url).open(2)
+    queue = RedisIdentifyQueue(server.url)
+    await queue.learn(SessionStartLimit(), asked_at=0.0, is_fresh=True, bot_id=1)
+    with pytest.raises(UsageError, match="turns of bot 1"):
+        await queue.learn(SessionStartLimit(), asked_at=0.0, is_fresh=True, bot_id=2)
+
+
+async def test_scripts_that_the_server_forgot_are_sent_again(server):
+    """SCRIPT FLUSH, or another server behind the same name."""
+    store = await RedisSessionStore(server.url).open(BOT)
+    await store.take([0], 4)
+    command(server, "SCRIPT", "FLUSH")
+    store.save(session_of(0))
+    await store.close()
+    store = await RedisSessionStore(server.url).open(BOT)
+    assert list(await store.take([0], 4)) == [0]
+    await store.close()
+
+
+async def test_a_server_that_was_away_has_it_all_afterwards(server, caplog):
+    """Told once; then all of it is sent, also to a server that begins empty."""
+    store = await RedisSessionStore(server.url, lease_s=0.5).open(BOT)
+    await store.take([0], 4)
+    store.save(session_of(0, sequence=7))
+    await until(lambda: not store._dirty)
+    server.stop()
+    store.save_sequences({0: 99})
+    await until(lambda: not store.is_durable)
+    server.start()
+    await until(lambda: store.is_durable)
+    lines = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert [r.levelname for r in lines] == ["ERROR", "WARNING"]
+    await store.close()
+    store = await RedisSessionStore(server.url).open(BOT)
+    assert (await store.take([0], 4))[0].session.sequence == 99
+    await store.close()
+
+
+async def test_a_full_server_is_told_and_tried_again(server, caplog):
+    """maxmemory, and nothing that it may evict."""
+    store = await RedisSessionStore(server.url, lease_s=0.5).open(BOT)
+    await store.take([0], 4)
+    command(server, "CONFIG", "SET", "maxmemory", "1")
+    store.save(session_of(0))
+    await until(lambda: not store.is_durable)
+    assert "maxmemory" in caplog.text
+    command(server, "CONFIG", "SET", "maxmemory", "0")
+    await until(lambda: store.is_durable)
+    await store.close()
+    store = await RedisSessionStore(server.url).open(BOT)
+    assert list(await store.take([0], 4)) == [0]
+    await store.close()
+
+
+async def test_a_replica_that_may_not_be_written_is_told(server, tmp_path):
+    """A URL of the wrong server."""
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    replica = RedisServer(folder, "--replicaof", "127.0.0.1", str(free_port()))
+    try:
+        store = await RedisSessionStore(replica.url).open(1)
+        with pytest.raises(UsageError, match=r"(?i)read.?only"):
+            await store.take([0], 1)
+        await store.close()
+    finally:
+        replica.stop()
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused():
+    """rediss:// verifies."""
+    trustme = pytest.importorskip("trustme")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def serve():
+            sock, _ = listening.accept()
+            try:
+                context.wrap_socket(sock, server_side=True).close()
+            except OSError:
+                sock.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(UsageError, match="certificate"):
+            await RedisSessionStore(f"rediss://127.0.0.1:{port}").open(1)
+        thread.join(scaled(5.0))
+
+
+async def test_a_server_that_is_too_old_is_refused(server, monkeypatch):
+    """Scripts rely on 7.0."""
+    monkeypatch.setattr("fastgw.redis.server.LEAST_VERSION", (99, 0))
+    with pytest.raises(UsageError, match=r"needs 7\.0"):
+        await RedisSessionStore(server.url).open(1)
+
+
+async def test_who_waits_for_a_turn_waits_while_the_server_is_away(server, caplog):
+    """Said once, at ERROR; the turn comes when it is back."""
+    queue = RedisIdentifyQueue(server.url, interval_s=0.05, padding_s=(0, 0))
+    (await queue.acquire(0)).release()
+    server.stop()
+    waiting = asyncio.ensure_future(queue.acquire(0))
+    await until(lambda: "no identify turn" in caplog.text)
+    server.start()
+    (await asyncio.wait_for(waiting, scaled(20))).release()
+    assert caplog.text.count("no identify turn") == 1
+
+
+async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkeypatch):
+    """Nobody knows whether its IDENTIFY went out."""
+    monkeypatch.setattr("fastgw.redis.identify.ALIVE_S", 0.3)
+    gone = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
+    await gone.learn(
+        SessionStartLimit(total=10, remaining=10, reset_after_s=60), asked_at=0.0, is_fresh=False
+    )
+    await gone.acquire(0)
+    gone._thread.stop()  # as if it were killed
+    gone._thread.join()
+    heir = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
+    (await asyncio.wait_for(heir.acquire(0), scaled(20))).release()
+    assert heir.budget().remaining <= 9
+
+
+def test_a_thread_ends_when_it_is_told():
+    """Also one that was never used."""
+    thread = RedisThread("redis://127.0.0.1:1", "fgw")
+    thread.stop()
+    thread.join()
+    assert not thread._thread.is_alive()
