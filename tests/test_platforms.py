@@ -57,8 +57,11 @@ for name in modules:
 sys.modules.setdefault("msvcrt", types.ModuleType("msvcrt"))
 sys.platform = platform
 import fastgw
-for found in pkgutil.walk_packages(fastgw.__path__, "fastgw."):
-    if not found.name.endswith("__main__") and "hook-" not in found.name:
+# What works beside another library imports it, and that is not ours to judge.
+beside = "fastgw.ext.discord_py", "fastgw.ext.hikari"
+for found in pkgutil.walk_packages(fastgw.__path__, "fastgw.", onerror=lambda _name: None):
+    is_program = found.name.endswith("__main__") or "hook-" in found.name
+    if not is_program and not found.name.startswith(beside):
         try:
             importlib.import_module(found.name)
         except ImportError as error:
