@@ -37,8 +37,8 @@ def _gateway(bot):
 
 def _counts(bot, name):
     """How often an event was seen, and how often it was delivered."""
-    seen, delivered, _ = _gateway(bot).health().events.get(name, (0, 0, 0))
-    return seen, delivered
+    counts = _gateway(bot).stats().events.get(name)
+    return (counts.seen, counts.delivered) if counts else (0, 0)
 
 
 def test_parsers_with_a_rule_are_known():

@@ -42,7 +42,7 @@ async def test_it_says_why_each_event_comes_and_how_often():
         await bot.start(check_for_updates=False)
         try:
             fake.dispatch("INVITE_DELETE", {"guild_id": "1", "channel_id": "2", "code": "x"})
-            await until(lambda: attachment.gateway.health().events.get("INVITE_DELETE"))
+            await until(lambda: attachment.gateway.stats().events.get("INVITE_DELETE"))
             explanation = attachment.explain()
         finally:
             await bot.close()

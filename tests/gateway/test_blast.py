@@ -32,8 +32,8 @@ CHILD = Path(__file__).parents[1] / "support" / "blast_child.py"
 SHARDS = 2
 MARK = 4_000_000  # as in the child
 MESSAGE_BYTES = 2_000
-# READ_BYTES of connection/listener.pxd. aiofastnet fills its BIO of 263,168 bytes, and again if that
-# was less than 256 KiB because part of a record stood in it.
+# READ_BYTES of connection/listener.pxd. aiofastnet fills its BIO of 263,168 bytes, and again if
+# that was less than 256 KiB because part of a record stood in it.
 READ_BYTES = {False: 262_144, True: 2 * 263_168}
 # What beginning costs: caches, imports made late, the interpreter's own pools.
 WARM_UP_BYTES = 16_000_000

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..errors import UsageError
-from ..fleet.boot_clock import BootClock
+from ..fleet.boot_clock import check_clock
 from ..fleet.budget import DAY_S, budget_spent, check_reserve
 from ..fleet.queue_options import check_functions, check_queue_options
 from ..log import careful_logger
@@ -173,7 +173,7 @@ class RedisIdentifyQueue:
                         now = time.monotonic()
                         free_at = now if self._budget.free_at is None else self._budget.free_at
                         raise budget_spent(
-                            self._budget, now=now, free_at=free_at, wall=BootClock().wall()
+                            self._budget, now=now, free_at=free_at, wall=check_clock(None).wall()
                         )
                     await asyncio.sleep(float(answer[1]) / 1000)
         except BaseException:

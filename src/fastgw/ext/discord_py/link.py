@@ -214,20 +214,20 @@ class Link:
 
     def explain(self) -> Explanation:
         """See `Attachment.explain`."""
-        counted = {} if self.gateway is None else self.gateway.health().events
+        counted = {} if self.gateway is None else self.gateway.stats().events
         reasons = []
         for event in self._interests.events():
             verdict = self._interests.of(event)
-            seen, delivered, size = counted.get(event, (0, 0, 0))
+            counts = counted.get(event)
             reasons.append(
                 Reason(
                     event,
                     is_delivered=verdict.wanted is Wanted.WHOLE,
                     own_only=verdict.wanted is Wanted.OWN,
                     because=verdict.because,
-                    seen=seen,
-                    delivered=delivered,
-                    bytes=size,
+                    seen=counts.seen if counts else 0,
+                    delivered=counts.delivered if counts else 0,
+                    bytes=counts.bytes if counts else 0,
                 )
             )
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))

@@ -37,20 +37,20 @@ class _HikariAttachment(Attachment):
 
     def explain(self) -> Explanation:
         interests = self._link.interests
-        counted = self._link.gateway.health().events
+        counted = self._link.gateway.stats().events
         reasons = []
         for name in interests.names:
             because = interests.reasons(name)
-            seen, delivered, size = counted.get(name, (0, 0, 0))
+            counts = counted.get(name)
             reasons.append(
                 Reason(
                     name,
                     is_delivered=bool(because),
                     own_only=False,
                     because=tuple(because) or ("no listener and no cache needs it",),
-                    seen=seen,
-                    delivered=delivered,
-                    bytes=size,
+                    seen=counts.seen if counts else 0,
+                    delivered=counts.delivered if counts else 0,
+                    bytes=counts.bytes if counts else 0,
                 )
             )
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
