@@ -7,10 +7,11 @@ import os
 import shutil
 import sys
 import time
+import unicodedata
 from types import TracebackType
 from typing import IO
 
-__all__ = ["Waiting", "columns", "is_live", "is_rich"]
+__all__ = ["Waiting", "columns", "fit", "is_live", "is_rich", "printable"]
 
 # Nothing is shown of what takes less: it would only flicker.
 PATIENCE_S = 1.0
@@ -104,3 +105,20 @@ class Waiting(contextlib.AbstractContextManager["Waiting"]):
 def is_live_error() -> bool:
     """Tell whether standard error can be drawn on."""
     return is_live(sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return text of strangers without what would move the cursor or colour the screen."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def fit(text: str, width: int) -> str:
+    """Cut text to so many columns; characters of East Asia and emoji take two (UAX #11)."""
+    taken = 0
+    for index, character in enumerate(text):
+        if unicodedata.combining(character) or character in "\u200d\ufe0f":
+            continue
+        taken += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if taken > width:
+            return text[:index]
+    return text

@@ -1,0 +1,104 @@
+"""
+What `tail` and `record` share: one shard of a real bot, beside the bot itself.
+
+Discord lets a shard be connected more than once: nothing is taken from the bot that runs. It costs
+one identify of the day's, which takes its turn in the same file as those of `fastgw run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ..gateway import API_URL, Gateway
+from ..words import Intents
+from ._terminal import Waiting
+
+__all__ = ["COST", "add_arguments", "make_gateway", "tapped"]
+
+COST = (
+    "It connects one shard beside the running bot, with a session of its own, which costs one of "
+    "the day's identifies (and another one if Discord ends that session): it waits for its turn in "
+    "the file of `fastgw run`, and leaves the reserve alone."
+)
+TIMEOUT_S = 20.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which shard, with which intents, counted where."""
+    parser.add_argument(
+        "--intents", type=_intents, default=Intents.default(), metavar="NAMES",
+        help="`default` (all but the privileged), `all`, or names joined by commas",
+    )  # fmt: skip
+    parser.add_argument("--shard", type=int, default=0, metavar="ID", help="which (default: 0)")
+    parser.add_argument(
+        "--shard-count", type=int, metavar="N", help="shards of the bot (default: as recommended)"
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="FILE",
+        help="where identifies take their turns (default: as of fastgw run)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--api-url", default=API_URL, metavar="URL",
+        help="base of the API, such as that of fastgw fake (default: Discord's)",
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def tapped(gateway: Gateway) -> AsyncIterator[None]:
+    """Run a gateway that `make_gateway` made; its session ends with it."""
+    await gateway.start()
+    try:
+        yield
+    finally:
+        await gateway.close(end_session=True)
+
+
+async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> Gateway:
+    """
+    Return a gateway for the shard that was asked for, and say what it costs.
+
+    Raises:
+        FastgwError: there is no token, the API refuses, or that shard cannot be.
+    """
+    from ..fleet.gateway_info import fetch_gateway_info
+    from ..fleet.sqlite_queue import SQLiteIdentifyQueue
+    from ..options import check_token
+    from ..processes.state_dir import default_store
+    from ..protocol.token import bot_id_of
+
+    token = check_token(None)
+    waiting.show(text="asking the API")
+    info = await fetch_gateway_info(options.api_url, token, timeout_s=TIMEOUT_S)
+    path = options.store or default_store(os.environ, bot_id_of(token))
+    count = options.shard_count or info.shards
+    gateway = Gateway(
+        token,
+        intents=options.intents,
+        shards=[options.shard],
+        shard_count=count,
+        info=info,
+        identify_queue=SQLiteIdentifyQueue(path),
+    )
+    limit = info.session_start_limit
+    left = "" if limit is None else f" of the {limit.remaining:,} that are left"
+    sys.stderr.write(
+        f"fastgw: shard {options.shard} of {count} costs one identify{left}, by turn in {path}\n"
+    )
+    return gateway
+
+
+def _intents(text: str) -> Intents:
+    if text in ("default", "all"):
+        return Intents.default() if text == "default" else Intents.all()
+    intents = Intents.none()
+    for name in text.upper().split(","):
+        if (intent := Intents.__members__.get(name.strip())) is None:
+            known = ", ".join(Intents.__members__)
+            raise argparse.ArgumentTypeError(f"{name.strip()!r} is no intent; those are {known}")
+        intents |= intent
+    return intents
