@@ -43,9 +43,9 @@ async def test_it_says_why_each_event_comes_and_how_often():
         try:
             fake.dispatch("INVITE_DELETE", {"guild_id": "1", "channel_id": "2", "code": "x"})
             await until(lambda: attachment.gateway.stats().events.get("INVITE_DELETE"))
-            explanation = attachment.explain()
         finally:
             await bot.close()
+        explanation = attachment.explain()  # also when the bot has ended
     reasons = {reason.event: reason for reason in explanation.reasons}
     assert reasons["TYPING_START"].because == ("GuildTypingEvent in on_typing",)
     assert reasons["GUILD_ROLE_CREATE"].because == ("cache ROLES",)

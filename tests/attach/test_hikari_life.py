@@ -269,6 +269,15 @@ async def test_commands_are_hikaris():
     assert sent[True] == sent[False]
 
 
+async def test_the_large_threshold_of_the_start_is_what_it_identifies_with():
+    """It is said to `bot.run()`, when the bot was attached long before."""
+    async with FakeGateway() as fake:
+        bot = Bot.make(fake, is_attached=True, listen=(), caches=0)
+        for asked in (100, 60):
+            async with running(bot, large_threshold=asked):
+                assert fake.identifies[-1]["large_threshold"] == asked
+
+
 async def test_the_presence_survives_a_lost_session():
     """A new session identifies with what was shown last."""
     async with FakeGateway() as fake:

@@ -53,14 +53,16 @@ class Link:
         self._shards: dict[int, AttachedShard] = {}
         self._running: set[int] = set()
         self._lock = asyncio.Lock()
-        self._is_started = False
+        self._is_begun = False  # the gateway was placed, and lives once
+        self._is_started = False  # and further shards can be taken in
+        self._is_over = False
         self._loads = None if bot._loads is _default_loads() else bot._loads
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway of this run, or of the next one."""
+        """The gateway of this run, of the last one when that is over, or of the first."""
         if self._gateway is None:
-            self._gateway = self._make(LARGE_THRESHOLD)
+            return self._make(LARGE_THRESHOLD)
         return self._gateway
 
     def _make(self, large_threshold: int) -> Gateway:
@@ -69,6 +71,7 @@ class Link:
         gateway = Gateway(self.bot._token, intents=int(self.bot._intents), **options)
         self.interests.connect(gateway, self._receive)
         gateway.on_status(self._moved)
+        self._gateway = gateway
         return gateway
 
     # --- shards come and go ----------------------------------------------------------------------
@@ -86,13 +89,15 @@ class Link:
 
     async def _start(self, shard: AttachedShard) -> None:
         asked = self._options.get("large_threshold", shard._large_threshold)
-        if self._gateway is None:
+        if self._gateway is None or self._is_over:
             self._make(asked)
         elif asked != self._large_threshold:
             raise UsageError(
                 f"the gateway was made with large_threshold={self._large_threshold} when "
-                f"attachment.gateway was used: say large_threshold={asked} to fastgw.attach()"
+                f"attachment.gateway was used before the start, which says {asked}: look at it "
+                "later, or leave large_threshold as it is"
             )
+        self._is_begun, self._is_over = True, False
         info = None if "info" in self._options else await _info(self.bot, shard._gateway_url)
         self.gateway.place(
             Placement(shard_ids=[shard.id], shard_count=shard.shard_count, info=info)
@@ -112,12 +117,13 @@ class Link:
             del self._shards[shard.id]
 
     async def close(self) -> None:
-        """End the gateway of this run, if there is one."""
-        gateway, self._gateway = self._gateway, None
+        """End the gateway of this run, if there is one; its figures stay to be looked at."""
+        if self._gateway is None or not self._is_begun:
+            return
+        self._is_over = True
         self._is_started = False
         self.interests.disconnect()
-        if gateway is not None:
-            await gateway.close()
+        await self._gateway.close()
 
     def set_presence(self, shard: AttachedShard, presence: Mapping[str, Any]) -> None:
         """Show a presence on one shard, also after sessions were lost."""
