@@ -107,6 +107,85 @@ async def test_listeners_count_before_the_call_that_registers_them_returns():
             )
 
 
+async def test_a_listener_counts_that_takes_the_place_of_the_last_one():
+    """The library keeps the empty list of a name: filling it again is noticed as well."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            client, heard = bot.client, []
+
+            async def hear(message):
+                heard.append(message.id)
+
+            client.add_listener(hear, "on_message")
+            client.remove_listener(hear, "on_message")
+            waiting = asyncio.ensure_future(client.wait_for("message"))
+            await asyncio.sleep(0)
+            fake.dispatch("MESSAGE_CREATE", _message())
+            await waiting  # nobody is left
+            client.add_listener(hear, "on_message")
+            fake.dispatch("MESSAGE_CREATE", _message(1))
+            await until(lambda: heard == [10_001])
+
+
+async def test_a_view_follows_its_message():
+    """Edits of a message are delivered from the moment on that a view follows it."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            view = LIBRARY.ui.View(timeout=None)
+            view.add_item(LIBRARY.ui.Button(label="old", custom_id="one"))
+            bot.client.add_view(view, message_id=10_000)
+            button = {"type": 2, "style": 1, "label": "new", "custom_id": "one"}
+            row = {"type": 1, "components": [button]}
+            fake.dispatch("MESSAGE_UPDATE", {**_message(), "guild_id": "9", "components": [row]})
+            await until(lambda: view.children[0].label == "new")
+            (reason,) = (r for r in bot.attachment.explain().reasons if r.event == "MESSAGE_UPDATE")
+            assert "views that follow their message" in reason.because[0]
+            view.stop()
+
+
+async def test_names_of_all_events_are_heard_as_on_the_own_gateway():
+    """on_socket_event_type hears of what is dropped, of the own member, and of unknown events."""
+    heard = {}
+    for is_attached in (False, True):
+        async with FakeGateway(guilds=LibraryTraffic(3, guilds=1).guilds) as fake:
+            bot = Bot(fake, is_attached=is_attached, listen=["socket_event_type"], is_cached=False)
+            async with running(bot):
+                (guild,) = bot.client.guilds
+                user = {"id": "123", "username": "x", "discriminator": "0", "avatar": None}
+                fake.dispatch("MESSAGE_CREATE", _message())
+                fake.dispatch(
+                    "GUILD_MEMBER_UPDATE",
+                    {"guild_id": str(guild.id), "user": user, "nick": None, "roles": [],
+                     "joined_at": "2020-01-01T00:00:00+00:00", "flags": 0},
+                    guild_id=guild.id,
+                )  # fmt: skip
+                fake.dispatch("SOMETHING_NEW", {})
+                await bot.settle()
+                heard[is_attached] = bot.heard
+    assert "socket_event_type 'SOMETHING_NEW'" in heard[True]
+    assert heard[True] == heard[False]
+
+
+async def test_an_overridden_dispatch_sees_every_event_at_once():
+    """As extensions do that count events: nothing is dropped from then on."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, is_cached=False)
+        async with running(bot):
+            names, own = [], bot.client.dispatch
+
+            def dispatch(name, *arguments):
+                names.append(name)
+                own(name, *arguments)
+
+            bot.client.dispatch = dispatch
+            fake.dispatch("MESSAGE_CREATE", _message())
+            await bot.settle()
+            assert "socket_event_type" in names
+            assert _counts(bot, "MESSAGE_CREATE") == (1, 1)
+
+
 async def test_the_own_member_is_kept_with_caches_off():
     """Its roles are the bot's permissions: of members and presences only its own come."""
     traffic = LibraryTraffic(3, guilds=1)
@@ -192,6 +271,48 @@ async def test_close_ends_everything():
         assert _gateway(bot).shards == () or all(
             shard.status is fastgw.State.STOPPED for shard in _gateway(bot).shards
         )
+
+
+@pytest.mark.parametrize(
+    ("resumable", "identifies", "call"), [(True, 1, "resumed"), (False, 2, "ready")]
+)
+async def test_an_invalid_session_resumes_or_begins_another(resumable, identifies, call):
+    """Op 9: the bot hears what it would hear on its own gateway."""
+    heard = {}
+    for is_attached in (False, True):
+        async with FakeGateway() as fake:
+            bot = Bot(fake, is_attached=is_attached)
+            async with running(bot):
+                bot.life.clear()
+                fake.invalid_session(resumable=resumable)
+                await bot.until(call)
+                heard[is_attached] = sorted(bot.life)
+                if is_attached:
+                    assert len(fake.identifies) == identifies
+    assert heard[True] == heard[False]
+
+
+async def test_the_service_may_ask_for_another_connection():
+    """Op 7: it resumes."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        async with running(bot):
+            fake.reconnect()
+            await bot.until("resumed")
+            assert (len(fake.identifies), len(fake.resumes)) == (1, 1)
+
+
+async def test_close_works_before_ready_and_in_an_outage():
+    """Also while nothing can be reached; nothing is left then."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        async with running(bot) as task:
+            fake.refuse_upgrade(503, times=None)
+            fake.cut()
+            await bot.until("disconnect")
+            await bot.client.close()
+            await asyncio.wait_for(asyncio.wait((task,)), scaled(20))
+            assert bot.client.is_closed()
 
 
 async def test_what_cannot_work_is_refused():

@@ -21,6 +21,8 @@ __all__ = ["Interests", "Verdict", "Wanted"]
 log = careful_logger("fastgw.attach")
 
 _EVERY_EVENT = "socket_event_type"
+# Whoever sets this attribute of a client sees every dispatch.
+_DISPATCH = "dispatch"
 
 
 class Wanted(Enum):
@@ -91,7 +93,7 @@ class Interests:
         return sorted(self._client._connection.parsers)
 
     def _listener_changed(self, dispatch: str) -> None:
-        if dispatch == _EVERY_EVENT:
+        if dispatch in (_EVERY_EVENT, _DISPATCH):
             self._changed(self.events())
         else:
             self._changed(self._events_of.get(dispatch, []))
@@ -109,9 +111,14 @@ class Interests:
         if why := self._everything():
             return Verdict(Wanted.WHOLE, (why,))
         verdict = self._by_rule(event)
-        if verdict.wanted is Wanted.NOTHING and (heard := self._who(_EVERY_EVENT)):
-            return Verdict(Wanted.NAME, heard)
+        if verdict.wanted is not Wanted.WHOLE and (heard := self._who(_EVERY_EVENT)):
+            return Verdict(Wanted.NAME if verdict.wanted is Wanted.NOTHING else Wanted.WHOLE, heard)
         return verdict
+
+    @property
+    def hears_every_name(self) -> bool:
+        """Whether the client is told the name of each event, also where it has no parser."""
+        return bool(self._who(_EVERY_EVENT) or self._everything())
 
     def _everything(self) -> str | None:
         """Why every event is wanted, if it is."""

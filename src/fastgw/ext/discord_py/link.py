@@ -56,6 +56,7 @@ class Link:
         self._looking: asyncio.TimerHandle | None = None
         self._state = client._connection
         self._wanted: dict[str, Wanted] = {}
+        self._tells_all = False  # names of events without a parser, too
         self._opening = asyncio.Lock()
         self._interests = Interests(client, library, keep, drop, is_filtering, self._apply)
 
@@ -124,7 +125,8 @@ class Link:
             **options,
         )
         gateway.on_status(self._status)
-        self._wanted = {}
+        self._wanted, self._tells_all = {}, False
+        self._interests.listeners.look()
         self._apply(self._interests.events(), gateway)
         return gateway
 
@@ -167,6 +169,12 @@ class Link:
         gateway = gateway or self.gateway
         if gateway is None:
             return
+        if self._interests.hears_every_name is not self._tells_all:
+            self._tells_all = not self._tells_all
+            if self._tells_all:
+                gateway.on("*")(self._tell_other)
+            else:
+                gateway.off(self._tell_other)
         for event in events:
             wanted = self._interests.of(event).wanted
             was = self._wanted.get(event, Wanted.NOTHING)
@@ -190,6 +198,11 @@ class Link:
 
     def _tell_name(self, event: Event) -> None:
         self.client.dispatch("socket_event_type", event.name)
+
+    def _tell_other(self, event: Event) -> None:
+        """Tell the name of an event that the library has no parser for."""
+        if event.name not in self._state.parsers:
+            self.client.dispatch("socket_event_type", event.name)
 
     def _deliver_own(self, event: Event) -> None:
         self._deliver(event)

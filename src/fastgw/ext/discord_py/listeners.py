@@ -10,6 +10,10 @@ __all__ = ["Listeners"]
 
 # Name -> coroutines of `add_listener` and cogs: discord.py, disnake and nextcord; py-cord.
 _ADDED = ("extra_events", "_event_handlers")
+# Of the view store: message id -> the view that MESSAGE_UPDATE brings up to date.
+_VIEWS = "_synced_message_views"
+# What MESSAGE_UPDATE dispatches, whatever else it does.
+_EDITED = "raw_message_edit"
 
 
 class Listeners:
@@ -42,14 +46,10 @@ class Listeners:
 
     def look(self) -> None:
         """Watch dicts that are new, and take note of names that nobody listens to any more."""
-        for name in ("_listeners", *_ADDED, "all_commands"):
-            found = vars(self._client).get(name)
-            if isinstance(found, dict) and not hasattr(found, "fastgw_changed"):
-                made = _dict_that_tells(cast("Any", type(found)))(found)
-                made.fastgw_changed = (
-                    self.command_changed if name == "all_commands" else self.attribute_changed
-                )
-                object.__setattr__(self._client, name, made)
+        for name in ("_listeners", *_ADDED):
+            _watch(self._client, name, self.attribute_changed)
+        _watch(self._client, "all_commands", self.command_changed)
+        _watch(getattr(self._client._connection, "_view_store", None), _VIEWS, self.view_changed)
         for name in _ADDED:
             added = vars(self._client).get(name) or {}
             for key in [key for key, functions in added.items() if not functions]:
@@ -57,7 +57,17 @@ class Listeners:
 
     def attribute_changed(self, name: str) -> None:
         """Something called so came or went: `on_message` of the client, `message` of wait_for."""
-        self._changed(name.removeprefix("on_"))
+        bare = name.removeprefix("on_")
+        # A list that remove_listener() left empty would be filled again without a new key.
+        for kind in _ADDED:
+            added = vars(self._client).get(kind)
+            if added is not None and added.get(f"on_{bare}", True) == []:
+                dict.pop(added, f"on_{bare}")
+        self._changed(bare)
+
+    def view_changed(self, _message_id: int) -> None:
+        """A view began or ceased to follow its message."""
+        self._changed(_EDITED)
 
     def command_changed(self, name: str) -> None:
         """A prefix command came or went: the bot's own on_message begins or ceases to matter."""
@@ -87,6 +97,15 @@ class Listeners:
         if commands is None:
             return method
         return f"prefix commands ({len(commands)})" if commands else None
+
+
+def _watch(owner: Any, name: str, changed: Callable[[Any], None]) -> None:
+    """Replace a dict of an object by one that tells of changes, once."""
+    found = getattr(owner, "__dict__", {}).get(name)
+    if isinstance(found, dict) and not hasattr(found, "fastgw_changed"):
+        made = _dict_that_tells(cast("Any", type(found)))(found)
+        made.fastgw_changed = changed
+        object.__setattr__(owner, name, made)
 
 
 @cache
@@ -129,19 +148,23 @@ def _dict_that_tells(kind: Any) -> Any:
     return DictThatTells
 
 
+def _matters(name: str) -> bool:
+    return name.startswith("on_") or name == "dispatch"
+
+
 @cache
 def _class_that_tells(kind: Any) -> Any:
     class ClassThatTells(kind):  # type: ignore[misc]
-        """Says when `on_...` is set on an object."""
+        """Says when `on_...`, or `dispatch`, is set on an object."""
 
         def __setattr__(self, name: str, value: Any) -> None:
             super().__setattr__(name, value)
-            if name.startswith("on_") and "_fastgw_listeners" in self.__dict__:
+            if _matters(name) and "_fastgw_listeners" in self.__dict__:
                 self.__dict__["_fastgw_listeners"].attribute_changed(name)
 
         def __delattr__(self, name: str) -> None:
             super().__delattr__(name)
-            if name.startswith("on_") and "_fastgw_listeners" in self.__dict__:
+            if _matters(name) and "_fastgw_listeners" in self.__dict__:
                 self.__dict__["_fastgw_listeners"].attribute_changed(name)
 
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
