@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
 import sys
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from ._terminal import Waiting
 
 if TYPE_CHECKING:
     from ..testing import FakeGateway
 
-__all__ = ["announce", "report", "run_to_the_end"]
-
-T = TypeVar("T")
+__all__ = ["announce", "report"]
 
 # Often enough for a counter that somebody watches.
 LOOK_S = 0.25
-_TERMINATED = 128 + signal.SIGTERM
-
-
-def run_to_the_end(main: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a coroutine; SIGINT and SIGTERM cancel it, so that what it opened is closed.
-
-    Raises:
-        KeyboardInterrupt: after SIGINT.
-        SystemExit: after SIGTERM, with 143.
-    """
-    terminated = False
-
-    async def cancellable() -> T:
-        task = asyncio.current_task()
-        assert task is not None
-
-        def end() -> None:
-            nonlocal terminated
-            terminated = True
-            task.cancel()
-
-        with contextlib.suppress(NotImplementedError):  # on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-        return await main
-
-    try:
-        return asyncio.run(cancellable())
-    except asyncio.CancelledError:
-        if terminated:
-            raise SystemExit(_TERMINATED) from None
-        raise
 
 
 def announce(fake: FakeGateway, what: str, *, as_json: bool) -> None:

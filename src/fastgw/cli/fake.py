@@ -7,7 +7,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from ._serving import announce, report, run_to_the_end
+from ._interrupts import run_to_the_end
+from ._serving import announce, report
 from ._terminal import Waiting
 
 if TYPE_CHECKING:
