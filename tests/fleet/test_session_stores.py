@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 
 import pytest
 
@@ -49,4 +49,4 @@ def test_the_suite_notices_a_store_that_forgets():
 
     with pytest.raises(AssertionError):
         Forgetful().test_a_session_is_found_by_the_next_start()
-    assert asyncio.iscoroutinefunction(MemorySessionStore.open)
+    assert inspect.iscoroutinefunction(MemorySessionStore.open)
