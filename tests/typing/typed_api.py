@@ -82,8 +82,8 @@ async def waits(name: EventName) -> None:
     interaction = await gateway.wait_for("INTERACTION_CREATE", check=is_component, timeout=1.0)
     token: str = interaction.data["token"]
     interaction.data["tokens"]  # type: ignore
-    # mypy takes the result of a wait with a lambda for Any.
     ready = await gateway.wait_for("READY", check=lambda event: event.data["v"] == 10)
+    ready.data["sessions_id"]  # type: ignore
     any_of_them = await gateway.wait_for(name)
     print(token, ready.data["session_id"], any_of_them.data["anything"])
 

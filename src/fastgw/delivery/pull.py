@@ -1,7 +1,8 @@
 """
 How a program takes events itself, one by one: iterators, and waiting for a single one.
 
-The overloads say what the events of a name carry, for type checkers alone.
+The overloads say what the events of a name carry, for type checkers alone. What `check` takes is
+the same in all of them: else mypy would take the result of a wait with a lambda for Any.
 """
 
 from __future__ import annotations
@@ -181,8 +182,6 @@ class PulledEvents:
         self,
         name: Literal["CHANNEL_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.ChannelCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.ChannelCreate]: ...
     @overload
@@ -190,8 +189,6 @@ class PulledEvents:
         self,
         name: Literal["CHANNEL_DELETE"],
         /,
-        *,
-        check: Callable[[Event[types.ChannelDelete]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.ChannelDelete]: ...
     @overload
@@ -199,8 +196,6 @@ class PulledEvents:
         self,
         name: Literal["CHANNEL_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.ChannelUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.ChannelUpdate]: ...
     @overload
@@ -208,8 +203,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_BAN_ADD"],
         /,
-        *,
-        check: Callable[[Event[types.GuildBanAdd]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildBanAdd]: ...
     @overload
@@ -217,8 +210,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_BAN_REMOVE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildBanRemove]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildBanRemove]: ...
     @overload
@@ -226,8 +217,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildCreate]: ...
     @overload
@@ -235,8 +224,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_DELETE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildDelete]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildDelete]: ...
     @overload
@@ -244,8 +231,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_MEMBERS_CHUNK"],
         /,
-        *,
-        check: Callable[[Event[types.GuildMembersChunk]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildMembersChunk]: ...
     @overload
@@ -253,8 +238,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_MEMBER_ADD"],
         /,
-        *,
-        check: Callable[[Event[types.GuildMemberAdd]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildMemberAdd]: ...
     @overload
@@ -262,8 +245,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_MEMBER_REMOVE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildMemberRemove]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildMemberRemove]: ...
     @overload
@@ -271,8 +252,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_MEMBER_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildMemberUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildMemberUpdate]: ...
     @overload
@@ -280,8 +259,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_ROLE_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildRoleCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildRoleCreate]: ...
     @overload
@@ -289,8 +266,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_ROLE_DELETE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildRoleDelete]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildRoleDelete]: ...
     @overload
@@ -298,8 +273,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_ROLE_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildRoleUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildRoleUpdate]: ...
     @overload
@@ -307,8 +280,6 @@ class PulledEvents:
         self,
         name: Literal["GUILD_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.GuildUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.GuildUpdate]: ...
     @overload
@@ -316,8 +287,6 @@ class PulledEvents:
         self,
         name: Literal["INTERACTION_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.InteractionCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.InteractionCreate]: ...
     @overload
@@ -325,8 +294,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.MessageCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageCreate]: ...
     @overload
@@ -334,8 +301,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_DELETE"],
         /,
-        *,
-        check: Callable[[Event[types.MessageDelete]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageDelete]: ...
     @overload
@@ -343,8 +308,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_DELETE_BULK"],
         /,
-        *,
-        check: Callable[[Event[types.MessageDeleteBulk]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageDeleteBulk]: ...
     @overload
@@ -352,8 +315,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_REACTION_ADD"],
         /,
-        *,
-        check: Callable[[Event[types.MessageReactionAdd]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageReactionAdd]: ...
     @overload
@@ -361,8 +322,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_REACTION_REMOVE"],
         /,
-        *,
-        check: Callable[[Event[types.MessageReactionRemove]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageReactionRemove]: ...
     @overload
@@ -370,8 +329,6 @@ class PulledEvents:
         self,
         name: Literal["MESSAGE_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.MessageUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.MessageUpdate]: ...
     @overload
@@ -379,8 +336,6 @@ class PulledEvents:
         self,
         name: Literal["PRESENCE_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.PresenceUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.PresenceUpdate]: ...
     @overload
@@ -388,8 +343,6 @@ class PulledEvents:
         self,
         name: Literal["READY"],
         /,
-        *,
-        check: Callable[[Event[types.Ready]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.Ready]: ...
     @overload
@@ -397,8 +350,6 @@ class PulledEvents:
         self,
         name: Literal["THREAD_CREATE"],
         /,
-        *,
-        check: Callable[[Event[types.ThreadCreate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.ThreadCreate]: ...
     @overload
@@ -406,8 +357,6 @@ class PulledEvents:
         self,
         name: Literal["TYPING_START"],
         /,
-        *,
-        check: Callable[[Event[types.TypingStart]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.TypingStart]: ...
     @overload
@@ -415,8 +364,6 @@ class PulledEvents:
         self,
         name: Literal["VOICE_SERVER_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.VoiceServerUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.VoiceServerUpdate]: ...
     @overload
@@ -424,15 +371,12 @@ class PulledEvents:
         self,
         name: Literal["VOICE_STATE_UPDATE"],
         /,
-        *,
-        check: Callable[[Event[types.VoiceStateUpdate]], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event[types.VoiceStateUpdate]: ...
     @overload
     async def wait_for(
         self,
         *names: EventName | str,
-        check: Callable[[Event], object] | None = None,
         **options: Unpack[of.WaitOptions],
     ) -> Event: ...
     async def wait_for(

@@ -15,7 +15,7 @@ from .._decode import Fields
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._decode import ValueSet
+    from .._decode import Event, ValueSet
     from .filters import Filter
     from .limits import PolicyName
 
@@ -72,8 +72,9 @@ class StreamOptions(TypedDict, total=False):
 
 
 class WaitOptions(TypedDict, total=False):
-    """The options of a wait, `check` not counted."""
+    """The options of a wait."""
 
+    check: Callable[[Event[Any]], object] | None
     where: Filter | None
     guilds: ValueSet | Iterable[str | int] | None
     timeout: float | None
