@@ -103,7 +103,8 @@ def test_the_reader_of_numbers_reads():
 
 def test_only_the_monotonic_clock_times_anything():
     """
-    case 25: wall time is read to notice sleep, and to date what outlives a boot, nowhere else.
+    case 25: wall time is read to notice sleep, to date what outlives a boot, and to show it to
+    people, nowhere else.
 
     uvloop caches its loop's time.
     """
@@ -117,4 +118,6 @@ def test_only_the_monotonic_clock_times_anything():
     assert {name: uses for name, uses in found.items() if uses} == {
         "fleet/fleet.py": ["time.time"],
         "fleet/boot_clock.py": ["time.time"],
+        "cli/_checks.py": ["time.time", "time.time"],  # the doctor looks at this clock
+        "cli/tail.py": ["time.time"],  # when an event came
     }
