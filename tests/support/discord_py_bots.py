@@ -56,6 +56,7 @@ class Bot:
         listen: to which dispatches.
         is_cached: False turns all caches off that can be.
         intents: None for all.
+        member_cache_flags: None for what the intents allow, unless is_cached is False.
         shards: None for a client that is not sharded.
         attach_options: of `attach`.
     Attributes:
@@ -74,6 +75,7 @@ class Bot:
         intents: Any = None,
         shards: int | None = 1,
         max_messages: int | None = 1000,
+        member_cache_flags: Any = None,
         **attach_options: Any,
     ) -> None:
         options: dict[str, Any] = {
@@ -87,6 +89,8 @@ class Bot:
                 "max_messages": None,
                 "member_cache_flags": LIBRARY.MemberCacheFlags.none(),
             }
+        elif member_cache_flags is not None:
+            options["member_cache_flags"] = member_cache_flags
         commands = importlib.import_module(f"{PACKAGE}.ext.commands")
         if shards is None:
             kind = commands.Bot
@@ -98,8 +102,9 @@ class Bot:
         self.life: list[str] = []
         self.client = kind("!", help_command=None, **options)
         self.client.http.token = TOKEN
+        self._hears: dict[str, Any] = {}
         for name in listen:
-            self.client.add_listener(self._hearing(name), f"on_{name}")
+            self.toggle(name)
         for name in ("disconnect", "shard_disconnect", "resumed", "ready", "connect"):
             self.client.add_listener(self._living(name), f"on_{name}")
         self.attachment: fastgw.Attachment | None = None
@@ -117,6 +122,14 @@ class Bot:
                 "random": no_jitter,
             }
             self.attachment = fastgw.attach(self.client, **{**quick, **attach_options})
+
+    def toggle(self, name: str) -> None:
+        """Listen to a dispatch, or cease to."""
+        if (hear := self._hears.pop(name, None)) is not None:
+            self.client.remove_listener(hear, f"on_{name}")
+        else:
+            self._hears[name] = self._hearing(name)
+            self.client.add_listener(self._hears[name], f"on_{name}")
 
     def _hearing(self, name: str) -> Any:
         async def hear(*arguments: Any) -> None:

@@ -11,7 +11,7 @@ from ..quoting import quote
 if TYPE_CHECKING:
     from .attachment import Attachment
 
-__all__ = ["attach"]
+__all__ = ["attach", "attachment_of"]
 
 # Packages of the discord.py family (py-cord is `discord` as well), and hikari.
 _DISCORD_PY = ("discord", "disnake", "nextcord")
@@ -64,6 +64,20 @@ def attach(
     from .discord_py import attach_discord_py
 
     return attach_discord_py(bot, kept, dropped, filter, gateway_options)
+
+
+def attachment_of(bot: Any) -> Attachment | None:
+    """Return what `attach` made of a bot; None when it is not attached, or no bot at all."""
+    package = _package(bot)
+    if package is None:
+        return None
+    if package == "hikari":
+        from .hikari.attachment import attachment_of_hikari
+
+        return attachment_of_hikari(bot)
+    from .discord_py import attachment_of_discord_py
+
+    return attachment_of_discord_py(bot)
 
 
 def _names(option: str, names: Iterable[str]) -> frozenset[str]:

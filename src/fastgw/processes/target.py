@@ -13,7 +13,7 @@ from ..fleet.ports import Occupied
 from ..gateway import Gateway
 from ..runner import refusing_runs
 
-__all__ = ["TargetError", "check_target", "is_final", "load_gateway"]
+__all__ = ["TargetError", "check_target", "import_target", "is_final", "load_gateway"]
 
 
 class TargetError(UsageError):
@@ -47,13 +47,11 @@ def load_gateway(target: str) -> Gateway:
         BaseException: what the module, or the function, raised.
     """
     module_name, name = check_target(target)
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does
     with refusing_runs(
         f"{target} is run by `fastgw run`, and its module calls run() while it is imported: put "
         f'that under `if __name__ == "__main__":`'
     ):
-        found: object = _import(module_name)
+        found: object = import_target(module_name)
         module = found
         for part in name.split("."):
             if not hasattr(found, part):
@@ -64,7 +62,16 @@ def load_gateway(target: str) -> Gateway:
         return _make(found, target)
 
 
-def _import(name: str) -> ModuleType:
+def import_target(name: str) -> ModuleType:
+    """
+    Import a module of the user's, also from the current folder.
+
+    Raises:
+        TargetError: there is no such module.
+        BaseException: what it raised.
+    """
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -9,6 +9,6 @@ that are, `interests` decides, by what `parsers` knows of the library's source a
 `listeners` hears of the client.
 """
 
-from .seam import attach_discord_py
+from .seam import attach_discord_py, attachment_of_discord_py
 
-__all__ = ["attach_discord_py"]
+__all__ = ["attach_discord_py", "attachment_of_discord_py"]

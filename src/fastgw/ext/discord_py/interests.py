@@ -11,6 +11,8 @@ from enum import Enum
 from typing import Any
 
 from ...log import careful_logger
+from ...protocol.events import EVENT_INTENTS
+from ...words import Intents
 from .library import Library
 from .listeners import Listeners
 from .parsers import Parser, known_parsers, read_parsers
@@ -138,19 +140,21 @@ class Interests:
         if getattr(parser, "__func__", parser) is not own:
             return Verdict(Wanted.WHOLE, ("its parser was replaced",))
         rule = RULES.get(event)
-        if rule is None:
-            return Verdict(Wanted.WHOLE, ("the bot's picture of its guilds",))
         read: Parser | None = self._parsers.get(event)
+        if rule is None:
+            names = () if read is None else sorted(read.dispatches or ())
+            heard = tuple(why for name in names for why in self._who(name))
+            return Verdict(Wanted.WHOLE, (*heard, "always: what a bot knows of its guilds"))
         if read is None or event in self._unknown or read.dispatches is None:
             return Verdict(Wanted.WHOLE, (f"this parser of {self._library} is not known",))
         if heard := tuple(why for name in sorted(read.dispatches) for why in self._who(name)):
             return Verdict(Wanted.WHOLE, heard)
         if cached := self._caches(event, rule):
             return Verdict(Wanted.WHOLE, cached)
-        names = ", ".join(f"on_{name}" for name in sorted(read.dispatches)) or "it"
+        nobody = "nobody listens to " + ", ".join(f"on_{name}" for name in sorted(read.dispatches))
         if rule is Rule.OWN_MEMBER:
-            return Verdict(Wanted.OWN, (f"the bot's own member; nobody listens to {names}",))
-        return Verdict(Wanted.NOTHING, (f"nobody listens to {names}",))
+            return Verdict(Wanted.OWN, (f"the bot's own member; {nobody}",))
+        return Verdict(Wanted.NOTHING, (nobody,))
 
     def _who(self, dispatch: str) -> tuple[str, ...]:
         return tuple(self.listeners.of(dispatch))
@@ -171,9 +175,12 @@ class Interests:
         return tuple(found)
 
     def advice(self) -> tuple[str, ...]:
-        """Say which caches could go, and what that would save."""
+        """Say which intents and caches could go, and what that would save."""
         state = self._client._connection
         found = []
+        if idle := self._idle_intents():
+            names = ", ".join(intent.name for intent in Intents if intent in idle and intent.name)
+            found.append(f"intents that open nothing that anybody needs: {names}")
         if state._messages is not None:
             found.append(
                 "max_messages=None would let messages go that nobody listens to: the cache of "
@@ -185,3 +192,15 @@ class Interests:
                 "presences go that nobody listens to"
             )
         return tuple(found)
+
+    def _idle_intents(self) -> Intents:
+        """Return the intents that are on, and open events that are all dropped."""
+        opening = useful = Intents(0)
+        for event in self.events():
+            gates = EVENT_INTENTS.get(event, Intents(0))
+            opening |= gates
+            # Of the bot itself events come without the intent.
+            if self.of(event).wanted not in (Wanted.NOTHING, Wanted.OWN):
+                useful |= gates
+        # Without GUILDS a library knows no guild at all.
+        return Intents(self._client.intents.value) & opening & ~useful & ~Intents.GUILDS

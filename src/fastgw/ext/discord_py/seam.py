@@ -13,7 +13,7 @@ from ..attachment import Attachment, Explanation
 from .library import Library
 from .link import Link
 
-__all__ = ["attach_discord_py"]
+__all__ = ["attach_discord_py", "attachment_of_discord_py"]
 
 log = careful_logger("fastgw.attach")
 
@@ -80,6 +80,12 @@ def attach_discord_py(
     _links[client] = link
     _patch(library)
     return _DiscordPyAttachment(client, link)
+
+
+def attachment_of_discord_py(client: Any) -> Attachment | None:
+    """Return the attachment of a client; None when it has none."""
+    link = _links.get(client)
+    return None if link is None else _DiscordPyAttachment(client, link)
 
 
 def _is_running(client: Any) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...gateway import Gateway
     from .link import Link
 
-__all__ = ["attach_hikari"]
+__all__ = ["attach_hikari", "attachment_of_hikari"]
 
 
 class _HikariAttachment(Attachment):
@@ -94,3 +94,9 @@ def attach_hikari(
     """
     link = join(bot, keep=keep, drop=drop, is_filtering=is_filtering, options=gateway_options)
     return _HikariAttachment(link)
+
+
+def attachment_of_hikari(bot: hikari.GatewayBot) -> Attachment | None:
+    """Return the attachment of a bot; None when it has none."""
+    link: Link | None = getattr(bot, "fastgw_link", None)
+    return None if link is None else _HikariAttachment(link)
