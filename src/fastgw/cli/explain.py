@@ -22,8 +22,8 @@ HELP = "which events a bot of discord.py, hikari and the like needs, and why"
 DESCRIPTION = (
     "Import MODULE:NAME, a bot of another library, and print what fastgw.attach() would deliver to "
     "it, event by event, because of what, and which intents and caches could go. Nothing is run; "
-    "listeners that come while the bot runs, such as cogs that setup_hook loads, are not seen. Exit "
-    "code 0; 2: there is no such bot."
+    "listeners that come while the bot runs, such as cogs that setup_hook loads, are not seen. "
+    "Exit code 0; 2: there is no such bot."
 )
 
 
