@@ -31,6 +31,7 @@ FLOORS = (
     ("_decode",),
     ("protocol",),
     ("health",),
+    ("metrics",),
     ("delivery",),
     ("connection",),
     ("shard",),

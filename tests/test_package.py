@@ -87,8 +87,8 @@ def test_an_import_needs_no_extra(module):
 NOT_AT_START = (
     "argparse", "ctypes", "difflib", "email", "importlib.metadata", "sqlite3",
     "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.boot_clock",
-    "fastgw.fleet.sqlite_file", "fastgw.health", "fastgw.processes", "fastgw.testing",
-    "fastgw.types",
+    "fastgw.fleet.sqlite_file", "fastgw.health", "fastgw.metrics", "fastgw.processes",
+    "fastgw.testing", "fastgw.types",
 )  # fmt: skip
 
 

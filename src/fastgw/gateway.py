@@ -31,6 +31,7 @@ from .options import (
     check_info,
     check_intents,
     check_limits,
+    check_metrics,
     check_on_fatal,
     check_proxy,
     check_random,
@@ -115,6 +116,10 @@ class Gateway(EventSource, CommandSender):
             ended it; then they are cancelled.
         random: gives floats in [0, 1), for jitter; another one is for tests.
         limits: how many handlers may run at once, and how much may wait for them.
+        metrics: serve `/metrics` for Prometheus (needs the extra `metrics`), `/stats.json`,
+            `/healthz` and `/readyz` at this "host:port", or at this port of loopback, from
+            `start()` to the end; see docs/operating.md. Under `fastgw run` its own option serves
+            those of all processes, and this one does nothing.
         relief_bytes: a connection whose read buffer has grown beyond this, as it does for a large
             guild and then stays, is replaced by a free RESUME when little comes in: four in ten
             seconds at most, counted in health as `relieved`. None leaves them as they are.
@@ -148,6 +153,7 @@ class Gateway(EventSource, CommandSender):
         drain_s: float = DRAIN_S,
         random: Callable[[], float] = _random.random,
         limits: DeliveryLimits | None = None,
+        metrics: str | int | None = None,
         relief_bytes: int | None = None,
     ) -> None:
         compression = check_compress(compress)
@@ -172,6 +178,7 @@ class Gateway(EventSource, CommandSender):
             ssl_context=check_ssl_context(ssl_context),
             proxies=check_proxy(proxy),
             http_headers=check_http_headers(http_headers),
+            metrics=check_metrics(metrics),
             relief_bytes=check_relief(relief_bytes),
             store=check_store(store),
             is_store_chosen=store is not None,

@@ -39,6 +39,7 @@ __all__ = [
     "check_info",
     "check_intents",
     "check_limits",
+    "check_metrics",
     "check_on_fatal",
     "check_proxy",
     "check_random",
@@ -207,6 +208,17 @@ def check_identify_queue(queue: object) -> IdentifyQueue | None:
             f"identify_queue={queue!r} is not an identify queue such as SQLiteIdentifyQueue(path)"
         )
     return cast("IdentifyQueue | None", queue)
+
+
+def check_metrics(metrics: object) -> tuple[str, int] | None:
+    """Return host and port to serve metrics at; a port alone means loopback. None: nowhere."""
+    if metrics is None:
+        return None
+    text = str(metrics) if isinstance(metrics, (str, int)) and metrics is not True else ""
+    host, colon, port = text.rpartition(":")
+    if port.isascii() and port.isdigit() and int(port) < 1 << 16 and (host or not colon):
+        return host.strip("[]") or "127.0.0.1", int(port)
+    raise UsageError(f'metrics={metrics!r} is not "host:port", such as "127.0.0.1:9100", or a port')
 
 
 def check_on_fatal(on_fatal: str) -> str:

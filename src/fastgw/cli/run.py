@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         store=options.store,
         keeps_sessions=not options.in_memory,
         api_url=options.api_url,
+        metrics=options.metrics,
         stop_timeout_s=options.stop_timeout,
     )
     view = _choose(options)
@@ -84,6 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-timeout", type=float, default=STOP_TIMEOUT_S, metavar="S",
         help=f"seconds that workers may take to end (default: {STOP_TIMEOUT_S:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics", metavar="HOST:PORT",
+        help="serve /metrics, /stats.json, /healthz and /readyz there; a port alone is loopback's",
     )  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
     parser.add_argument("--json", action="store_true", help="a JSON object a line")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..connection.dial import Turns
     from ..delivery.handlers import Handlers
     from ..durations import Durations
     from ..health.counts import EventStats, GatewayStats, Timing
     from ..health.figures import GatewayHealth
+    from ..metrics.document import Document
+    from ..metrics.endpoint import Endpoint
     from ..shard.face import Shard
     from .identify import IdentifyGate
     from .loopwatch import LoopWatch
@@ -76,6 +78,27 @@ class FleetFigures:
             handler_failures=dict(self._handlers.failures.counts),
             events_dropped=dict(self._handlers.drops.counts),
         )
+
+    def serve(
+        self, where: tuple[str, int] | None, shards: Callable[[], tuple[tuple[Shard, ...], int]]
+    ) -> Endpoint | None:
+        """
+        Serve all of it, from a thread.
+
+        Args:
+            where: host and port; None serves nothing.
+            shards: those that run here, and how many the bot has.
+        """
+        if where is None:
+            return None
+        from ..metrics.document import document_of
+        from ..metrics.endpoint import Endpoint
+
+        def document() -> Document:
+            here, count = shards()
+            return document_of(self.health(here), self.stats(here), shard_count=count)
+
+        return Endpoint(*where, document)
 
     def _events(self) -> dict[str, EventStats]:
         from ..health.counts import EventStats

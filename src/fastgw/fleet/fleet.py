@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ..delivery.handlers import Handlers
     from ..health.counts import GatewayStats
     from ..health.figures import GatewayHealth
+    from ..metrics.endpoint import Endpoint
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
     from ..shard.link import ShardSetup
@@ -124,6 +125,7 @@ class Fleet:
             if options.info
             else UrlWatch(self._question.again, self._take_info, random=options.random)
         )
+        self._endpoint: Endpoint | None = None
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, when shards are ready or stop
         self._error: Exception | None = None  # what it ends with
@@ -147,6 +149,9 @@ class Fleet:
         self.home.enter("gateway.start")
         self.phase = Phase.STARTING
         try:
+            self._endpoint = self._figures.serve(
+                self._options.metrics, lambda: (self.shards, self.shard_count)
+            )
             info, asked_at = await self._ask()
             gate = await open_gate(self._options, info, asked_at)
             self._gate = self._figures.gate = gate
@@ -458,6 +463,9 @@ class Fleet:
 
     def _end(self, error: Exception | None) -> None:
         self.phase = Phase.CLOSED
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
         self._handlers.end()
         self._fail(error)
         self._announce()

@@ -88,4 +88,5 @@ class Placement:
             api_url=options.api_url if self.api_url is None else self.api_url,
             answer=None if self.info is None else (self.info, asked_at),
             may_take=self.may_take,
+            metrics=None,  # whoever starts the processes serves those of all of them
         )

@@ -28,6 +28,7 @@ class FleetOptions:
         shard_ids, shard_count: None for what the API recommends.
         is_store_chosen: the user named it, were it one in memory.
         answer, may_take: see `Placement`; the answer with when it was asked for.
+        metrics: host and port to serve metrics at; None nowhere.
         relief_bytes: above which read buffers are given back; None never.
         compression: the Decoder's word for what the user named; None when it was left to us.
     """
@@ -42,6 +43,7 @@ class FleetOptions:
     ssl_context: ssl.SSLContext | None
     proxies: Proxies
     http_headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
+    metrics: tuple[str, int] | None
     relief_bytes: int | None
     store: SessionStore
     is_store_chosen: bool

@@ -10,10 +10,13 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .line import Assignment, decode, encode
 from .sd_notify import without_manager
+
+if TYPE_CHECKING:
+    from ..metrics.document import Document
 
 __all__ = ["Child", "Failure"]
 
@@ -21,8 +24,8 @@ __all__ = ["Child", "Failure"]
 ENDING_S = 5.0
 # What a dead worker said is in our buffer already; what it forked may hold the line open.
 LAST_WORDS_S = 1.0
-# Bytes of a message: `failed` has two texts of 4,000 characters, each of up to 12 bytes in JSON.
-MAX_LINE = 1 << 20
+# Bytes of a message: the figures of a shard are a kilobyte, of an event name a tenth of that.
+MAX_LINE = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Child:
         is_told_to_end: its end is wanted.
         ready: how many of its shards are READY.
         figures: as it reported them last.
+        document: for metrics, as it told it last.
         events_per_s: between its last two reports.
         failure: why it ended by itself, if it said so.
         clean_code: what it ended with by itself, without an error; None otherwise.
@@ -66,6 +70,7 @@ class Child:
         self.is_told_to_go = self.is_told_to_end = False
         self.ready = 0
         self.figures: dict[str, Any] = {}
+        self.document: Document | None = None
         self.events_per_s = 0.0
         self.failure: Failure | None = None
         self.clean_code: int | None = None
@@ -198,7 +203,7 @@ class Child:
             asyncio.get_running_loop().call_later(ENDING_S, self.signal, signal.SIGKILL)
 
     def _take_figures(self, figures: dict[str, Any]) -> None:
-        before = self.figures
+        before, self.document = self.figures, figures.pop("document")
         if before and figures["at"] > before["at"]:
             events = figures["events"] - before["events"]
             self.events_per_s = max(0.0, events / (figures["at"] - before["at"]))

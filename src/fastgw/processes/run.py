@@ -24,6 +24,7 @@ def run_processes(
     store: str | os.PathLike[str] | None = None,
     keeps_sessions: bool = True,
     api_url: str = API_URL,
+    metrics: str | int | None = None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
     report: Callable[[ProcessesStatus], None] | None = None,
 ) -> int:
@@ -42,6 +43,8 @@ def run_processes(
         store: file for sessions and identify turns; None for the default: see docs/scaling.md.
         keeps_sessions: False keeps sessions in memory.
         api_url: base of the API, with its version.
+        metrics: serve those of all workers at this "host:port", or this port of loopback, as
+            `Gateway(metrics=)` does.
         stop_timeout_s: how long workers may take to end; then they are killed.
         report: called with the status when it changed, at most four times a second.
     Returns:
@@ -59,6 +62,7 @@ def run_processes(
         store=None if store is None else check_path(store, "store"),
         keeps_sessions=keeps_sessions,
         api_url=api_url,
+        metrics=metrics,
         stop_timeout_s=stop_timeout_s,
     )
     return asyncio.run(Supervisor(options, report=report).run())

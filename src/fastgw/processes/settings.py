@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..gateway import API_URL
-from ..options import check_shards
+from ..options import check_metrics, check_shards
 from ..protocol.wire import MAX_SHARDS
 from .target import check_target
 
@@ -35,6 +35,7 @@ class ProcessOptions:
         keeps_sessions: False keeps sessions in memory, for bots that cannot do without READY and
             GUILD_CREATE; identify turns are in the file all the same.
         api_url: base of the API, with its version.
+        metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
         stop_timeout_s: how long workers may take to end; then they are killed.
     Raises:
         UsageError: anything that cannot work, or a system without Unix sockets and signals; the
@@ -48,6 +49,7 @@ class ProcessOptions:
     store: Path | None = None
     keeps_sessions: bool = True
     api_url: str = API_URL
+    metrics: str | int | None = None
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def __post_init__(self) -> None:
@@ -66,6 +68,7 @@ class ProcessOptions:
         if self.shard_ids is not None:
             ids = check_shards(self.shard_ids, count)
             object.__setattr__(self, "shard_ids", ids)
+        check_metrics(self.metrics)
         seconds = self.stop_timeout_s
         if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
             raise UsageError(f"stop_timeout_s={seconds!r} is not a number of seconds above 0")

@@ -37,6 +37,7 @@ from .service import ServiceTeller
 from .settings import ProcessOptions
 from .start import Started, ask, ask_again, assignment_of, choose_store
 from .status import ProcessesStatus
+from .watching import Watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +91,7 @@ class Supervisor:
         self._terminal = _terminal()
         self._signals = 0
         self._told: ProcessesStatus | None = None
+        self._watching = Watching(options.metrics)
 
     async def run(self) -> int:
         """
@@ -105,9 +107,11 @@ class Supervisor:
             try:
                 if not await self._ask():
                     return 0
+                self._watching.start(self._seats, self.status().shard_count)
                 await self._run()
             finally:
                 await self._end_all()
+                self._watching.close()
         if self._error is not None:
             raise self._error
         return self._exit_code
@@ -162,6 +166,7 @@ class Supervisor:
         try:
             while not self._closing.is_set():
                 self._kill_the_silent()
+                self._watching.look(self._leaving)
                 service.tell(self.status())
                 self._show()
                 with contextlib.suppress(asyncio.TimeoutError):

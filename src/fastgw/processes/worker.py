@@ -24,6 +24,7 @@ from ..fleet.gateway_info import GatewayInfo, SessionStartLimit
 from ..fleet.placement import Placement
 from ..fleet.sqlite_queue import SQLiteIdentifyQueue
 from ..fleet.sqlite_store import SQLiteSessionStore
+from ..metrics.document import document_of
 from ..options import check_token
 from ..protocol.states import State
 from ..protocol.token import redact_value
@@ -50,7 +51,8 @@ MAX_DETAILS = 4_000
 class _Work:
     """The gateway as `run_until_closed` runs it, and the reports on the way."""
 
-    def __init__(self, line: Line, gateway: Gateway) -> None:
+    def __init__(self, line: Line, gateway: Gateway, shard_count: int) -> None:
+        self._shard_count = shard_count
         self.has_started = False
         self._line = line
         self._gateway = gateway
@@ -126,7 +128,8 @@ class _Work:
             await asyncio.sleep(REPORT_S)
 
     def _figures(self) -> dict[str, object]:
-        health, total = self._gateway.health(), self._gateway.stats().total
+        health, stats = self._gateway.health(), self._gateway.stats()
+        total = stats.total
         return {
             "at": time.monotonic(),
             "events": total.dispatches,
@@ -134,6 +137,7 @@ class _Work:
             "resumes": total.resumes_won,
             "loop_lag_s": health.loop_lag_worst_s,
             "handlers_running": health.handlers_running,
+            "document": document_of(health, stats, shard_count=self._shard_count),
         }
 
 
@@ -175,7 +179,7 @@ def main(arguments: list[str]) -> int:
         gateway = load_gateway(assignment["target"])
         _prepare_logging(assignment["index"])
         at = "start"
-        work = _Work(line, gateway)
+        work = _Work(line, gateway, assignment["shard_count"])
         gateway.place(_placement(assignment, work))
         run_until_closed(work)
     except KeyboardInterrupt:

@@ -1,0 +1,106 @@
+"""
+The document of `/stats.json`: how a bot is, and what it counted.
+
+Shape (version 1). Ages and durations are seconds, sizes bytes; null is unknown, or never:
+
+    {"version": 1, "fastgw": "0.1.0", "at": seconds since 1970,
+     "shard_count": of the whole bot,
+     "bounds_s": upper bounds of the buckets of latencies,
+     "processes": [{"index", "pid", "phase", "restarts", "silent_for_s", "loop_lag_s",
+                    "loop_lag_worst_s", "handlers_running", "handlers_waiting", "unhandled",
+                    "unhandled_bytes", "kept_bytes", "reading_held_by": {handler: seconds}}],
+     "shards": [{"shard_id", "process", "status", "is_ready", and each figure of ShardHealth}],
+     "identify_budget": {"total", "remaining", "reserve"} or null,
+     "refusal": the class of the error that forbids identifies, or null,
+     "counts": {"total": ShardStats, "shards": {shard id: ShardStats}, "events": {name: EventStats},
+                "latency": {part: {"total_s", "buckets"}}, and the other members of GatewayStats}}
+
+No text of an error, no session id, no URL and no token is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from ..durations import BOUNDS_S
+from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..health.counts import GatewayStats
+    from ..health.figures import GatewayHealth, ShardHealth
+
+__all__ = ["Document", "document_of"]
+
+Document = dict[str, Any]
+
+VERSION = 1
+
+
+def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int) -> Document:
+    """Return the document of one process."""
+    budget = health.identify_budget
+    return {
+        "version": VERSION,
+        "fastgw": __version__,
+        "at": time.time(),
+        "shard_count": shard_count,
+        "bounds_s": list(BOUNDS_S),
+        "processes": [
+            {
+                "index": 0,
+                "pid": os.getpid(),
+                "phase": "running",
+                "restarts": 0,
+                "silent_for_s": health.loop_silent_for_s,
+                "loop_lag_s": health.loop_lag_s,
+                "loop_lag_worst_s": health.loop_lag_worst_s,
+                "handlers_running": health.handlers_running,
+                "handlers_waiting": health.handlers_waiting,
+                "unhandled": health.unhandled,
+                "unhandled_bytes": health.unhandled_bytes,
+                "kept_bytes": health.kept_bytes,
+                "reading_held_by": health.reading_held_by,
+            }
+        ],
+        "shards": [_shard(shard) for shard in health.shards],
+        "identify_budget": None
+        if budget is None
+        else {
+            "total": budget.total,
+            "remaining": budget.remaining,
+            "reserve": budget.reserve,
+        },
+        "refusal": None if health.refusal is None else type(health.refusal).__name__,
+        "counts": _counts(stats),
+    }
+
+
+def _shard(shard: ShardHealth) -> dict[str, Any]:
+    hidden = ("status", "last_error", "reading_paused_by")  # what an error says may hold anything
+    names = [field.name for field in fields(shard) if field.name not in hidden]
+    return {
+        **{name: getattr(shard, name) for name in names},
+        "reading_paused_by": list(shard.reading_paused_by),
+        "process": 0,
+        "status": shard.status.value,
+        "is_ready": shard.is_ready,
+    }
+
+
+def _counts(stats: GatewayStats) -> dict[str, Any]:
+    counts = asdict(stats)
+    del counts["shards"]
+    for timing in counts["latency"].values():
+        timing["buckets"] = list(timing["buckets"])
+    counts["total"] = _json(asdict(stats.total))
+    counts["shards"] = {str(shard.shard_id): _json(asdict(shard)) for shard in stats.shards}
+    return counts
+
+
+def _json(shard: dict[str, Any]) -> dict[str, Any]:
+    del shard["shard_id"]
+    shard["close_codes"] = {str(code): count for code, count in shard["close_codes"].items()}
+    return shard

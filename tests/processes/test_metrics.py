@@ -1,0 +1,76 @@
+"""`fastgw run --metrics`: the endpoint of the supervisor, over all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import time
+import urllib.request
+
+import pytest
+from deadline import scaled
+from fleet_command import PATIENCE_S, kill
+
+from fastgw.testing import FakeGateway
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="processes are looked at in /proc"
+)
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def get(url):
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=20.0) as answer:
+        return answer.read().decode()
+    return None
+
+
+async def got(url, condition):
+    """Ask until the answer meets a condition; return it."""
+    end = time.monotonic() + scaled(PATIENCE_S)
+    while True:
+        text = await asyncio.to_thread(get, url)
+        if text is not None and condition(text):
+            return text
+        assert time.monotonic() < end, text
+        await asyncio.sleep(0.1)
+
+
+async def test_all_processes_are_served(run_fleet):
+    """The sum of all, shards with their process, and nothing falls when a worker is killed."""
+    async with FakeGateway(recommended_shards=4, max_concurrency=4) as fake:
+        url = f"http://127.0.0.1:{free_port()}"
+        fleet = await run_fleet(fake, "--processes", "2", "--metrics", url.removeprefix("http://"))
+        await fleet.wait_ready(4)
+
+        def is_told(text):
+            return json.loads(text)["counts"]["total"].get("identifies") == 4
+
+        document = json.loads(await got(f"{url}/stats.json", is_told))
+        assert [(s["shard_id"], s["process"]) for s in document["shards"]] == [
+            (0, 0), (1, 0), (2, 1), (3, 1),
+        ]  # fmt: skip
+        assert [p["phase"] for p in document["processes"]] == ["running", "running"]
+        assert await got(f"{url}/healthz", bool) == "ok\n"
+        assert await got(f"{url}/readyz", bool) == "ok\n"
+        metrics = await got(f"{url}/metrics", bool)
+        assert 'fastgw_shard_identifies_total{shard="3"} 1.0' in metrics
+        assert "not.a.token" not in metrics + json.dumps(document)
+
+        kill(fleet.workers[0]["pid"])
+
+        def has_resumed(text):
+            total = json.loads(text)["counts"]["total"]
+            assert total["identifies"] >= 4
+            return total["resumes_won"] == 2
+
+        document = json.loads(await got(f"{url}/stats.json", has_resumed))
+        assert document["processes"][0]["restarts"] == 1
