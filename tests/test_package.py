@@ -33,6 +33,7 @@ PUBLIC = """
 PUBLIC_TESTING = """
     ChaosPlan ChaosProxy Command Cut Dispatch FakeConnection FakeGateway FakePeer FakeService
     FakeSession Fault Framing Moment Traffic VirtualClock
+    Recorded Recording RecordingWriter play replaying_gateway
 """
 EXTRAS = ("httpx", "msgspec", "prometheus_client", "redis", "rich", "trustme")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
-from . import doctor, explain, fake, run, tail
+from . import doctor, explain, fake, record, replay, run, tail
 
 __all__ = ["main"]
 
@@ -23,7 +23,10 @@ _INTERRUPTED = 130  # SIGINT
 _PIPE_CLOSED = 141  # SIGPIPE
 
 # The programs that have all they need in a module of their own.
-_OTHERS: dict[str, Any] = {"doctor": doctor, "explain": explain, "fake": fake, "tail": tail}
+_OTHERS: dict[str, Any] = {
+    "doctor": doctor, "explain": explain, "tail": tail, "record": record, "replay": replay,
+    "fake": fake,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

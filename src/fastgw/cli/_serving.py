@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ._terminal import Waiting
 
 if TYPE_CHECKING:
     from ..testing import FakeGateway
 
-__all__ = ["announce", "report"]
+__all__ = ["announce", "listening", "report"]
 
 # Often enough for a counter that somebody watches.
 LOOK_S = 0.25
+
+
+@contextlib.asynccontextmanager
+async def listening(fake: FakeGateway, host: str, port: int) -> AsyncIterator[None]:
+    """
+    Let it listen meanwhile.
+
+    Raises:
+        UsageError: it cannot, there.
+    """
+    try:
+        await fake.start()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); choose another --host or "
+            f"--port"
+        ) from error
+    try:
+        yield
+    finally:
+        await fake.stop()
 
 
 def announce(fake: FakeGateway, what: str, *, as_json: bool) -> None:

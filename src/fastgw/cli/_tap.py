@@ -58,9 +58,9 @@ async def tapped(gateway: Gateway) -> AsyncIterator[None]:
         await gateway.close(end_session=True)
 
 
-async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> Gateway:
+async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[Gateway, int]:
     """
-    Return a gateway for the shard that was asked for, and say what it costs.
+    Return a gateway for the shard that was asked for, and the number of all; say what it costs.
 
     Raises:
         FastgwError: there is no token, the API refuses, or that shard cannot be.
@@ -89,7 +89,7 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> Gateway
     sys.stderr.write(
         f"fastgw: shard {options.shard} of {count} costs one identify{left}, by turn in {path}\n"
     )
-    return gateway
+    return gateway, count
 
 
 def _intents(text: str) -> Intents:

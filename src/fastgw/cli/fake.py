@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ._interrupts import run_to_the_end
-from ._serving import announce, report
+from ._serving import announce, listening, report
 from ._terminal import Waiting
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
-    from ..errors import UsageError
     from ..testing import FakeGateway, Traffic
 
     traffic = Traffic(seed=1, guilds=options.guilds, mix=_mix(options.profile))
@@ -72,21 +71,12 @@ async def _serve(options: argparse.Namespace) -> int:
         recommended_shards=options.shards,
         max_concurrency=16,
     )
-    try:
-        await fake.start()
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen on {options.host}:{options.port} ({error.strerror or error}); choose "
-            f"another --host or --port"
-        ) from error
-    try:
+    async with listening(fake, options.host, options.port):
         what = f"{options.guilds} guilds, {rate} events per second ({options.profile})"
         announce(fake, what, as_json=options.json)
         with Waiting("", is_quiet=options.json) as waiting:
             pool = traffic.dispatches(POOL if rate else 0)
             await asyncio.gather(report(fake, waiting), _send(fake, pool, rate))
-    finally:
-        await fake.stop()
     return 0
 
 

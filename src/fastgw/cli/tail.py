@@ -71,7 +71,7 @@ async def _tail(options: argparse.Namespace, names: list[str]) -> int:
     for test in options.where:
         where = test if where is None else where & test
     with Waiting("connecting") as waiting:
-        gateway = await _tap.make_gateway(options, waiting)
+        gateway, _ = await _tap.make_gateway(options, waiting)
         async with _tap.tapped(gateway), gateway.events(*names, where=where) as events:
             await _ready(gateway, waiting)
             waiting.clear()

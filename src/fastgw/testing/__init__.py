@@ -11,6 +11,8 @@ Nothing here needs the internet or a token. `FakeGateway(tls=True)` needs trustm
 
 from .chaos.faults import ChaosPlan, Fault
 from .chaos.proxy import ChaosProxy
+from .recording.file import Recorded, Recording, RecordingWriter
+from .recording.play import play, replaying_gateway
 from .server.connection import FakeConnection
 from .server.frames import Framing
 from .server.gateway import FakeGateway
@@ -34,6 +36,11 @@ __all__ = [
     "Fault",
     "Framing",
     "Moment",
+    "Recorded",
+    "Recording",
+    "RecordingWriter",
     "Traffic",
     "VirtualClock",
+    "play",
+    "replaying_gateway",
 ]
