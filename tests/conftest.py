@@ -34,10 +34,13 @@ except ImportError:  # not on Windows
     uvloop = None
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
-settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any machine")
+# `--hypothesis-profile thorough` is what `.ci/run fuzz` runs the same tests with.
+for profile, examples in (("quick", 40), ("thorough", 200)):
+    settings.register_profile(
+        profile, deadline=None, max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
+    )  # fmt: skip
+settings.load_profile("quick")
 
 LOOPS = {"asyncio": asyncio.new_event_loop}
 if uvloop is not None:
@@ -49,6 +52,25 @@ def pytest_asyncio_loop_factories(config, item):
     if item.get_closest_marker("one_loop"):
         return {"asyncio": LOOPS["asyncio"]}
     return LOOPS
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config) -> None:
+    """
+    Run the whole suite in two processes a core: more than half of its time is waiting.
+
+    Only where nothing was asked for: named tests, `-s`, `--pdb` and `-n` are as everywhere.
+    """
+    options = config.option
+    if (
+        getattr(options, "numprocesses", 0) is None  # pytest-xdist is there, and was told nothing
+        and "PYTEST_XDIST_WORKER" not in os.environ
+        and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        and options.capture != "no"
+        and not options.usepdb
+    ):
+        options.numprocesses = 2 * min(os.cpu_count() or 1, 4)
+        options.dist = "worksteal"
 
 
 class _OwnErrors(logging.Handler):

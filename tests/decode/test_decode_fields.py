@@ -352,7 +352,7 @@ def test_every_truncation():
         check(data[:end], ("author.id", "guild_id"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.dictionaries(
         st.sampled_from(

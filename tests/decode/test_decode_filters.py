@@ -326,7 +326,7 @@ def test_random_filters_over_damaged_data():
     assert agreed > 500
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.dictionaries(st.sampled_from(("id", "author", "content", "guild_id", "list")), json_values),
     st.integers(0, 2**32),

@@ -189,6 +189,7 @@ def start_holder(path):
     return subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
 
 
+@pytest.mark.one_loop
 async def test_a_holder_that_is_killed_frees_its_keys_after_an_interval(path):
     """Nobody knows whether it wrote: the next comes an interval later; not never, not at once."""
     child = start_holder(path)

@@ -360,6 +360,7 @@ def check_lives(fake, lives):
     assert events <= every
 
 
+@pytest.mark.one_loop
 async def test_a_crash_loses_nothing_and_costs_no_identify(fake, tmp_path):
     """SIGKILL at random: the next process resumes; a sync handler misses nothing."""
     lives = await crash_again_and_again(fake, tmp_path / "s", 3, seed=1)
@@ -367,6 +368,7 @@ async def test_a_crash_loses_nothing_and_costs_no_identify(fake, tmp_path):
 
 
 @pytest.mark.many
+@pytest.mark.one_loop
 @pytest.mark.timeout(900)
 async def test_forty_crashes(fake, tmp_path):
     """The same, longer; FASTGW_SOAK_SEED repeats the moments drawn."""

@@ -54,6 +54,7 @@ async def lives(fake, path, acknowledge, kind, times):
     return sent, set(handled)
 
 
+@pytest.mark.one_loop
 @pytest.mark.parametrize("kind", ["coroutine", "fields", "iterator"])
 async def test_sigkill_in_the_middle_of_handlers_loses_none(fake, tmp_path, kind):
     """Coroutines that ran and events that waited come again; some come twice."""

@@ -250,7 +250,7 @@ class ShardAndService(RuleBasedStateMachine):
 
 
 ShardAndService.TestCase.settings = settings(
-    max_examples=int(os.environ.get("FASTGW_MACHINE_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("FASTGW_MACHINE_EXAMPLES", settings().max_examples)),
     stateful_step_count=40,
 )
 TestShardAndService = ShardAndService.TestCase

@@ -28,12 +28,12 @@ gateway = Gateway(
 
 
 async def handle(event):
-    await asyncio.sleep(random.random() * 1.5)
+    await asyncio.sleep(random.random() * 0.8)
     os.write(1, f"handled {event.sequence} {event.data['n']}\n".encode())
 
 
 async def handle_values(n):
-    await asyncio.sleep(random.random() * 1.5)
+    await asyncio.sleep(random.random() * 0.8)
     os.write(1, f"handled - {n}\n".encode())
 
 
