@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from ssl import SSLContext
 
+from settled import settled
+
 from fastgw._decode import Assembler
 from fastgw.connection.dial import Dial
 from fastgw.connection.websocket import CloseInfo, Connection
@@ -56,5 +58,5 @@ async def agent(url: str, ssl_context: SSLContext | None = None) -> CloseInfo:
     )
     connection = await dial.open(url, ssl_context=ssl_context)
     info = await echo.ended
-    await connection.wait_settled()
+    await settled(connection)
     return info

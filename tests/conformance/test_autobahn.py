@@ -17,6 +17,7 @@ from collections import Counter
 
 import pytest
 from echo_agent import Echo, agent
+from settled import settled
 
 from fastgw._decode import Assembler
 from fastgw.connection.dial import Dial
@@ -50,7 +51,7 @@ async def ask(url: str) -> list[bytes]:
     listener = Listener()
     connection = await Dial(Assembler(), listener).open(url)
     await listener.ended
-    await connection.wait_settled()
+    await settled(connection)
     return listener.heard
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from raw_websocket import frame, raw_server
+from settled import settled
 
 from fastgw._decode import Decoder, Interests
 from fastgw.connection.dial import Dial
@@ -46,7 +47,7 @@ async def test_a_ping_at_the_end_of_a_read_does_not_keep_the_old_time():
         connection = await dial.open(url)
         await asyncio.wait_for(heard.wait(), 10)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
     first, second, third = (event.received_at for event in events)
     assert first == second
     assert third >= first + 0.04

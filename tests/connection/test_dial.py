@@ -12,6 +12,7 @@ import pytest
 from deadline import until
 from raw_websocket import close_frame, frame, raw_server
 from recorder import Recorder, opened
+from settled import settled
 
 from fastgw._decode import Decoder
 from fastgw.connection import reach as reaching
@@ -61,7 +62,7 @@ async def test_what_reads_the_answer_goes_when_it_is_read(fake):
     left = [one for one in gc.get_objects() if isinstance(one, Upgrade) and one.answered.done()]
     assert left == []
     connection.close(4000)
-    await connection.wait_settled()
+    await settled(connection)
 
 
 async def test_open_times_out_with_its_deadline():
@@ -190,7 +191,7 @@ async def test_a_deadline_that_strikes_just_after_the_upgrade_takes_nothing_back
         assert receiver.connection is connection
         assert connection.is_open
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_upgrade_that_comes_after_the_dial_was_abandoned_is_dropped():
@@ -310,7 +311,7 @@ async def test_no_error_of_one_address_ends_it(
         connection, receiver = await opened(good, ssl_context=client_tls, open_timeout_s=2.0)
         await receiver.until(lambda: receiver.messages)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_a_refusal_of_the_service_itself_ends_it(monkeypatch):

@@ -7,6 +7,7 @@ import asyncio
 from deadline import until
 from raw_websocket import close_frame, frame, raw_server
 from recorder import Recorder
+from settled import settled
 
 from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
@@ -59,7 +60,7 @@ class Client:
     async def __aexit__(self, *_):
         self.dial.abandon()
         if self.dial.connection is not None:
-            await self.dial.connection.wait_settled()
+            await settled(self.dial.connection)
 
 
 def sends(data):
@@ -195,7 +196,7 @@ async def test_a_connection_that_ends_forgets_what_was_kept():
         await until(lambda: client.pace.told == [True])
         client.dial.connection.abandon()
         before = len(seen)
-        await client.dial.connection.wait_settled()
+        await settled(client.dial.connection)
         await until(lambda: turns.kept_bytes == 0)
         assert len(seen) == before < 200
         assert client.decoder.sequence.last == before

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from raw_websocket import SWITCH, frame, raw_server
 from recorder import Recorder, opened
+from settled import settled
 
 from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
@@ -66,7 +67,7 @@ async def test_other_spellings_are_websockets_too(head, cut):
         connection, receiver = await opened(url)
         await receiver.until(lambda: receiver.messages)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ async def test_a_subprotocol_that_was_offered_may_be_chosen():
     async with raw_server(script) as url:
         connection, _ = await opened(url, headers={"Sec-WebSocket-Protocol": "chat"})
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 @pytest.mark.parametrize("said", [b"", b"HTT", SWITCH[:40], b"HTTP/1.1 103 Early Hints\r\n\r\n"])
@@ -161,7 +162,7 @@ async def test_the_request_names_host_and_resource():
             f"ws://me:secret@localhost:{port}?v=10&encoding=json", headers={"User-Agent": "x"}
         )
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
     lines = seen[0].split(b"\r\n")
     assert lines[0] == b"GET /?v=10&encoding=json HTTP/1.1"
     assert f"Host: localhost:{port}".encode() in lines

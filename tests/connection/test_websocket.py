@@ -12,6 +12,7 @@ import pytest
 from deadline import scaled, until
 from raw_websocket import close_frame, frame, raw_server
 from recorder import Recorder, opened
+from settled import settled
 
 from fastgw._decode import Decoder
 from fastgw.connection.dial import Dial
@@ -43,7 +44,7 @@ async def test_message_in_the_segment_of_the_upgrade_is_not_lost():
         assert receiver.connection is connection
         assert receiver.messages[0].data == {"heartbeat_interval": 41250}
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_target_is_called_and_its_error_reported():
@@ -67,7 +68,7 @@ async def test_target_is_called_and_its_error_reported():
         assert error.args == (7,)
         assert connection.is_open
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def _nothing():
@@ -105,7 +106,7 @@ async def test_what_may_run_is_handed_on_when_a_target_returns_it(make):
         if make is _nothing:
             await result
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}, object(), print])
@@ -123,7 +124,7 @@ async def test_other_values_that_a_target_returns_are_ignored(value):
         await receiver.until(lambda: receiver.messages)
         assert not receiver.returns
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_internal_event_reaches_receiver_before_its_target():
@@ -146,7 +147,7 @@ async def test_internal_event_reaches_receiver_before_its_target():
         await receiver.until(lambda: receiver.messages and order)
         assert order == ["target 1"]
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ async def test_close_of_the_peer_is_answered_once_and_settles(code, answer):
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (code, Initiator.SERVICE)
     assert info.reason == ("why" if code else "")
@@ -183,7 +184,7 @@ async def test_close_is_reported_before_a_lingering_peer_lets_go():
         connection, receiver = await opened(url, close_timeout_s=0.2)
         await receiver.until(lambda: receiver.ended)
         assert not connection.is_open
-        await connection.wait_settled()
+        await settled(connection)
     assert len(receiver.ended) == 1
 
 
@@ -199,7 +200,7 @@ async def test_our_close_waits_for_the_answer():
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
         connection.close(4000, "bye")
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator, receiver.messages) == (4000, Initiator.CLIENT, [])
 
@@ -220,7 +221,7 @@ async def test_our_close_reads_again():
         connection.close(4000)
         await receiver.until(lambda: receiver.ended)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
     assert receiver.ended[0].reason == "seen"
 
 
@@ -235,7 +236,7 @@ async def test_close_of_the_peer_that_crosses_ours_is_the_peers():
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
         connection.close(4000)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (4004, Initiator.SERVICE)
     assert info.reason == "Authentication failed."
@@ -251,7 +252,7 @@ async def test_our_close_does_not_wait_for_ever():
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.05)
         connection.close(4000)
-        info = await asyncio.wait_for(connection.wait_settled(), 10)
+        info = await asyncio.wait_for(settled(connection), 10)
     assert info is receiver.ended[0]
     assert info.close_code == 4000
 
@@ -268,7 +269,7 @@ async def test_send_after_the_end_raises():
         with pytest.raises(ConnectionClosed) as caught:
             connection.send(b"{}")
         assert caught.value.close_code == 4009
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_send_reaches_the_peer_as_masked_text():
@@ -282,7 +283,7 @@ async def test_send_reaches_the_peer_as_masked_text():
     async with raw_server(script) as url:
         connection, _ = await opened(url)
         connection.send(b'{"op":1,"d":null}')
-        await connection.wait_settled()
+        await settled(connection)
     assert seen == [(1, b'{"op":1,"d":null}')]
 
 
@@ -326,7 +327,7 @@ async def test_broken_rule_closes_with_its_code(data, code):
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url, close_timeout_s=0.2)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (code, Initiator.CLIENT)
     assert isinstance(info.error, ProtocolError)
@@ -346,7 +347,7 @@ async def test_oversized_frame_is_refused_and_not_delivered():
         connection, receiver = await opened(
             url, decoder=Decoder(max_message_bytes=100), close_timeout_s=0.2
         )
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert info.close_code == 1009
     assert isinstance(info.error, (MessageTooBig, ProtocolError))
@@ -367,7 +368,7 @@ async def test_ping_is_answered_with_its_payload():
         await receiver.until(lambda: receiver.messages)
         await until(lambda: seen)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
     assert seen == [(10, b"hi")]
 
 
@@ -384,7 +385,7 @@ async def test_ping_is_not_answered_after_our_close():
     async with raw_server(script) as url:
         connection, _ = await opened(url)
         connection.close(4000)
-        await connection.wait_settled()
+        await settled(connection)
     assert seen == [(8, b"\x0f\xa0"), b""]
 
 
@@ -415,7 +416,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_kept(is_secure, server
         kept = connection._transport.underlying_transport.get_write_buffer_size()
         assert 0 < kept < 256 * 1024
         read_on.set()
-        await asyncio.wait_for(connection.wait_settled(), scaled(30))
+        await asyncio.wait_for(settled(connection), scaled(30))
     assert len(pongs) < 200_000
     assert pongs == sorted(pongs)
 
@@ -438,7 +439,7 @@ async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog):
     receiver = Failing()
     async with raw_server(script) as url:
         connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (4000, Initiator.CLIENT)
     assert isinstance(info.error, FastgwError)
@@ -465,7 +466,7 @@ async def test_a_receiver_that_fails_at_the_beginning_hears_of_the_end(own_error
     receiver = Failing()
     async with raw_server(script) as url:
         connection = await Dial(Decoder(), receiver, close_timeout_s=0.2).open(url)
-        await connection.wait_settled()
+        await settled(connection)
     assert [info.initiator for info in receiver.ended] == [Initiator.CLIENT]
     assert receiver.messages == []
     assert own_errors
@@ -486,7 +487,7 @@ async def test_what_picows_ended_is_not_ended_by_the_service(answer):
         connection, receiver = await opened(url, close_timeout_s=0.2)
         await receiver.until(lambda: receiver.ended)
         assert connection.state is ConnectionState.ENDED
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (1002, Initiator.CLIENT)
     assert isinstance(info.error, ProtocolError)
@@ -511,7 +512,7 @@ async def test_a_close_with_a_reason_cut_inside_a_character_keeps_its_code(befor
     decoder = Decoder(interests=[], compression="none")
     async with raw_server(script) as url:
         connection, receiver = await opened(url, decoder=decoder, close_timeout_s=0.2)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.reason) == (4004, "nicht g\N{REPLACEMENT CHARACTER}")
     assert info.initiator is Initiator.SERVICE
@@ -539,7 +540,7 @@ async def test_lost_tcp_is_reported_without_a_code():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_settled()
+        await settled(connection)
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (None, Initiator.TRANSPORT)
 
@@ -558,7 +559,7 @@ async def test_tls_connection_counts_bytes_and_aborts(authority, server_tls):
         await receiver.until(lambda: receiver.messages)
         assert connection.bytes_received() > 0
         connection.abort()
-        await asyncio.wait_for(connection.wait_settled(), 10)
+        await asyncio.wait_for(settled(connection), 10)
 
 
 async def test_bytes_of_an_unfinished_frame_are_counted():
@@ -581,7 +582,7 @@ async def test_bytes_of_an_unfinished_frame_are_counted():
         await until(lambda: connection.bytes_received() > before)
         assert receiver.messages == []
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 async def test_paused_reading_stops_delivery():
@@ -605,7 +606,7 @@ async def test_paused_reading_stops_delivery():
         connection.resume_reading()
         await receiver.until(lambda: len(receiver.messages) == 2)
         connection.abort()
-        await connection.wait_settled()
+        await settled(connection)
 
 
 def test_one_read_brings_only_so_much():
@@ -641,7 +642,7 @@ async def test_a_dropped_connection_reports_nothing():
         connection.send(b"{}")
         connection.abandon()
         assert connection.state is ConnectionState.ENDED
-        await asyncio.wait_for(connection.wait_settled(), 10)
+        await asyncio.wait_for(settled(connection), 10)
     assert connection.state is ConnectionState.SETTLED
     assert (len(receiver.messages), receiver.ended) == (1, [])
 
@@ -658,7 +659,7 @@ async def test_bytes_are_still_known_when_the_socket_is_gone():
         await receiver.until(lambda: receiver.messages)
         before = connection.bytes_received()
         connection.send(b"{}")
-        await connection.wait_settled()
+        await settled(connection)
         assert connection.bytes_received() == before
 
 
@@ -670,7 +671,7 @@ async def test_connection_is_freed_after_its_end():
 
     async with raw_server(script) as url:
         connection, receiver = await opened(url)
-        await connection.wait_settled()
+        await settled(connection)
         left = weakref.ref(connection)
         del connection, receiver
         await until(lambda: gc.collect() >= 0 and left() is None)
@@ -698,7 +699,7 @@ async def test_an_ended_connection_is_freed_at_once(end):
                 left.append(weakref.ref(dial.connection))
                 if end == "of ours":
                     dial.connection.abort()
-                await dial.connection.wait_settled()
+                await settled(dial.connection)
             dial = receiver.connection = None
             await until(lambda: not any(thing() for thing in left))
     finally:

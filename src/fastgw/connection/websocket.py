@@ -308,11 +308,6 @@ class Connection:
                     self._abort_later(_LAST_READ_S)
         return received
 
-    async def wait_settled(self) -> CloseInfo | None:
-        """Wait until TCP is gone, and tell how it ended."""
-        await asyncio.shield(self.settled)
-        return self._info
-
     @property
     def is_reading_paused(self) -> bool:
         """Whether `pause_reading` is in force."""
