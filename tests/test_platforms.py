@@ -47,7 +47,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys, types
 import asyncio, multiprocessing, pathlib, sqlite3, ssl, tempfile, uuid
 import aiofastnet, msgspec, orjson, picows, python_socks.async_.asyncio, rich.console, rich.live
-import rich.table, rich.progress_bar, trustme
+import rich.table, rich.progress_bar, trustme, prometheus_client.core, redis
 platform, lacking, modules = {0!r}, {1!r}, {2!r}
 for module, names in lacking.items():
     for name in names:
