@@ -67,3 +67,12 @@ def test_the_table_of_floors_names_modules_that_are_there():
         folders = [source, *(source / floor for floor in re.findall(r"`(\w+)/?`", floors))]
         for name in re.findall(r"`(\w+)/?`", modules):
             assert any(list(folder.glob(f"{name}*")) for folder in folders), (floors, name)
+
+
+def test_every_logger_is_documented():
+    """The tree in docs/operating.md is that of the sources."""
+    sources = (path.read_text("utf-8") for path in (ROOT / "src" / "fastgw").rglob("*.py"))
+    used = {name for text in sources for name in re.findall(r'careful_logger\("([a-z.]+)"\)', text)}
+    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| `(fastgw\.[a-z]+)` \|", page, re.M))
+    assert used == listed

@@ -58,3 +58,11 @@ def test_records_tell_where_they_come_from(log, caplog):
     log.error("something")
     (record,) = caplog.records
     assert record.filename == "test_log.py"
+
+
+def test_every_record_has_the_three_facts(log, caplog):
+    """A format may name them: what is not said is None."""
+    log.warning("of a shard", extra={"shard_id": 3, "cause": "zombied", "attempt": 2})
+    log.warning("of none")
+    facts = [(record.shard_id, record.cause, record.attempt) for record in caplog.records]
+    assert facts == [(3, "zombied", 2), (None, None, None)]

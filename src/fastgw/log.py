@@ -14,14 +14,23 @@ import logging
 
 __all__ = ["careful_logger"]
 
+# Of each record: whose, why, and for the how many-th time since it was READY.
+EXTRA = ("shard_id", "cause", "attempt")
+
 
 @functools.cache
 def careful_logger(name: str) -> logging.Logger:
-    """Return the logger of that name; what its filters and handlers raise is printed instead."""
+    """
+    Return the logger of that name; what its filters and handlers raise is printed instead.
+
+    Its records have `shard_id`, `cause` and `attempt`, None where `extra=` does not say them.
+    """
     logger = logging.getLogger(name)
     handle = logger.handle
 
     def handle_carefully(record: logging.LogRecord) -> None:
+        for name in EXTRA:
+            record.__dict__.setdefault(name, None)
         try:
             handle(record)
         except Exception:

@@ -105,3 +105,21 @@ def test_the_log_does_not_tell_the_token(caplog):
     told_of(Outcome(Action.RESUME, cause=Cause.CONNECT_FAILED, error=error))
     assert TOKEN not in caplog.text
     assert "who is <token>?" in caplog.text
+
+
+def test_a_transition_is_logged_with_its_facts(caplog):
+    """Whose, why, and the how many-th attempt since it was READY."""
+    caplog.set_level(logging.INFO, logger="fastgw")
+    host = Thing()
+    announcer = Announcer(host, host, token=TOKEN)
+    down, up = State.DISCONNECTED, State.CONNECTING
+    for old, new, cause in (
+        (State.READY, down, Cause.ZOMBIED), (down, up, None), (up, down, Cause.CONNECT_FAILED),
+        (down, up, None), (up, State.READY, None), (State.READY, down, Cause.CONNECTION_LOST),
+    ):  # fmt: skip
+        announcer.changed(StateChanged(old, new, cause), None, stopped_by=None)
+    facts = [(record.shard_id, record.cause, record.attempt) for record in caplog.records]
+    assert facts == [
+        (7, "zombied", None), (7, None, 1), (7, "connect failed", 1), (7, None, 2), (7, None, 2),
+        (7, "connection lost", None),
+    ]  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import WorkerFailed
 from ..gateway import API_URL
 from ..processes.layout import parse_shards
+from ..processes.logs import JsonFormatter
 from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
@@ -31,7 +32,13 @@ QUIET_S = 60.0
 
 def run(options: argparse.Namespace) -> int:
     """Run the bot until its end; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonFormatter()
+        if options.log == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     settings = ProcessOptions(
         target=options.target,
         processes=options.processes,
@@ -41,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         keeps_sessions=not options.in_memory,
         api_url=options.api_url,
         metrics=options.metrics,
+        log=options.log,
         stop_timeout_s=options.stop_timeout,
     )
     view = _choose(options)
@@ -89,6 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", metavar="HOST:PORT",
         help="serve /metrics, /stats.json, /healthz and /readyz there; a port alone is loopback's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log", choices=("text", "json"), default="text",
+        help="json: each record of a log is an object a line, of workers from INFO on",
     )  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
     parser.add_argument("--json", action="store_true", help="a JSON object a line")

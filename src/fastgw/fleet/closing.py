@@ -56,7 +56,12 @@ async def _close_shard(driver: ShardDriver, keep_session: bool) -> None:
     try:
         await driver.close(keep_session=keep_session)
     except Exception as error:
-        log.error("shard %d did not close, and is dropped", driver.shard.id, exc_info=error)
+        log.error(
+            "shard %d did not close, and is dropped",
+            driver.shard.id,
+            exc_info=error,
+            extra={"shard_id": driver.shard.id},
+        )
         driver.stopped(None)
 
 

@@ -284,7 +284,8 @@ class Fleet:
         self._stopped.add(shard.id)
         if error is not None:
             said = redact(str(error), options.identity.token)
-            log.critical("shard %d stopped for good: %s", shard.id, said)
+            facts = {"shard_id": shard.id, "cause": type(error).__name__}
+            log.critical("shard %d stopped for good: %s", shard.id, said, extra=facts)
             self._fail(error)
             self._announce()
         # A refused token is refused for all; other refusals leave sessions that run alone.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..log import careful_logger
+from ..protocol.signals import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,12 @@ class Relief:
         if not are_up or not bloated:
             return
         for buffer_bytes, shard_id in sorted(bloated, reverse=True)[:AT_ONCE]:
-            log.info("shard %d: replaced for its read buffer of %d bytes", shard_id, buffer_bytes)
+            log.info(
+                "shard %d: replaced for its read buffer of %d bytes",
+                shard_id,
+                buffer_bytes,
+                extra={"shard_id": shard_id, "cause": Cause.REPLACED.value},
+            )
             del self._received[shard_id]
             drivers[shard_id].reconnect()
             self.count += 1

@@ -36,6 +36,7 @@ class ProcessOptions:
             GUILD_CREATE; identify turns are in the file all the same.
         api_url: base of the API, with its version.
         metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
+        log: "text" or "json": how workers log whose program has not said how.
         stop_timeout_s: how long workers may take to end; then they are killed.
     Raises:
         UsageError: anything that cannot work, or a system without Unix sockets and signals; the
@@ -50,6 +51,7 @@ class ProcessOptions:
     keeps_sessions: bool = True
     api_url: str = API_URL
     metrics: str | int | None = None
+    log: str = "text"
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class ProcessOptions:
             ids = check_shards(self.shard_ids, count)
             object.__setattr__(self, "shard_ids", ids)
         check_metrics(self.metrics)
+        if self.log not in ("text", "json"):
+            raise UsageError(f'log={self.log!r} is neither "text" nor "json"')
         seconds = self.stop_timeout_s
         if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
             raise UsageError(f"stop_timeout_s={seconds!r} is not a number of seconds above 0")

@@ -104,6 +104,7 @@ def assignment_of(
     limit = info.session_start_limit
     return {
         "target": options.target,
+        "log": options.log,
         "index": index,
         "shard_ids": shard_ids,
         "shard_count": started.shard_count,

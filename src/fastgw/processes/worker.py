@@ -31,6 +31,7 @@ from ..protocol.token import redact_value
 from ..runner import run_until_closed
 from .lifeline import end_with
 from .line import Assignment, Line
+from .logs import JsonFormatter
 from .target import is_final, load_gateway
 
 if TYPE_CHECKING:
@@ -157,9 +158,15 @@ def _placement(assignment: Assignment, work: _Work) -> Placement:
     )
 
 
-def _prepare_logging(index: int) -> None:
+def _prepare_logging(index: int, form: str) -> None:
     """Where the program has not said how it logs, let what is wrong be seen, with its worker."""
-    if not logging.getLogger().handlers:
+    if logging.getLogger().handlers:
+        return
+    if form == "json":
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter(index))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
+    else:
         logging.basicConfig(
             level=logging.WARNING,
             format=f"%(asctime)s %(levelname)s worker {index} %(name)s: %(message)s",
@@ -177,7 +184,7 @@ def main(arguments: list[str]) -> int:
     work: _Work | None = None
     try:
         gateway = load_gateway(assignment["target"])
-        _prepare_logging(assignment["index"])
+        _prepare_logging(assignment["index"], assignment["log"])
         at = "start"
         work = _Work(line, gateway, assignment["shard_count"])
         gateway.place(_placement(assignment, work))

@@ -42,6 +42,7 @@ class Announcer:
         self._host = host
         self._token = token
         self.reason: BaseException | None = None
+        self._attempt = 0  # of those in a row that did not come to READY
 
     def changed(
         self,
@@ -62,6 +63,7 @@ class Announcer:
         old, new = change.old, change.new
         if new not in (State.DISCONNECTED, State.STOPPED):
             outcome = None  # an older one
+        self._attempt += new is State.CONNECTING
         why = "" if change.cause is None else f" ({self._explain(change.cause, outcome)})"
         log.info(
             "shard %d: %s -> %s%s",
@@ -69,8 +71,14 @@ class Announcer:
             old.value,
             new.value,
             why,
-            extra={"shard_id": self._shard.id},
+            extra={
+                "shard_id": self._shard.id,
+                "cause": None if change.cause is None else change.cause.value,
+                "attempt": self._attempt or None,
+            },
         )
+        if new is State.READY:
+            self._attempt = 0
         error = None
         if outcome is not None:
             error = self.reason = self._reason_of(outcome)
@@ -87,6 +95,7 @@ class Announcer:
             self._shard.id,
             signal.replayed,
             signal.duplicates,
+            extra={"shard_id": self._shard.id},
         )
 
     def _explain(self, cause: Cause, outcome: Outcome | None) -> str:

@@ -97,6 +97,7 @@ class ShardDriver:
         self.shard = Shard(self, identity.shard_id, identity.shard_count, setup.delivery.home)
         self.error: FastgwError | None = None
         self._id = identity.shard_id
+        self._said = {"shard_id": self._id}  # with each record of a log
         self._announcer = Announcer(self.shard, host, token=identity.token)
         self._setup = setup
         self._ledger = setup.delivery.ledgers[identity.shard_id]
@@ -364,7 +365,7 @@ class ShardDriver:
 
     def _failed(self, error: Exception) -> None:
         """End the connection because of an error of our own, if there is one."""
-        log.error("shard %d: an error in fastgw itself", self._id, exc_info=error)
+        log.error("shard %d: an error in fastgw itself", self._id, exc_info=error, extra=self._said)
         now = time.monotonic()
         self._owner.hold_until(now + self._setup.backoff_s[0])
         link, outcome = self._link, self._protocol.outcome
@@ -379,7 +380,7 @@ class ShardDriver:
                     now, close_code=None, initiator=Initiator.CLIENT, error=error
                 )
             except Exception as worse:
-                log.error("shard %d: and another in its wake", self._id, exc_info=worse)
+                log.error("shard %d: and another then", self._id, exc_info=worse, extra=self._said)
                 outcome = Outcome(Action.RESUME, error=error)
         if link is not None and outcome is not None:  # whoever was to tell it may have failed
             link.end(outcome)
@@ -473,7 +474,7 @@ class ShardDriver:
         try:
             self._queue.pump(time.monotonic(), connection.send)
         except ConnectionClosed:
-            log.debug("shard %d: the connection closed while writing", self._id)
+            log.debug("shard %d: the connection closed while writing", self._id, extra=self._said)
 
     def _arm(self) -> None:
         """Set the one timer to whatever is due next."""

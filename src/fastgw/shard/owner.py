@@ -163,7 +163,12 @@ class Owner:
         except FatalError:
             raise
         except Exception as error:  # a queue of the user's, away for a while: ask again
-            log.warning("shard %d: the identify queue failed", self._id, exc_info=error)
+            log.warning(
+                "shard %d: the identify queue failed",
+                self._id,
+                exc_info=error,
+                extra={"shard_id": self._id, "cause": Cause.CONNECT_FAILED.value},
+            )
             self._shard.queue_failed(error)
             failed = Outcome(Action.IDENTIFY, cause=Cause.CONNECT_FAILED, error=error)
             self._policy.connection_ended(failed, time.monotonic())
