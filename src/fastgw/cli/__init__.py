@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
-from . import doctor, explain, fake, record, replay, run, tail
+from . import doctor, explain, fake, record, replay, run, tail, top
 
 __all__ = ["main"]
 
@@ -26,7 +26,8 @@ _PIPE_CLOSED = 141  # SIGPIPE
 _OTHERS: dict[str, Any] = {
     "doctor": doctor, "explain": explain, "tail": tail, "record": record, "replay": replay,
     "fake": fake,
-}  # fmt: skip
+    "doctor": doctor, "explain": explain, "tail": tail, "top": top, "record": record,
+    "replay": replay, "fake": fake,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,150 @@
+"""`fastgw top`: a table of the endpoint's document, once or until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+from command import fastgw, finished, next_line, started
+
+from fastgw import Gateway, Intents
+from fastgw.cli.top import render
+from fastgw.testing import FakeGateway
+
+pytestmark = pytest.mark.one_loop  # the command runs in a process of its own
+
+
+def document(shards=2, ready=None, at=100.0, dispatches=0):
+    """Return what `/stats.json` serves, of so many shards."""
+    ready = shards if ready is None else ready
+    counts = {
+        "dispatches": dispatches, "delivered": dispatches // 10, "bytes_received": 0,
+        "bytes_decoded": 0, "sessions_lost": 1, "reconnects": {"close": 2, "reset": 1},
+    }  # fmt: skip
+    return {
+        "version": 1,
+        "at": at,
+        "processes": [
+            {"loop_lag_s": 0.002, "loop_lag_worst_s": 0.04, "unhandled": 3, "restarts": 1}
+        ],
+        "shards": [
+            {
+                "shard_id": number, "process": 0, "latency_s": 0.0454, "last_ack_age_s": 12.0,
+                "status": "ready" if number < ready else "connecting", "is_ready": number < ready,
+                "ready_for_s": 7_500.0 if number < ready else None,
+                "away_for_s": None if number < ready else 5.0,
+            }
+            for number in range(shards)
+        ],
+        "identify_budget": {"total": 1_000, "remaining": 987, "reserve": 50},
+        "counts": {"total": counts, "shards": {str(number): counts for number in range(shards)}},
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def endpoint(*documents):
+    """Serve one document after the other, the last one for ever; yields the address."""
+    left = list(documents)
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        body = left.pop(0) if len(left) > 1 else left[0]
+        body = json.dumps(body).encode() if isinstance(body, dict) else body
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        host, port = server.sockets[0].getsockname()
+        yield f"{host}:{port}"
+    finally:
+        server.close()
+
+
+async def test_once_is_one_table():
+    """Two answers make the rates; all are READY: exit code 0."""
+    async with endpoint(document(), document(at=102.0, dispatches=5_000)) as address:
+        done = await fastgw("top", address, "--once", "--interval", "0.1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "2 of 2 shards READY in 1 process, 1 restarts, identifies 987 of 1000"
+    assert lines[1].startswith("2,500 events/s, 250 delivered")
+    assert lines[-1].split() == [
+        "1", "0", "ready", "2,500", "45", "ms", "12", "s", "2", "h", "05", "min", "3", "1",
+    ]  # fmt: skip
+    assert max(map(len, lines)) < 80
+    assert "\x1b" not in done.stdout
+
+
+async def test_a_bot_with_an_endpoint_is_shown():
+    """What a running gateway serves is what the table reads."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    async with FakeGateway(recommended_shards=2, max_concurrency=2) as fake:
+        gateway = Gateway(
+            "test-token", intents=Intents.all(), api_url=fake.api_url, metrics=address
+        )
+        async with gateway:
+            done = await fastgw("top", address, "--once", "--interval", "0.1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 of 2 shards READY in 1 process, 0 restarts, identifies 998 of")
+    assert [line.split()[:3] for line in lines[5:]] == [["0", "0", "ready"], ["1", "0", "ready"]]
+
+
+async def test_who_is_away_comes_first():
+    """And makes the exit code of --once 1."""
+    async with endpoint(document(shards=3, ready=2)) as address:
+        done = await fastgw("top", address, "--once", "--interval", "0.1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[5].split()[:3] == ["2", "0", "connecting"]
+    assert "away 5 s" in done.stdout
+
+
+async def test_without_a_terminal_it_writes_a_line_each_time_until_ctrl_c():
+    """Exit code 130."""
+    async with (
+        endpoint(document()) as address,
+        started("top", address, "--interval", "0.1") as process,
+    ):
+        first, second = [await next_line(process.stdout) for _ in range(2)]
+        done = await finished(process, interrupt=True)
+    assert first.startswith("2 of 2 shards READY")
+    assert second.startswith("2 of 2 shards READY")
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("body", [b"hello", b"[]", b'{"version": 2}'])
+async def test_another_service_is_no_bot(body):
+    """Exit code 2, one line."""
+    async with endpoint(body) as address:
+        done = await fastgw("top", address)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"fastgw: what answers at http://{address} is no bot of this version of fastgw"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("127.0.0.1:1", "start the bot with fastgw run --metrics"), ("a b:c", "is no address")],
+)
+async def test_nobody_there_is_told(address, says):
+    """Exit code 2, one line that says what to do."""
+    done = await fastgw("top", address)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert says in line
+
+
+def test_a_small_screen_shows_what_there_is_room_for():
+    """A thousand shards on 24 lines: those that are away, and how many more there are."""
+    lines = render(document(shards=1_000, ready=990), document(), rows=24)
+    assert len(lines) == 24
+    assert [line.split()[2] for line in lines[5:15]] == ["connecting"] * 10
+    assert lines[-1] == "... 982 more, 982 of them READY"
