@@ -145,6 +145,24 @@ async def test_a_server_that_was_away_has_it_all_afterwards(server, caplog):
     await store.close()
 
 
+async def test_a_write_in_the_middle_of_a_save_loses_no_session(server):
+    """The thread may look between any two lines of the loop."""
+    store = await RedisSessionStore(server.url).open(BOT)
+    await store.take([0], 4)
+    write_soon = store._write_soon
+
+    def write_first(shard_ids):
+        store._write()
+        write_soon(shard_ids)
+
+    store._write_soon = write_first
+    store.save(session_of(0))
+    await store.close()
+    store = await RedisSessionStore(server.url).open(BOT)
+    assert list(await store.take([0], 4)) == [0]
+    await store.close()
+
+
 async def test_a_full_server_is_told_and_tried_again(server, caplog):
     """maxmemory, and nothing that it may evict."""
     store = await RedisSessionStore(server.url, lease_s=0.5).open(BOT)

@@ -286,7 +286,8 @@ class OpenRedisStore:
         with self._guard:
             self._is_posted = False
             dirty, self._dirty = self._dirty, set()
-            fresh, self._fresh = self._fresh, set()
+            fresh = self._fresh & dirty  # `save` may be between its two notes
+            self._fresh -= fresh
             mine = sorted(self._mine)
         rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
         bot = "" if self._bot_id is None else str(self._bot_id)
