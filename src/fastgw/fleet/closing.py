@@ -42,6 +42,9 @@ async def stop_shard(
 async def _stop_shard(
     driver: ShardDriver, sessions: SessionWriter | None, keep_session: bool
 ) -> None:
+    if sessions is not None and sessions.is_fenced(driver.shard.id):
+        driver.deafen()
+        keep_session = True  # it may be another process's by now
     await driver.close(keep_session=keep_session)
     if sessions is not None:
         await sessions.release(driver.shard.id)

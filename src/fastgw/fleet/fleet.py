@@ -31,6 +31,7 @@ from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
 from .asking import ApiQuestion
 from .closing import close_shards, close_store, stop_shard
+from .fencing import Fencing
 from .figures import FleetFigures
 from .identify import open_gate
 from .loopwatch import LoopWatch
@@ -118,13 +119,12 @@ class Fleet:
         self._turns = Turns(TURN_S, handlers.latencies.delivered)
         self._relief = Relief(options.relief_bytes)
         self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief)
+        self._fencing = Fencing(self.stop_shard, self.start_shard, self.shard)
         self._question = ApiQuestion(options)
         # Who knows the answer of the API and passes it does not want it asked for.
-        self._url_watch = (
-            None
-            if options.info
-            else UrlWatch(self._question.again, self._take_info, random=options.random)
-        )
+        self._url_watch: UrlWatch | None = None
+        if not options.info:
+            self._url_watch = UrlWatch(self._question.again, self._take_info, random=options.random)
         self._endpoint: Endpoint | None = None
         self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, when shards are ready or stop
@@ -169,6 +169,7 @@ class Fleet:
                 self._end(error if isinstance(error, Exception) else None)
             raise
         self.phase = Phase.RUNNING
+        self._fencing.begin(self._sessions)
         for driver in self._drivers.values():
             driver.start()
 
@@ -329,9 +330,7 @@ class Fleet:
         sessions = self._sessions
         if self.phase is not Phase.RUNNING or sessions is None:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
-        check_shard_id(shard_id)
-        if not 0 <= shard_id < self._shard_count:
-            raise UsageError(f"shard {shard_id} is not one of 0 to {self._shard_count - 1}")
+        check_shard_id(shard_id, self._shard_count)
         if shard_id in self._stopped:
             await sessions.release(shard_id)
         elif shard_id in self._drivers:
@@ -445,6 +444,7 @@ class Fleet:
         self._announce()
         try:
             self._question.stop()
+            self._fencing.stop()
             if self._url_watch is not None:
                 self._url_watch.stop()
             await close_shards(list(self._drivers.values()), keep_session=self.keeps_sessions)

@@ -8,7 +8,7 @@ and of one machine. Each has a public suite in `fastgw.testing.conformance`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..errors import UsageError
 
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     Acknowledge = Literal["received", "handled"]
 
-__all__ = ["IdentifyQueue", "Occupied", "OpenStore", "SessionStore", "StoredSession"]
+__all__ = [
+    "IdentifyQueue",
+    "LeasingStore",
+    "Occupied",
+    "OpenStore",
+    "SessionStore",
+    "StoredSession",
+]
 
 
 class Occupied(UsageError):
@@ -138,6 +145,26 @@ class OpenStore(Protocol):
 
     async def close(self) -> None:
         """Release everything."""
+
+
+@runtime_checkable
+class LeasingStore(Protocol):
+    """
+    An `OpenStore` that has its shards on lease only, for others may take what is not renewed.
+
+    Who uses it looks every `look_s`, and disconnects what `expired` returns before others own it.
+    """
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks; a lease counts as over several of them early."""
+
+    def expired(self) -> Collection[int]:
+        """
+        Return the shards whose lease is over, once; from then on nothing is stored of them.
+
+        Their sessions stay in the store, and `take` may get them again.
+        """
 
 
 class SessionStore(Protocol):

@@ -10,10 +10,12 @@ from ..quoting import quote
 __all__ = ["anew", "check_shard_id"]
 
 
-def check_shard_id(value: object) -> None:
-    """Refuse what is no shard id of any bot; True and 1.0 equal 1, and are none."""
+def check_shard_id(value: object, count: int | None = None) -> None:
+    """Refuse what is no shard id of any bot, or of `count` shards; True and 1.0 are none."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError(f"{quote(value)} is no shard id")
+    if count is not None and not 0 <= value < count:
+        raise UsageError(f"shard {value} is not one of 0 to {count - 1}")
 
 
 def anew(error: BaseException) -> BaseException:

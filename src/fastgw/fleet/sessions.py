@@ -21,7 +21,7 @@ from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
 from ..protocol.token import bot_id_of
 from ..quoting import ranges
-from .ports import Occupied, StoredSession
+from .ports import LeasingStore, Occupied, StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -137,6 +137,7 @@ class SessionWriter:
         self._clock = clock
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
+        self._fenced: set[int] = set()
         self._is_refused = False
         self._failed_at = -FAILED_AGAIN_S
 
@@ -161,11 +162,34 @@ class SessionWriter:
             UsageError: see `OpenStore.take`.
         """
         count = next(iter(identities.values())).shard_count if identities else 0
-        return usable_sessions(await self._store.take(tuple(identities), count), identities)
+        taken = await self._store.take(tuple(identities), count)
+        self._fenced.difference_update(identities)
+        return usable_sessions(taken, identities)
+
+    @property
+    def look_s(self) -> float | None:
+        """Seconds between two calls of `fence`; None where the store knows no leases."""
+        return self._store.look_s if isinstance(self._store, LeasingStore) else None
+
+    def fence(self) -> list[int]:
+        """Return the shards whose lease is over, once; nothing is stored of them any more."""
+        if not isinstance(self._store, LeasingStore):
+            return []
+        expired = sorted(self._store.expired())
+        self._fenced.update(expired)
+        return expired
+
+    def is_fenced(self, shard_id: int) -> bool:
+        """Tell whether the lease of a shard is over, and it was not taken again."""
+        return shard_id in self._fenced
 
     async def release(self, shard_id: int) -> None:
         """Store the last of a shard's session, and let others run it."""
-        if (sequence := self._suppliers.pop(shard_id, None)) is not None:
+        sequence = self._suppliers.pop(shard_id, None)
+        if self.is_fenced(shard_id):
+            self._told.pop(shard_id, None)
+            return
+        if sequence is not None:
             self._note({shard_id: sequence()})
         self._told.pop(shard_id, None)
         await self._store.release((shard_id,))

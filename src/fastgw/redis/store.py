@@ -4,7 +4,9 @@ Sessions in Redis: they survive deploys and `kill -9`, for all processes of all 
 Theory. As in the SQLite store, the loop writes down what shall be stored and wakes the thread,
 which sends all of it in one script; what could not be sent stays dirty. Who runs a shard holds a
 lease on it, by the server's clock, and every write renews it: a process that is gone is followed by
-another one as soon as its leases have run out.
+another one as soon as its leases have run out. Whoever holds one counts it as over a fifth earlier
+(`expired`): from before the renewal was sent, by the boot clock, which goes on while the process or
+the machine sleeps and which nobody sets.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..fleet.boot_clock import BootClock, check_clock
 from ..fleet.ports import StoredSession
 from ..fleet.sqlite_store import process_name
 from ..log import careful_logger
@@ -37,6 +40,9 @@ log = careful_logger("fastgw.store")
 LEASE_S = 10.0
 # A process that is slow, or a server that is away for a moment, loses nothing.
 RENEWALS_A_LEASE = 3
+# The holder's lease is over this much of it earlier, and is looked at several times in that span.
+MARGIN = 0.2
+LOOKS_A_LEASE = 20
 _TAKE = ["lease", "owner", "who", "session", "seq", "seen"]
 _WRITE = ["lease", "owner", "session", "seq", "seen", "bot"]
 
@@ -54,7 +60,9 @@ class RedisSessionStore:
         prefix: of all keys; each bot has its own.
         acknowledge: "received" keeps the sequence of the last event that came; "handled" the one
             up to which every event is handled, so that after a crash the rest comes again.
-        lease_s: how long a shard stays with a process of which nothing is heard.
+        lease_s: how long a shard stays with a process of which nothing is heard. That process
+            disconnects it before; see docs/scaling-out.md.
+        clock: the clocks of the machine; others are for tests.
     Raises:
         UsageError: no such URL, or redis-py is not installed.
     """
@@ -66,7 +74,9 @@ class RedisSessionStore:
         prefix: str = "fgw",
         acknowledge: Acknowledge = "received",
         lease_s: float = LEASE_S,
+        clock: BootClock | None = None,
     ) -> None:
+        self._clock = check_clock(clock)
         self._url = check_url(url, "RedisSessionStore")
         self._prefix = check_prefix(prefix)
         if acknowledge not in ("received", "handled"):
@@ -98,7 +108,7 @@ class RedisSessionStore:
         Raises:
             UsageError: the server cannot be reached or used, or the prefix is another bot's.
         """
-        opened = OpenRedisStore(RedisThread(self._url, self._prefix), self._lease_s)
+        opened = OpenRedisStore(RedisThread(self._url, self._prefix), self._lease_s, self._clock)
         try:
             await opened.begin(bot_id)
         except BaseException:
@@ -110,8 +120,9 @@ class RedisSessionStore:
 class OpenRedisStore:
     """The store as one fleet has it open. Call it in the thread of the loop that opened it."""
 
-    def __init__(self, thread: RedisThread, lease_s: float) -> None:
+    def __init__(self, thread: RedisThread, lease_s: float, clock: BootClock) -> None:
         self._thread = thread
+        self._clock = clock
         self._lease_s = lease_s
         self._me = uuid.uuid4().hex
         self._is_closed = False
@@ -121,6 +132,8 @@ class OpenRedisStore:
         self._is_failing = False
         self._guard = threading.Lock()  # of what follows, which the thread takes
         self._mine: set[int] = set()
+        self._over_at: dict[int, float] = {}  # of mine: when I count the lease as over
+        self._lost: set[int] = set()  # others own them, and nobody was told yet
         self._fresh: set[int] = set()  # sessions that are new
         self._dirty: set[int] = set()
         self._is_posted = False
@@ -163,9 +176,7 @@ class OpenRedisStore:
         end, is_told = time.monotonic() + self._lease_s, False
         while True:
             try:
-                answer = await self._thread.call(
-                    lambda: self._thread.script("take", _TAKE, arguments)
-                )
+                answer, over_at = await self._thread.call(lambda: self._ask(arguments))
             except UsageError:
                 raise
             except Exception as error:
@@ -183,13 +194,32 @@ class OpenRedisStore:
             await asyncio.sleep(min(float(answer[4]) / 1000, self._lease_s / 10) + 0.01)
         with self._guard:
             self._mine.update(asked)
+            self._lost.difference_update(asked)
+            self._over_at.update(dict.fromkeys(asked, over_at))
         found = {}
         for shard_id, *parts in zip(asked, answer[1::3], answer[2::3], answer[3::3], strict=True):
             stored = self._read(shard_id, *parts)
             if stored is not None and stored.session.shard_count == shard_count:
                 found[shard_id] = stored
+        for shard_id in asked:
+            self._reunite(shard_id, shard_count, found)
         self._rows.update(found)
         return found
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks at `expired`."""
+        return self._lease_s / LOOKS_A_LEASE
+
+    def expired(self) -> set[int]:
+        """Return the shards whose lease is over, once; from then on nothing is stored of them."""
+        now = self._clock.boot()
+        with self._guard:
+            over = {shard_id for shard_id in self._mine if self._over_at[shard_id] <= now}
+            self._drop_leases(over)
+            over |= self._lost
+            self._lost = set()
+        return over
 
     def save(self, stored: StoredSession) -> None:
         """
@@ -204,6 +234,8 @@ class OpenRedisStore:
             self._bot_id = stored.bot_id
             self._is_ours = True
         shard_id = stored.session.shard_id
+        if shard_id not in self._mine:
+            return
         self._rows[shard_id] = stored
         with self._guard:
             self._fresh.add(shard_id)
@@ -211,7 +243,7 @@ class OpenRedisStore:
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         """Note that these sessions are alive, and how far they are; a lower one is not taken."""
-        alive = sequences.keys() & self._rows.keys()
+        alive = sequences.keys() & self._rows.keys() & self._mine
         for shard_id in alive:
             stored = self._rows[shard_id]
             if sequences[shard_id] > stored.session.sequence:
@@ -221,6 +253,8 @@ class OpenRedisStore:
 
     def forget(self, shard_id: int) -> None:
         """Remove a session that is over; while it may be another bot's, it stays stored."""
+        if shard_id not in self._mine:
+            return  # its lease is over: the session goes on, here or elsewhere
         if self._rows.pop(shard_id, None) is not None and self._is_ours:
             self._write_soon({shard_id})
 
@@ -244,6 +278,35 @@ class OpenRedisStore:
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _ask(self, arguments: list[object]) -> tuple[list[Any], float]:
+        """Ask for shards, in the thread; return when I count them as over, too."""
+        over_at = self._over_from_now()
+        return self._thread.script("take", _TAKE, arguments), over_at
+
+    def _over_from_now(self) -> float:
+        """Return when a lease is over whose renewal is sent now: by then nobody else has it."""
+        return self._clock.boot() + (1.0 - MARGIN) * self._lease_s
+
+    def _drop_leases(self, shard_ids: set[int]) -> None:
+        """Renew and store nothing of these any more; under the guard. Their rows stay."""
+        self._mine -= shard_ids
+        self._dirty -= shard_ids
+        self._fresh -= shard_ids
+
+    def _reunite(self, shard_id: int, shard_count: int, found: dict[int, StoredSession]) -> None:
+        """Take what this process knows of a shard it had before, where the server knows less."""
+        known, stored = self._rows.pop(shard_id, None), found.get(shard_id)
+        if known is None or known.session.shard_count != shard_count:
+            return
+        if stored is None or (
+            stored.session.session_id == known.session.session_id
+            and stored.session.sequence < known.session.sequence
+        ):
+            found[shard_id] = known
+            with self._guard:
+                self._fresh.add(shard_id)
+                self._dirty.add(shard_id)  # sent with the next renewal
 
     async def _give(self, shard_ids: Collection[int]) -> None:
         with self._guard:
@@ -291,6 +354,7 @@ class OpenRedisStore:
             mine = sorted(self._mine)
         rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
         bot = "" if self._bot_id is None else str(self._bot_id)
+        over_at = self._over_from_now()
         arguments: list[object] = [self._me, int(self._lease_s * 1000), bot, len(mine), *mine]
         for shard_id in sorted(dirty):
             stored = rows.get(shard_id)
@@ -303,8 +367,8 @@ class OpenRedisStore:
             answer = self._thread.script("write", _WRITE, arguments)
         except BaseException:
             with self._guard:
-                self._dirty |= dirty
-                self._fresh |= fresh
+                self._dirty |= dirty & self._mine
+                self._fresh |= fresh & self._mine
             raise
         if answer[0] == "bot":
             raise UsageError(self._other_bot(int(answer[1]), self._bot_id or 0))
@@ -313,14 +377,12 @@ class OpenRedisStore:
             with self._guard:
                 self._fresh |= anew
             self._write_soon(anew)
+        with self._guard:
+            self._over_at.update(dict.fromkeys(self._mine.intersection(mine) - lost, over_at))
+            self._lost |= lost & self._mine
+            self._drop_leases(lost)
         if lost:
-            with self._guard:
-                self._mine -= lost
-            log.error(
-                "shards %s are another process's now: nothing was heard of this one for %.0f s. "
-                "Their sessions are not stored any more; stop this process",
-                sorted(lost), self._lease_s,
-            )  # fmt: skip
+            log.error("shards %s are another process's now", sorted(lost))
         if self._is_failing:
             self._is_failing = False
             log.warning("%s is there again: sessions are stored", self._thread.shown)
