@@ -24,10 +24,9 @@ _PIPE_CLOSED = 141  # SIGPIPE
 
 # The programs that have all they need in a module of their own.
 _OTHERS: dict[str, Any] = {
-    "doctor": doctor, "explain": explain, "tail": tail, "record": record, "replay": replay,
-    "fake": fake,
     "doctor": doctor, "explain": explain, "tail": tail, "top": top, "record": record,
     "replay": replay, "fake": fake,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
