@@ -12,11 +12,12 @@ local reset_at = asked_at + math.min(tonumber(ARGV[5]), DAY)
 if ARGV[7] == '' then
   local old_reset = tonumber(old[5] or 0)
   local ours
+  local before = string.format('(%d', asked_at) -- what was written since counts from now on
   if old[2] and asked_at < old_reset then
     reset_at = math.min(reset_at, old_reset)
-    ours = tonumber(old[3]) - redis.call('ZCOUNT', KEYS[2], tonumber(old[4]), '+inf')
+    ours = tonumber(old[3]) - redis.call('ZCOUNT', KEYS[2], tonumber(old[4]), before)
   else
-    ours = tonumber(ARGV[3]) - redis.call('ZCOUNT', KEYS[2], math.max(asked_at - DAY, old_reset), '+inf')
+    ours = tonumber(ARGV[3]) - redis.call('ZCOUNT', KEYS[2], math.max(asked_at - DAY, old_reset), before)
   end
   remaining = math.min(remaining, ours)
 end
