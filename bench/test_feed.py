@@ -6,13 +6,17 @@ The baseline is a compiled method with the same signature that does nothing, cal
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import orjson
 import pytest
 
+from fastgw import UsageError
 from fastgw._decode import Decoder, Interests
+from fastgw.testing import Recording
 
 from .rig import inprocess
 from .rig.comparison import Comparison, Target
@@ -25,6 +29,10 @@ EMPTY = "empty method"
 DROPPED = "fastgw, dropped"
 DELIVERED = "fastgw, delivered undecoded"
 
+# Names a file that `fastgw record` wrote, and how many of its messages are taken.
+RECORDING = "FASTGW_BENCH_RECORDING"
+_RECORDED = 20_000
+
 # Event, size in bytes to look for, distinct messages, messages of a batch.
 _KINDS = (
     ("PRESENCE_UPDATE", 350, 200, 20_000),
@@ -36,8 +44,39 @@ _KINDS = (
 
 
 def comparisons(size: Any, _runner: Any) -> list[Comparison]:
-    """Return a comparison for each kind of message."""
-    return [_comparison(size, *kind) for kind in _KINDS]
+    """Return a comparison for each kind of message, and one for a recording if there is one."""
+    compared = [_comparison(size, *kind) for kind in _KINDS]
+    if path := os.environ.get(RECORDING):
+        compared.append(_recorded(size, path))
+    return compared
+
+
+def _recorded(size: Any, path: str) -> Comparison:
+    """Return a comparison on what `fastgw record` wrote: the beginning of one's own traffic."""
+    recorded = list(islice(Recording(path), _RECORDED))
+    texts = [item.message for item in recorded]
+    names = {item.dispatch.name for item in recorded}
+    if not texts:
+        raise UsageError(f"{path} holds no message")
+
+    def entrant(make: Callable[[], Callable[[bytes], Any]], use: Callable[..., int]) -> Any:
+        def prepare() -> Callable[[], int]:
+            feed = make()
+            return lambda: use(feed, texts)
+
+        return later(prepare, len(texts))
+
+    return Comparison(
+        name=f"feed {os.path.basename(path)}, {len(texts)} messages",
+        baseline=(EMPTY, DROPPED),
+        entrants={
+            EMPTY: entrant(lambda: inprocess.floor_module("").Empty().feed, _call),
+            DROPPED: entrant(lambda: _feed({"NOTHING"}), _call),
+            DELIVERED: entrant(lambda: _feed(names), _call),
+            "orjson.loads of the message": entrant(lambda: orjson.loads, _parse_any),
+        },
+        rounds=size.batches,
+    )
 
 
 def _comparison(size: Any, name: str, wanted_size: int, count: int, batch: int) -> Comparison:
@@ -109,6 +148,10 @@ def _parse(loads: Callable[[bytes], Any], texts: list[bytes]) -> int:
         if message["op"] == 0 and message["t"] is not None:
             total += len(message["d"])
     return total
+
+
+def _parse_any(loads: Callable[[bytes], Any], texts: list[bytes]) -> int:
+    return sum(loads(text)["op"] == 0 for text in texts)
 
 
 @pytest.mark.benchmark(timer=replayed_cpu_time)
