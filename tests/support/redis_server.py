@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -37,10 +38,19 @@ class RedisServer:
         """Start it, and wait until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         end = time.monotonic() + scaled(10.0)
-        while not self.socket.exists():
+        while not self._listens():
             assert self._process.poll() is None, "redis-server ended"
             assert time.monotonic() < end, "redis-server does not listen"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        """Tell whether it takes connections; its socket is there a moment before it does."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(str(self.socket))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+        return True
 
     def stop(self) -> None:
         """Kill it."""
