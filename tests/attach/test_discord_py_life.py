@@ -145,6 +145,23 @@ async def test_a_view_follows_its_message():
             view.stop()
 
 
+async def test_messages_keep_cached_members_up_to_date():
+    """A message shows its author's roles and nick: a cache of members would miss it."""
+    traffic = LibraryTraffic(3, guilds=1)
+    async with FakeGateway(guilds=traffic.guilds) as fake:
+        bot = Bot(fake, is_attached=True, max_messages=None)
+        async with running(bot):
+            (guild,) = bot.client.guilds
+            channel = guild.text_channels[0]
+            member = next(m for m in guild.members if m != guild.me and m.roles[1:])
+            author = {"id": str(member.id), "username": "u", "discriminator": "0", "avatar": None}
+            shown = {"roles": [], "nick": "new", "joined_at": "2020-01-01T00:00:00+00:00",
+                     "mute": False, "deaf": False, "flags": 0}  # fmt: skip
+            message = {**_message(0, channel.id), "guild_id": str(guild.id), "author": author}
+            fake.dispatch("MESSAGE_CREATE", {**message, "member": shown}, guild_id=guild.id)
+            await until(lambda: member.nick == "new")
+
+
 async def test_names_of_all_events_are_heard_as_on_the_own_gateway():
     """on_socket_event_type hears of what is dropped, of the own member, and of unknown events."""
     heard = {}

@@ -23,6 +23,7 @@ __all__ = ["Interests", "Verdict", "Wanted"]
 log = careful_logger("fastgw.attach")
 
 _EVERY_EVENT = "socket_event_type"
+_SHOW_MEMBERS = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
 # Whoever sets this attribute of a client sees every dispatch.
 _DISPATCH = "dispatch"
 
@@ -169,7 +170,10 @@ class Interests:
             views = getattr(getattr(state, "_view_store", None), "_synced_message_views", ())
             if event == "MESSAGE_UPDATE" and views:
                 found.append(f"{len(views)} views that follow their message")
-        elif rule in (Rule.MEMBERS, Rule.OWN_MEMBER) and state.member_cache_flags.value:
+        # A message shows its author's roles and nick, and the cached member takes them over.
+        if state.member_cache_flags.value and (
+            event in _SHOW_MEMBERS or rule in (Rule.MEMBERS, Rule.OWN_MEMBER)
+        ):
             flags = [name for name, is_on in state.member_cache_flags if is_on]
             found.append(f"member_cache_flags: {', '.join(flags)}")
         return tuple(found)
@@ -189,7 +193,7 @@ class Interests:
         if state.member_cache_flags.value:
             found.append(
                 "member_cache_flags=MemberCacheFlags.none() would let updates of members and "
-                "presences go that nobody listens to"
+                "presences, and messages, go that nobody listens to"
             )
         return tuple(found)
 
