@@ -351,3 +351,11 @@ async def test_what_cannot_work_is_refused():
             with pytest.raises(fastgw.UsageError, match="runs already"):
                 fastgw.attach(stock.client)
         assert not fake.connections
+
+
+def test_a_library_without_a_default_gateway_fits(monkeypatch):
+    """disnake, nextcord and py-cord have none, and need none."""
+    gateway = importlib.import_module(f"{PACKAGE}.gateway")
+    monkeypatch.delattr(gateway.DiscordWebSocket, "DEFAULT_GATEWAY", raising=False)
+    client = LIBRARY.Client(intents=LIBRARY.Intents.none())
+    assert fastgw.attach(client).explain().reasons

@@ -21,7 +21,7 @@ _TITLES = {"discord": "discord.py", "pycord": "py-cord"}
 # What the seam is made of, and what reads it; see the docstring of the package.
 _SOCKET = (
     "poll_event", "close", "open", "latency", "is_ratelimited", "send", "send_as_json",
-    "change_presence", "request_chunks", "voice_state", "DEFAULT_GATEWAY",
+    "change_presence", "request_chunks", "voice_state",
 )  # fmt: skip
 # Where the library's own client stands; a bot's class may have the same name.
 _CLIENTS = frozenset({"discord.client", "disnake.client", "nextcord.client"})

@@ -59,7 +59,7 @@ def socket_class_of(base: Any) -> Any:
             self.thread_id = threading.get_ident()
             self.token = client.http.token
             self.shard_id, self.shard_count = shard_id, shard_count
-            self.gateway = base.DEFAULT_GATEWAY
+            self.gateway = getattr(base, "DEFAULT_GATEWAY", None)  # forks have none
             self.session_id = self.sequence = None
             self.call_hooks = state.call_hooks
             self._connection = state
