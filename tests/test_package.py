@@ -15,7 +15,7 @@ import fastgw.testing
 PUBLIC = """
     Cause Event EventName EventStream Gateway GatewayHealth GatewayInfo IdentifyQueue IdentifyTurn
     Intents LocalIdentifyQueue Opcode SessionStartLimit Shard ShardHealth State StatusChange
-    Timeouts
+    Consumer Timeouts
     AuthenticationFailed CertificateRefused ConnectFailed ConnectTimeout ConnectionClosed
     DecodeError DisallowedIntents FastgwError FatalError GatewayInfoError HandshakeRefused
     HandlerFailure IdentifyBudget IdentifyBudgetSpent MemorySessionStore SQLiteIdentifyQueue

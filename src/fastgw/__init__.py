@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
     from .processes.run import run_processes
     from .processes.status import ProcessesStatus, WorkerStatus
+    from .redis.consumer import Consumer
 
 __all__ = [
     "Attachment",
@@ -77,6 +78,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectTimeout",
     "ConnectionClosed",
+    "Consumer",
     "DecodeError",
     "DeliveryLimits",
     "DisallowedIntents",
@@ -155,6 +157,7 @@ _LATER = {
     "Attachment": "ext.attachment",
     "attach": "ext.attach",
     "BuildInfo": "build",
+    "Consumer": "redis.consumer",
     "EventStats": "health.counts",
     "GatewayHealth": "health.figures",
     "GatewayStats": "health.counts",

@@ -34,6 +34,7 @@ from .options import (
     check_metrics,
     check_on_fatal,
     check_proxy,
+    check_publish,
     check_random,
     check_relief,
     check_shards,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .fleet.placement import Placement
     from .fleet.ports import IdentifyQueue, SessionStore
     from .fleet.progress import StartProgress
+    from .fleet.publishing import EventPublisher
     from .health.counts import GatewayStats
     from .health.figures import GatewayHealth
 
@@ -123,6 +125,7 @@ class Gateway(EventSource, CommandSender):
         relief_bytes: a connection whose read buffer has grown beyond this, as it does for a large
             guild and then stays, is replaced by a free RESUME when little comes in: four in ten
             seconds at most, counted in health as `relieved`. None leaves them as they are.
+        publish: where events go beside the handlers, such as `fastgw.redis.Publisher(url)`.
     Raises:
         UsageError: anything that cannot work; the text says what to do.
     """
@@ -155,6 +158,7 @@ class Gateway(EventSource, CommandSender):
         limits: DeliveryLimits | None = None,
         metrics: str | int | None = None,
         relief_bytes: int | None = None,
+        publish: EventPublisher | None = None,
     ) -> None:
         compression = check_compress(compress)
         identity = Identity(
@@ -187,6 +191,7 @@ class Gateway(EventSource, CommandSender):
             on_fatal=check_on_fatal(on_fatal),
             drain_s=check_drain(drain_s),
             random=check_random(random),
+            publish=check_publish(publish),
         )
         self._status_handlers: list[Callable[[StatusChange], object]] = []
         self._progress_handlers: list[Callable[[StartProgress], object]] = []

@@ -28,6 +28,7 @@ from .words import Intents
 
 if TYPE_CHECKING:
     from .fleet.ports import IdentifyQueue, SessionStore
+    from .fleet.publishing import EventPublisher
 
 __all__ = [
     "DRAIN_S",
@@ -42,6 +43,7 @@ __all__ = [
     "check_metrics",
     "check_on_fatal",
     "check_proxy",
+    "check_publish",
     "check_random",
     "check_relief",
     "check_shards",
@@ -281,6 +283,17 @@ def check_store(store: object) -> SessionStore:
     ):
         raise UsageError(f"store={store!r} is not a store such as SQLiteSessionStore(path)")
     return cast("SessionStore", store)
+
+
+def check_publish(publish: object) -> EventPublisher | None:
+    """Return where events go beside the handlers; None is nowhere."""
+    if publish is None:
+        return None
+    if isinstance(publish, type) or not callable(getattr(publish, "open", None)):
+        raise UsageError(
+            f"publish={publish!r:.100} is not a publisher such as fastgw.redis.Publisher(url)"
+        )
+    return cast("EventPublisher", publish)
 
 
 def check_timeouts(timeouts: object) -> Timeouts:

@@ -96,6 +96,7 @@ class Handlers:
         self._of_errors: list[Subscription] = []
         self._mailboxes: dict[Subscription, Mailbox] = {}
         self._waited_for: set[str] = set()
+        self._at_end: list[Callable[[], object]] = []
         self._is_ended = False
 
     # --- what users register ---------------------------------------------------------------------
@@ -292,6 +293,14 @@ class Handlers:
         event: Event = await self.waiters.wait(names, check, timeout, where=where)
         return event
 
+    def at_end(self, told: Callable[[], object]) -> None:
+        """Call it once, when no event will come any more and handlers may still run."""
+        self._at_end.append(told)
+
+    def wanted(self) -> list[tuple[str, Filter | None]]:
+        """Return who asks for events of which name, each with its filter."""
+        return [(name, s.where) for s in self._all() for name in s.names]
+
     def end(self) -> None:
         """
         No event will come any more: let iterators end behind what they hold, and waiters fail.
@@ -304,6 +313,8 @@ class Handlers:
         self.waiters.end("the gateway was closed")
         for mailbox in self._mailboxes.values():
             mailbox.end()
+        for told in self._at_end:
+            told()
 
     def tick(self, *, names_overdue: bool) -> None:
         """

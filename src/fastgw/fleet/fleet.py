@@ -39,6 +39,7 @@ from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress, why_not_ready
+from .publishing import open_publisher
 from .raising import anew, check_shard_id
 from .relief import Relief
 from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
@@ -160,6 +161,7 @@ class Fleet:
             if self._options.may_take is not None:
                 await self._options.may_take(self._sessions.is_durable)
                 self._refuse_if_closing()
+            await open_publisher(self._options.publish, self._handlers, self.running)
             self._drivers = await self._make_drivers(ids)
             self._refuse_if_closing()
             self._watch.start()
@@ -225,7 +227,7 @@ class Fleet:
 
     def running_shard(self, shard_id: int) -> Shard:
         """Return one shard, or raise ShardNotHere."""
-        return self._running(shard_id).shard
+        return self.running(shard_id).shard
 
     @property
     def shard_count(self) -> int:
@@ -317,7 +319,7 @@ class Fleet:
     async def stop_shard(self, shard_id: int) -> None:
         """Take one shard out; return when its socket is gone and others may run it."""
         self.home.check_loop("gateway.stop_shard")
-        driver = self._running(shard_id)
+        driver = self.running(shard_id)
         del self._drivers[shard_id]
         self._stopped.discard(shard_id)
         self._outages.forget(shard_id)
@@ -347,18 +349,18 @@ class Fleet:
     def reconnect_shard(self, shard_id: int) -> None:
         """Give a shard another connection, by RESUME."""
         self.home.check_loop("gateway.reconnect_shard")
-        self._running(shard_id).reconnect()
+        self.running(shard_id).reconnect()
 
     def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
         """Show a presence, now and in every later session, on some shards or on all."""
         self.home.check_loop("gateway.set_presence")
-        running = self._drivers if shard_ids is None else shard_ids
-        drivers = {i: self._running(i) for i in running}
+        drivers = {i: self.running(i) for i in (self._drivers if shard_ids is None else shard_ids)}
         self._presences.set(presence, shard_ids)
         for shard_id, driver in drivers.items():
             driver.set_presence(self._presences.identity(shard_id, self._shard_count))
 
-    def _running(self, shard_id: int) -> ShardDriver:
+    def running(self, shard_id: int) -> ShardDriver:
+        """Return the driver of a shard that runs here, or raise ShardNotHere."""
         check_shard_id(shard_id)
         if (driver := self._drivers.get(shard_id)) is None:
             raise ShardNotHere(shard_id, list(self._drivers))

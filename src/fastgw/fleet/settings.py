@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..protocol.timeouts import Timeouts
     from .gateway_info import GatewayInfo
     from .ports import IdentifyQueue, SessionStore
+    from .publishing import EventPublisher
 
 __all__ = ["FleetOptions"]
 
@@ -52,5 +53,6 @@ class FleetOptions:
     on_fatal: str
     drain_s: float
     random: Callable[[], float]
+    publish: EventPublisher | None = None
     answer: tuple[GatewayInfo, float] | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None

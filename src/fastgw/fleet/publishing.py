@@ -1,0 +1,66 @@
+"""What a publisher of events needs of the shards whose events they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..delivery.handlers import Handlers
+    from ..shard.driver import ShardDriver
+
+    Running = Callable[[int], ShardDriver]
+
+__all__ = ["EventPublisher", "PublishedShards", "open_publisher"]
+
+
+class EventPublisher(Protocol):
+    """Where a gateway's events go beside its handlers; an object for `Gateway(publish=...)`."""
+
+    async def open(self, handlers: Handlers, shards: PublishedShards) -> None:
+        """Subscribe to what is wanted, before the first shard connects."""
+
+    def end(self) -> None:
+        """No event comes any more."""
+
+
+class PublishedShards:
+    """
+    The shards of one fleet, as a publisher sees them.
+
+    Args:
+        running: gives the driver of a shard that runs here.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._stops: set[asyncio.Task[None]] = set()
+
+    def session_id(self, shard_id: int) -> str:
+        """Return the id of the session that a shard has; "" when it has none."""
+        session = self._running(shard_id).session
+        return "" if session is None else session.session_id
+
+    def rewind(self, shard_id: int, sequence: int) -> None:
+        """Resume a session from an earlier sequence: what came since is sent again."""
+        driver = self._running(shard_id)
+        driver.reconnect()  # from here on its connection takes nothing
+        driver._protocol.sequence.restore(sequence)
+
+    def stop(self, shard_id: int) -> None:
+        """Stop a shard that is another process's now, and leave its session alone."""
+        driver = self._running(shard_id)
+        driver.deafen()
+        task = asyncio.get_running_loop().create_task(driver.close(keep_session=True))
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+
+async def open_publisher(
+    publisher: EventPublisher | None, handlers: Handlers, running: Running
+) -> None:
+    """Let a publisher, if there is one, subscribe to what it publishes."""
+    if publisher is not None:
+        await publisher.open(handlers, PublishedShards(running))

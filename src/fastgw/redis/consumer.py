@@ -1,0 +1,355 @@
+"""
+`Consumer`: events from the mailboxes of a group, for handlers as `Gateway` has them.
+
+Theory. A consumer leases whole mailboxes, one for each shard, so that each is read by one member of
+the group and order holds. What it takes it reads from where the last member left off: first the
+entries that one took and did not finish, then new ones. Each mailbox has a decoder, which filters
+and makes events as a shard's does, and its ledger says what is handled; that much is acknowledged,
+and removed. A mailbox whose ledger is over its marks is not read.
+
+Two sessions never mix in a ledger: the first event of a new epoch waits until all before it are
+handled, so one number says how far a mailbox is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._decode import Calls, Decoder, Plan
+from ..delivery.face import EventSource
+from ..delivery.handlers import Handlers
+from ..errors import UsageError
+from ..log import careful_logger
+from ..options import DRAIN_S, check_drain, check_limits, check_shards
+from ..words import Intents
+from .interests import encode_interests
+from .server import check_url
+from .streams import EventStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ..delivery.ledger import Ledger
+    from ..delivery.limits import DeliveryLimits
+
+__all__ = ["Consumer"]
+
+log = careful_logger("fastgw.streams")
+
+LEASE_S = 10.0
+RENEWALS_A_LEASE = 3
+SPARE_S = 2.0  # the lease is over this much earlier for who holds it
+READ_ENTRIES = 64  # of each mailbox in one call
+BLOCK_MS = 50
+AGAIN_S = 0.25  # while the server is away
+MAX_SHARDS = 250  # streams of one XREADGROUP; beyond, its cost grows faster than their number
+
+
+class ConsumerHandlers(Handlers):
+    """Handlers whose events come from a decoder alone: each name has a plan, which calls them."""
+
+    def target_of(self, name: str) -> Plan | None:
+        """Return the plan of a name."""
+        line = self._line(name)
+        return Plan(line, self) if line else None
+
+
+class Mailbox:
+    """
+    One mailbox that is leased here.
+
+    Attributes:
+        backlog: entries that were read and not handed out.
+        taken: sequences that were handed out and not acknowledged, of one epoch.
+    """
+
+    __slots__ = ("_decoder", "_epoch", "_ledger", "backlog", "is_leaving", "key", "taken")
+
+    def __init__(self, key: str, handlers: Handlers, shard_id: int) -> None:
+        self.key = key
+        self.backlog: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
+        self.taken: deque[tuple[int, bytes]] = deque()
+        self.is_leaving = False
+        self._epoch = b""
+        self._ledger: Ledger = handlers.ledgers[shard_id]
+        self._decoder = Decoder(interests=handlers.interests, shard_id=shard_id)
+
+    def hand_out(self, is_held: Callable[[Ledger], bool]) -> None:
+        """Give handlers what they may have now."""
+        while self.backlog and not is_held(self._ledger):
+            entry_id, values = self.backlog[0]
+            epoch, _, sequence = entry_id.partition(b"-")
+            if epoch != self._epoch:
+                if self._ledger.deliveries or self.taken:
+                    return
+                self._epoch = epoch
+            self.backlog.popleft()
+            self.taken.append((int(sequence), entry_id))
+            if lost := values.get(b"l"):
+                self._call(b"LOST", sequence, b'{"count":' + lost + b"}")
+            self._call(values[b"t"], sequence, values[b"d"])
+
+    def handled(self) -> list[bytes]:
+        """Return the ids of entries that are handled and not acknowledged."""
+        if not self.taken:
+            return []
+        reached = self._ledger.handled(self.taken[-1][0])
+        return [entry_id for sequence, entry_id in self.taken if sequence <= (reached or 0)]
+
+    def acknowledged(self, count: int) -> None:
+        """The first so many are."""
+        for _ in range(count):
+            self.taken.popleft()
+
+    def _call(self, name: bytes, sequence: bytes, data: bytes) -> None:
+        """Hand out one event: the text of a message, as the decoder takes it from a socket."""
+        text = b'{"t":"' + name + b'","s":' + sequence + b',"op":0,"d":' + data + b"}"
+        self._decoder.received_at = time.monotonic()
+        calls = self._decoder.feed(text, 1, True)
+        if isinstance(calls, Calls):
+            calls.make()
+
+
+class Consumer(EventSource):
+    """
+    Handles the events that a `Publisher` put into Redis, with the handlers of a `Gateway`.
+
+    Any number of them with the same group share its events: each shard's go to one of them, in
+    order. An event is acknowledged when it is handled; one whose consumer died before comes again,
+    to another. `SESSION_RESET` is an event: Discord began a new session, and what happened before
+    it may be missing; and `LOST`, whose data says how many the group's full mailbox dropped.
+
+    Args:
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`.
+        group: whose events, and with whom they are shared.
+        shards: the shards of the bot: how many there are, or ids.
+        prefix: of all keys, as the publisher's.
+        limits: how many handlers may run at once, and how much may wait for them.
+        lease_s: after so long the mailboxes of a consumer that died are another's.
+        drain_s: how many seconds running handlers may go on at the close.
+    Raises:
+        UsageError: anything that cannot work; the text says what to do.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        group: str,
+        shards: int | Iterable[int],
+        prefix: str = "fgw",
+        limits: DeliveryLimits | None = None,
+        lease_s: float = LEASE_S,
+        drain_s: float = DRAIN_S,
+    ) -> None:
+        if not isinstance(group, str) or not group or set(group) & set("{}*: \n"):
+            raise UsageError(f"group={group!r} is no name of a group, such as 'bot'")
+        if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
+            raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
+        ids = range(shards) if isinstance(shards, int) else tuple(shards)
+        check_shards(ids, max(ids, default=0) + 1)
+        self._streams = EventStreams(check_url(url, "Consumer"), prefix)
+        self._group = group
+        self._shard_ids = tuple(ids)
+        self._lease_s = lease_s
+        self.drain_s = check_drain(drain_s)
+        self._me = uuid.uuid4().hex
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._lease_until = 0.0
+        self._renew_at = 0.0
+        self._is_closing = False
+        self._told: bytes | None = None  # what the group is known to want
+        self._task: asyncio.Task[None] | None = None
+        EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
+
+    def __repr__(self) -> str:
+        return f"<Consumer of group {self._group!r}, {len(self._mailboxes)} mailboxes>"
+
+    @property
+    def shard_ids(self) -> tuple[int, ...]:
+        """The shards whose mailboxes are leased here, now."""
+        return tuple(sorted(self._mailboxes))
+
+    # --- one life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """
+        Tell publishers what the group wants, and begin to take events.
+
+        Raises:
+            UsageError: the server cannot be used, or it was started before.
+        """
+        if self._task is not None:
+            raise UsageError("start() works once; make a new Consumer")
+        self._handlers.home.enter("consumer.start")
+        self._streams.open()
+        try:
+            await self._streams.load("lease", "give_back")
+            await self._tell()
+        except Exception as error:
+            await self._streams.close()
+            raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    async def close(self) -> None:
+        """Take nothing more, wait for handlers, acknowledge, and give the mailboxes back."""
+        task = self._task
+        if task is None or task.done():
+            return
+        self._is_closing = True
+        task.cancel()
+        await asyncio.wait((task,))
+        self._handlers.end()
+        await self._handlers.tasks.drain(self.drain_s)
+        with contextlib.suppress(Exception):  # the leases run out by themselves
+            await self._acknowledge()
+            await self._give_back(list(self._mailboxes), is_leaving=True)
+        self._mailboxes.clear()
+        await self._streams.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        is_away = False
+        while not self._is_closing:  # redis-py may swallow a cancellation that meets its timeout
+            try:
+                await self._turn()
+                is_away = False
+            except Exception as error:  # noqa: PERF203 - an error is rare
+                if not is_away:
+                    log.warning("no events can be taken: %s", error)
+                is_away = True
+                if time.monotonic() >= self._lease_until:
+                    self._mailboxes.clear()
+                await asyncio.sleep(AGAIN_S)
+
+    async def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            await self._lease(now)
+            await self._tell()
+            self._handlers.tick(names_overdue=True)
+        is_held = self._handlers.pressure.is_held
+        streams: dict[str, str] = {}
+        for mailbox in self._mailboxes.values():
+            mailbox.hand_out(is_held)
+            if not mailbox.backlog and not mailbox.is_leaving and len(streams) < MAX_SHARDS:
+                streams[mailbox.key] = ">"
+        await self._acknowledge()
+        if not streams:
+            await asyncio.sleep(BLOCK_MS / 1000)
+            return
+        by_key = {mailbox.key.encode(): mailbox for mailbox in self._mailboxes.values()}
+        is_busy = any(mailbox.taken for mailbox in by_key.values())
+        found = await self._streams.client.xreadgroup(
+            self._group, self._me, streams, count=READ_ENTRIES, block=5 if is_busy else BLOCK_MS
+        )
+        if time.monotonic() >= self._lease_until:
+            self._mailboxes.clear()  # we stood still: others may have them; see `_lease`
+            return
+        for key, entries in _pairs(found):
+            by_key[key].backlog.extend(entries)
+            by_key[key].hand_out(is_held)
+        await self._acknowledge()
+
+    async def _tell(self) -> None:
+        """Tell publishers what the group wants, if that changed."""
+        wanted = encode_interests(self._handlers.wanted())
+        if wanted == self._told:
+            return
+        pipeline = self._streams.client.pipeline()
+        pipeline.hset(self._streams.key("groups"), self._group, wanted)
+        pipeline.incr(self._streams.key("groups", "version"))
+        await pipeline.execute()
+        self._told = wanted
+
+    async def _lease(self, now: float) -> None:
+        """Renew what is leased, take what is free, and give back what is too much."""
+        self._renew_at = now + self._lease_s / RENEWALS_A_LEASE
+        want, mine = await self._streams.run(
+            "lease", self._lease_keys(), [self._me, int(self._lease_s * 1000), *self._shard_ids]
+        )
+        self._lease_until = now + self._lease_s - min(SPARE_S, self._lease_s / 4)
+        ids = {int(shard_id) for shard_id in mine}
+        for shard_id in self._mailboxes.keys() - ids:
+            del self._mailboxes[shard_id]  # another's: what it did not finish it may do again
+        for shard_id in sorted(ids - self._mailboxes.keys()):
+            await self._take(shard_id)
+        idle = [i for i, box in self._mailboxes.items() if not box.taken and not box.backlog]
+        given = idle[: max(0, len(ids) - int(want))]
+        if given:
+            await self._give_back(given)
+        elif len(ids) > int(want):  # all are busy: the last one takes nothing new until it is not
+            self._mailboxes[max(ids)].is_leaving = True
+
+    async def _take(self, shard_id: int) -> None:
+        """Begin with a mailbox: with what its last reader took and did not finish."""
+        from redis.exceptions import ResponseError
+
+        client, key = self._streams.client, self._streams.mailbox(self._group, shard_id)
+        try:
+            await client.xgroup_create(key, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        mailbox, cursor = Mailbox(key, self._handlers, shard_id), b"0-0"
+        while True:
+            cursor, entries, *_ = await client.xautoclaim(
+                key, self._group, self._me, 0, cursor, count=READ_ENTRIES
+            )
+            mailbox.backlog.extend(entry for entry in entries if entry[1])
+            if cursor == b"0-0":
+                break
+        self._mailboxes[shard_id] = mailbox
+
+    async def _acknowledge(self) -> None:
+        """Acknowledge what is handled, and remove it."""
+        pipeline = self._streams.client.pipeline()
+        counts: dict[int, int] = {}
+        for shard_id, mailbox in self._mailboxes.items():
+            if ids := mailbox.handled():
+                pipeline.xack(mailbox.key, self._group, *ids)
+                pipeline.xdel(mailbox.key, *ids)
+                counts[shard_id] = len(ids)
+        if counts:
+            await pipeline.execute()
+        for shard_id, count in counts.items():
+            self._mailboxes[shard_id].acknowledged(count)
+
+    async def _give_back(self, shard_ids: list[int], *, is_leaving: bool = False) -> None:
+        for shard_id in shard_ids:
+            self._mailboxes.pop(shard_id, None)
+        await self._streams.run(
+            "give_back", self._lease_keys(), [self._me, int(is_leaving), *shard_ids]
+        )
+
+    def _lease_keys(self) -> list[str]:
+        names = ("leases", "owners", "members")
+        return [self._streams.key("group", self._group, name) for name in names]
+
+
+def _pairs(found: Any) -> Iterable[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
+    """Return streams with their entries, as RESP2 has them and as RESP3."""
+    if isinstance(found, dict):
+        return [(key, [e for part in parts for e in part]) for key, parts in found.items()]
+    return found or ()

@@ -1,0 +1,311 @@
+"""
+Events of a gateway into the mailboxes of the groups that want them: `Gateway(publish=...)`.
+
+Theory. Each group's interest is a subscription like a handler's, so what nobody wants ends in the
+scanner. A wanted event stands in its shard's ledger until it is appended: what is not appended is
+not handled, so a store that keeps the handled mark lets the next process resume from there, and
+while the server is away the marks stop reading. Appended is in order, by one task, in batches; an
+entry's id is `<epoch>-<sequence>`, and the script takes none twice, so a batch whose answer was
+lost is simply sent again.
+
+The queue of a shard is cut into runs, one for each session; READY begins one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..delivery.ledger import Delivery
+from ..delivery.subscription import Rank, Subscription
+from ..errors import UsageError
+from ..log import careful_logger
+from .interests import decode_interests
+from .server import check_url
+from .streams import EventStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..delivery.handlers import Handlers
+    from ..fleet.publishing import PublishedShards
+
+__all__ = ["Publisher"]
+
+log = careful_logger("fastgw.streams")
+
+FLUSH_S = 0.004  # how long the first event of a batch may wait for others
+BATCH_EVENTS = 64
+BATCH_BYTES = 64 * 1024
+POLL_S = 1.0  # of what groups want
+AGAIN_S = (0.05, 1.0)  # while the server is away
+MAX_GROUPS = 30  # bits of a mask that a script can shift
+
+
+class Run:
+    """
+    The events of one session of a shard that are not appended yet.
+
+    Attributes:
+        claim, epoch: what the server gave; None before `begin`.
+        tail: the last sequence that is known to be appended.
+        waiting: deliveries, each with the mask of its mailboxes.
+    """
+
+    __slots__ = ("claim", "epoch", "session_id", "tail", "waiting")
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.claim: str | None = None
+        self.epoch = ""
+        self.tail = 0
+        self.waiting: deque[list[Any]] = deque()
+
+
+class Publisher:
+    """
+    Appends the events that groups of `Consumer` want to their mailboxes in Redis.
+
+    Args:
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`.
+        prefix: of all keys; each bot has its own.
+        max_entries: how many entries a mailbox may hold; what comes while it is full is lost to its
+            group, and the next entry says how many that were.
+    Raises:
+        UsageError: no such URL, or redis-py is not installed.
+    """
+
+    name = "the publisher"  # in logs
+
+    def __init__(self, url: str, *, prefix: str = "fgw", max_entries: int = 100_000) -> None:
+        if type(max_entries) is not int or max_entries < 1:
+            raise UsageError(f"max_entries={max_entries!r} is not an int of at least 1")
+        self._streams = EventStreams(check_url(url, "Publisher"), prefix)
+        self._max_entries = max_entries
+        self._handlers: Handlers | None = None
+        self._shards: PublishedShards | None = None
+        self._groups: list[str] = []  # by bit of the mask; never shorter
+        self._subscriptions: list[Subscription] = []
+        self._version: bytes | None = None
+        self._runs: dict[int, deque[Run]] = {}
+        self._is_flushing = False
+        self._is_ended = False
+        self._poll: asyncio.Task[None] | None = None
+        self.appended = 0
+        self.fenced = 0
+        self.tails_lost = 0
+
+    def __repr__(self) -> str:
+        return f"<Publisher {self._streams.key()[:-1]}, {len(self._groups)} groups>"
+
+    # --- what the gateway calls ------------------------------------------------------------------
+
+    async def open(self, handlers: Handlers, shards: PublishedShards) -> None:
+        """
+        Learn what groups want, before the first event comes.
+
+        Raises:
+            UsageError: the server cannot be used.
+        """
+        if self._handlers is not None:
+            raise UsageError("a Publisher is of one gateway: make another one")
+        self._handlers, self._shards = handlers, shards
+        self._streams.open()
+        try:
+            await self._streams.load("begin", "append")
+            await self._follow()
+        except Exception as error:
+            await self._streams.close()
+            raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
+        handlers.at_end(self.end)
+        handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
+        self._poll = asyncio.get_running_loop().create_task(self._keep_following())
+
+    def end(self) -> None:
+        """No event comes any more: append what waits, and close."""
+        if self._poll is None or self._is_ended:
+            return
+        self._is_ended = True
+        self._poll.cancel()
+        self._wake()
+
+    # --- what groups want ------------------------------------------------------------------------
+
+    async def _keep_following(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self._follow()
+            except Exception as error:
+                log.debug("what groups want cannot be read: %s", error)
+
+    async def _follow(self) -> None:
+        """Read what groups want, if it changed."""
+        assert self._handlers is not None
+        client, key = self._streams.client, self._streams.key
+        version = await client.get(key("groups", "version"))
+        if version == self._version:
+            return
+        wanted = await client.hgetall(key("groups"))
+        old, self._subscriptions = self._subscriptions, []
+        for group in sorted(wanted):
+            name = group.decode()
+            try:
+                interests = decode_interests(wanted[group])
+            except Exception as error:
+                log.error("group %r wants what this fastgw cannot read: %s", name, error)
+                continue
+            if name not in self._groups:
+                if len(self._groups) == MAX_GROUPS:
+                    log.error("group %r gets nothing: there are %d already", name, MAX_GROUPS)
+                    continue
+                self._groups.append(name)
+            target = self._taking(1 << self._groups.index(name))
+            for event_name, where in interests.items():
+                one = Subscription((event_name,), target, where=where)
+                self._subscriptions.append(one)
+                self._handlers.add(one)
+        for one in old:
+            self._handlers.remove(one)
+        self._version = version
+
+    # --- what the listener calls -----------------------------------------------------------------
+
+    def _began(self, event: Any) -> None:
+        """READY came: what follows is of a new session."""
+        runs = self._runs.setdefault(event.shard_id, deque())
+        runs.append(Run(event.data["session_id"]))
+        self._wake()
+
+    def _taking(self, bit: int) -> Callable[[Any], None]:
+        handlers, runs_of = self._handlers, self._runs
+        assert handlers is not None
+        ledgers = handlers.ledgers
+
+        def take(event: Any) -> None:
+            runs = runs_of.get(event.shard_id)
+            if runs is None:
+                runs = self._resumed(event.shard_id)
+            waiting = runs[-1].waiting
+            if waiting and waiting[-1][0] == event.sequence:
+                waiting[-1][1] |= bit  # another group wants it as well
+                return
+            delivery = Delivery(self, event, (event,), ledgers[event.shard_id])
+            delivery.open()
+            waiting.append([event.sequence, bit, delivery])
+            if not self._is_flushing:
+                self._wake()
+
+        return take
+
+    def _resumed(self, shard_id: int) -> deque[Run]:
+        """Return the runs of a shard whose session another process began."""
+        assert self._shards is not None
+        runs = self._runs[shard_id] = deque((Run(self._shards.session_id(shard_id)),))
+        return runs
+
+    # --- appending -------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._is_flushing and self._handlers is not None:
+            self._is_flushing = True
+            self._handlers.call(self._flush, None)  # a task that the close waits for
+
+    async def _flush(self, _: None) -> None:
+        delay_s = AGAIN_S[0]
+        try:
+            while True:
+                await asyncio.sleep(0 if self._is_ended else FLUSH_S)
+                try:
+                    if not await self._turn():
+                        break
+                    delay_s = AGAIN_S[0]
+                except Exception as error:
+                    if delay_s == AGAIN_S[0]:
+                        log.warning("events wait, they cannot be appended: %s", error)
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(2 * delay_s, AGAIN_S[1])
+        finally:
+            self._is_flushing = False
+            if self._is_ended:
+                await self._streams.close()
+
+    async def _turn(self) -> bool:
+        """Append one batch of each shard that has some; tell whether there was anything."""
+        is_begun, sent = False, []
+        for shard_id, runs in list(self._runs.items()):
+            while len(runs) > 1 and not runs[0].waiting:
+                runs.popleft()
+            run = runs[0]
+            if run.claim is None:
+                is_begun = True
+                run.claim, run.epoch, run.tail = await self._begin(shard_id, run.session_id)
+            if run.waiting:
+                sent.append((shard_id, run, *self._batch(shard_id, run)))
+        if not sent:
+            return is_begun
+        answers = await self._streams.run_all("append", [call for _, _, call, _ in sent])
+        for (shard_id, run, _, count), answer in zip(sent, answers, strict=True):
+            self._answered(shard_id, run, count, answer)
+        for answer in answers:
+            if isinstance(answer, Exception) and not _is_ours(answer):
+                raise answer
+        return True
+
+    async def _begin(self, shard_id: int, session_id: str) -> tuple[str, str, int]:
+        keys = [self._streams.shard(shard_id), *self._mailboxes(shard_id)]
+        claim, epoch, tail = await self._streams.run("begin", keys, [session_id])
+        return claim.decode(), epoch.decode(), int(tail)
+
+    def _batch(self, shard_id: int, run: Run) -> tuple[tuple[list[str], list[Any]], int]:
+        """Return one call of the script, and how many events it has."""
+        arguments: list[Any] = [run.claim, run.epoch, run.tail, self._max_entries]
+        size = count = 0
+        for sequence, mask, delivery in run.waiting:
+            event = delivery.origin
+            raw = event.raw
+            arguments += (sequence, mask, event.name, raw)
+            count, size = count + 1, size + len(raw)
+            if count == BATCH_EVENTS or size >= BATCH_BYTES:
+                break
+        return ([self._streams.shard(shard_id), *self._mailboxes(shard_id)], arguments), count
+
+    def _mailboxes(self, shard_id: int) -> list[str]:
+        return [self._streams.mailbox(group, shard_id) for group in self._groups]
+
+    def _answered(self, shard_id: int, run: Run, count: int, answer: Any) -> None:
+        assert self._shards is not None
+        if not isinstance(answer, Exception):
+            for _ in range(count):
+                run.tail, _, delivery = run.waiting.popleft()
+                delivery.done()
+            self.appended += count
+        elif "FENCED" in str(answer):
+            self.fenced += count
+            log.error(
+                "shard %d: another process appends its events now (%s); this one stops it",
+                shard_id, answer,
+            )  # fmt: skip
+            self._shards.stop(shard_id)
+            self._runs.pop(shard_id, None)
+            while run.waiting:  # not handled: they are the other process's to append
+                run.waiting.popleft()[2].abandon()
+        elif "TAIL" in str(answer):
+            run.tail = int(str(answer).split()[-1])
+            self.tails_lost += 1
+            log.warning(
+                "shard %d: the server lost what was appended behind %d; it is asked for again",
+                shard_id, run.tail,
+            )  # fmt: skip
+            self._shards.rewind(shard_id, run.tail)
+            while run.waiting:  # they come again, too
+                run.waiting.popleft()[2].done()
+        elif "GONE" in str(answer):
+            self.tails_lost += 1
+            log.error("shard %d: the server lost its session; a new epoch begins", shard_id)
+            run.claim = None
+
+
+def _is_ours(answer: Exception) -> bool:
+    return any(word in str(answer) for word in ("FENCED", "TAIL", "GONE"))

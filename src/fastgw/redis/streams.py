@@ -1,0 +1,105 @@
+"""
+The way to the streams: keys, scripts, and a connection of the program's own loop.
+
+Commands are never repeated by redis-py: a repeat that nobody knows of may come after a failover,
+and hide that appended events were lost.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..quoting import without_credentials
+from .server import check_prefix
+
+__all__ = ["EventStreams"]
+
+TIMEOUT_S = 5.0  # of a connection, and of an answer
+_SCRIPTS = Path(__file__).parent
+
+
+class EventStreams:
+    """
+    The keys of one bot's streams, and what runs its scripts.
+
+    Args:
+        url: of the server.
+        prefix: of all keys; it is their hash tag.
+    Attributes:
+        shown: the URL without its password.
+        client: redis-py's, after `open`.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.shown = without_credentials(url)
+        self.client: Any = None  # redis-py's stubs say Awaitable | Any of everything
+        self._url = url
+        self._tag = f"{{{check_prefix(prefix)}}}"
+        self._scripts: dict[str, str] = {}  # by name, its SHA1
+
+    def key(self, *parts: object) -> str:
+        """Return the key of something: all of a bot's are in one slot of a cluster."""
+        return ":".join((self._tag, *map(str, parts)))
+
+    def shard(self, shard_id: int) -> str:
+        """Return the key of what is known of a shard: claim, epoch, session, sequence."""
+        return self.key("shard", shard_id)
+
+    def mailbox(self, group: str, shard_id: int) -> str:
+        """Return the key of the stream that a group reads of a shard."""
+        return self.key("mailbox", group, shard_id)
+
+    def open(self) -> None:
+        """Make the client; it connects when it is first used."""
+        import redis.asyncio
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        self.client = redis.asyncio.Redis.from_url(
+            self._url,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+        )
+
+    async def load(self, *names: str) -> None:
+        """Send scripts whole: to begin with, and when the server has forgotten them."""
+        for name in names:
+            text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+            self._scripts[name] = await self.client.script_load(text)
+
+    async def run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Run `NAME.lua`."""
+        return (await self.run_all(name, [(keys, arguments)], is_raised=True))[0]
+
+    async def run_all(
+        self, name: str, calls: list[tuple[list[str], list[Any]]], *, is_raised: bool = False
+    ) -> list[Any]:
+        """
+        Run `NAME.lua` so often, in one go; return the answers, errors of the script among them.
+
+        Raises:
+            redis.RedisError: the server is away; with `is_raised` also the script's.
+        """
+        from redis.exceptions import NoScriptError
+
+        if name not in self._scripts:
+            await self.load(name)
+        for is_last in (False, True):
+            pipeline = self.client.pipeline(transaction=False)
+            for keys, arguments in calls:
+                pipeline.evalsha(self._scripts[name], len(keys), *keys, *arguments)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            if is_last or not any(isinstance(answer, NoScriptError) for answer in answers):
+                break
+            await self.load(name)  # no script ran at all: they are all the same
+        for answer in answers if is_raised else ():
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self.client is not None:
+            await self.client.aclose()

@@ -1,0 +1,232 @@
+"""From a gateway's socket through Redis to the handlers of a consumer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from deadline import until
+from gateways import gateway_to, quick_queue
+from redis_server import RedisServer, needs_redis
+
+pytest.importorskip("redis")
+
+import fastgw
+from fastgw.redis import Consumer, Publisher
+from fastgw.testing import FakeGateway
+
+pytestmark = [pytest.mark.redis, needs_redis]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for all tests of the file; each has a prefix of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def prefix(request):
+    """The keys of one bot."""
+    return request.node.name
+
+
+@pytest.fixture
+def consumer(server, prefix):
+    """Make a consumer of the group `bot`."""
+
+    def make(**options):
+        options = {"group": "bot", "shards": 1, "lease_s": 0.6, **options}
+        return Consumer(server.url, prefix=prefix, **options)
+
+    return make
+
+
+def message(number, **more):
+    return {"id": str(number), "guild_id": "7", "n": number, **more}
+
+
+async def test_events_reach_the_handlers_of_a_consumer(server, prefix, consumer):
+    """In order, with their names, sequences and data, behind the mark of the session."""
+    got, resets = [], []
+    bot = consumer()
+    bot.on("MESSAGE_CREATE")(lambda event: got.append((event.sequence, event.data["n"])))
+    bot.on("SESSION_RESET")(lambda event: resets.append(event.name))
+    async with bot, FakeGateway() as fake:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher):
+            for number in range(200):
+                fake.dispatch("MESSAGE_CREATE", message(number))
+            await until(lambda: len(got) == 200)
+    assert [n for _, n in got] == list(range(200))
+    assert [sequence for sequence, _ in got] == sorted(sequence for sequence, _ in got)
+    assert resets == ["SESSION_RESET"]
+
+
+async def test_only_what_a_group_wants_is_appended(server, prefix, consumer):
+    """Names and filters travel to the publisher, which drops the rest in the scanner."""
+    got = []
+    bot = consumer()
+    human = ~fastgw.field("author.bot").is_true()
+    bot.on("MESSAGE_CREATE", where=human)(lambda event: got.append(event.data["n"]))
+    async with bot, FakeGateway() as fake:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher):
+            for number in range(40):
+                fake.dispatch("MESSAGE_CREATE", message(number, author={"bot": number % 4 != 0}))
+                fake.dispatch("TYPING_START", {"guild_id": "7"})
+            await until(lambda: got == list(range(0, 40, 4)))
+    assert publisher.appended == 10
+
+
+async def test_interests_are_followed_at_run_time(server, prefix, consumer):
+    """A handler that is registered later gets its events without anybody being restarted."""
+    got = []
+    bot = consumer()
+    async with bot, FakeGateway() as fake:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher):
+            bot.on("MESSAGE_DELETE")(lambda event: got.append(event.name))
+
+            def has_arrived():
+                fake.dispatch("MESSAGE_DELETE", message(1))
+                return got
+
+            await until(has_arrived, 10.0)
+
+
+async def test_what_a_dead_consumer_did_not_finish_comes_first(server, prefix, consumer):
+    """Its mailbox is leased anew; unfinished events come again, in order, before new ones."""
+    dead, started = consumer(), []
+
+    @dead.on("MESSAGE_CREATE")
+    async def hang(event):
+        started.append(event.data["n"])
+        await asyncio.sleep(3600)
+
+    async with FakeGateway() as fake:
+        await dead.start()
+        async with gateway_to(fake, publish=Publisher(server.url, prefix=prefix)):
+            for number in range(5):
+                fake.dispatch("MESSAGE_CREATE", message(number))
+            await until(lambda: started == list(range(5)))
+            dead._task.cancel()  # as if it was killed: nothing is given back
+            got, bot = [], consumer()
+            bot.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+            async with bot:
+                for number in range(5, 10):
+                    fake.dispatch("MESSAGE_CREATE", message(number))
+                await until(lambda: len(got) >= 10)
+            assert got == list(range(10))
+    dead.drain_s = 0.0
+    dead._handlers.end()
+    await dead._handlers.tasks.drain(0.0)
+    await dead._streams.close()
+
+
+async def test_finished_events_never_come_again(server, prefix, consumer):
+    """A consumer that follows one that was closed begins behind what that one handled."""
+    first, got = consumer(), []
+    first.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+    async with FakeGateway() as fake:
+        await first.start()
+        async with gateway_to(fake, publish=Publisher(server.url, prefix=prefix)):
+            for number in range(20):
+                fake.dispatch("MESSAGE_CREATE", message(number))
+            await until(lambda: len(got) == 20)
+            await first.close()
+            second = consumer()
+            second.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+            async with second:
+                fake.dispatch("MESSAGE_CREATE", message(20))
+                await until(lambda: len(got) == 21)
+    assert got == list(range(21))
+
+
+async def test_two_consumers_share_the_shards(server, prefix, consumer):
+    """Each mailbox is one's; a member that comes later gets its share, and order holds."""
+    got = {}
+
+    def count(event):
+        got.setdefault(event.shard_id, []).append(event.data["n"])
+
+    one, two = consumer(shards=4), consumer(shards=4)
+    one.on("MESSAGE_CREATE")(count)
+    two.on("MESSAGE_CREATE")(count)
+    async with one, FakeGateway(recommended_shards=4, max_concurrency=4) as fake:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher, shards=4, identify_queue=quick_queue(4)):
+            await until(lambda: one.shard_ids == (0, 1, 2, 3))
+            async with two:
+                for number in range(100):
+                    for shard_id in range(4):
+                        fake.dispatch("MESSAGE_CREATE", message(number), shard_id=shard_id)
+                await until(lambda: sum(map(len, got.values())) == 400, 10.0)
+                await until(lambda: len(one.shard_ids) == len(two.shard_ids) == 2, 10.0)
+                assert set(one.shard_ids) | set(two.shard_ids) == {0, 1, 2, 3}
+    assert got == {shard_id: list(range(100)) for shard_id in range(4)}
+
+
+async def test_nothing_is_lost_or_doubled_while_redis_is_away(server, prefix, consumer, tmp_path):
+    """Events wait for the server, which keeps what it has, and then come once and in order."""
+    own = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    got, bot = [], Consumer(own.url, group="bot", shards=1, prefix=prefix, lease_s=0.6)
+    bot.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+    try:
+        async with bot, FakeGateway() as fake:
+            publisher = Publisher(own.url, prefix=prefix)
+            async with gateway_to(fake, publish=publisher):
+                for number in range(50):
+                    fake.dispatch("MESSAGE_CREATE", message(number))
+                await until(lambda: len(got) == 50)
+                await asyncio.to_thread(own.stop)
+                for number in range(50, 100):
+                    fake.dispatch("MESSAGE_CREATE", message(number))
+                await asyncio.to_thread(own.start)
+                await until(lambda: len(set(got)) == 100, 20.0)
+    finally:
+        own.stop()
+    assert list(dict.fromkeys(got)) == list(range(100))
+    assert publisher.appended == 100
+
+
+async def test_a_server_that_lost_events_is_refilled_by_resume(server, prefix, consumer):
+    """The shard resumes from what is left, and no IDENTIFY is spent."""
+    got, bot = [], consumer()
+    bot.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+    async with FakeGateway() as fake, bot:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher):
+            for number in range(10):
+                fake.dispatch("MESSAGE_CREATE", message(number))
+            await until(lambda: len(got) == 10)
+            key = bot._streams.shard(0)
+            tail = int(await bot._streams.client.hget(key, "seq"))
+            await bot._streams.client.hset(key, "seq", tail - 4)  # as a failover would leave it
+            stream = bot._streams.mailbox("bot", 0)
+            await bot._streams.client.delete(stream)  # its top id goes with it
+            await bot._streams.client.xgroup_create(stream, "bot", id="0", mkstream=True)
+            fake.dispatch("MESSAGE_CREATE", message(10))
+            await until(lambda: got[-1] == 10)
+    assert got == [*range(10), *range(6, 11)]
+    assert publisher.tails_lost == 1
+    assert len(fake.identifies) == 1
+    assert len(fake.resumes) == 1
+
+
+async def test_a_second_gateway_fences_the_first(server, prefix, consumer):
+    """Who begins to append a shard's events is the only one; the other stops that shard."""
+    bot, got = consumer(), []
+    bot.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+    async with bot, FakeGateway() as fake:
+        first, second = (Publisher(server.url, prefix=prefix) for _ in range(2))
+        async with gateway_to(fake, publish=first) as old:
+            fake.dispatch("MESSAGE_CREATE", message(0))
+            await until(lambda: got == [0])
+            async with gateway_to(fake, publish=second):
+                await until(lambda: second._runs[0][0].claim is not None)
+                fake.dispatch("MESSAGE_CREATE", message(1))
+                await until(lambda: got == [0, 1])
+                await until(lambda: old.shards[0].status is fastgw.State.STOPPED)
+    assert first.fenced == 1
