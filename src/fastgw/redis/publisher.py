@@ -240,7 +240,10 @@ class Publisher:
             run = runs[0]
             if run.claim is None:
                 is_begun = True
+                before = run.epoch, run.tail
                 run.claim, run.epoch, run.tail = await self._begin(shard_id, run.session_id)
+                if before[0] == run.epoch and run.tail < before[1]:  # it forgot our claim, and more
+                    self._rewind(shard_id, run)
             if run.waiting:
                 sent.append((shard_id, run, *self._batch(shard_id, run)))
         if not sent:
@@ -298,13 +301,18 @@ class Publisher:
                 "shard %d: the server lost what was appended behind %d; it is asked for again",
                 shard_id, run.tail,
             )  # fmt: skip
-            self._shards.rewind(shard_id, run.tail)
-            while run.waiting:  # they come again, too
-                run.waiting.popleft()[2].done()
+            self._rewind(shard_id, run)
         elif "GONE" in str(answer):
             self.tails_lost += 1
             log.error("shard %d: the server lost its session; a new epoch begins", shard_id)
             run.claim = None
+
+    def _rewind(self, shard_id: int, run: Run) -> None:
+        """Let the shard resume from what is appended."""
+        assert self._shards is not None
+        self._shards.rewind(shard_id, run.tail)
+        while run.waiting:  # they come again, too
+            run.waiting.popleft()[2].done()
 
 
 def _is_ours(answer: Exception) -> bool:
