@@ -189,7 +189,7 @@ class Bot:
         for guild in sorted(self.client.guilds, key=lambda guild: guild.id):
             held[str(guild.id)] = [
                 _shown(guild),
-                f"me {_shown(guild.me)} {guild.me and guild.me.guild_permissions.value}",
+                f"me {guild.me and _member(guild.me)}",
                 f"members {sorted(map(_member, guild.members))} of {guild.member_count}",
                 f"channels {sorted(c.id for c in guild.channels)}",
                 f"threads {sorted(t.id for t in guild.threads)}",
@@ -202,8 +202,8 @@ class Bot:
 
 
 def _member(member: Any) -> str:
-    roles = sorted(role.id for role in member.roles)
-    return f"{member.id} {member.nick} {roles} {member.status}"
+    # Not `roles`: disnake sorts them, and cannot where @everyone is not cached.
+    return f"{member.id} {member.nick} {sorted(member._roles)} {member.status}"
 
 
 def _shown(value: Any) -> str:
@@ -230,8 +230,10 @@ async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[Non
     state = client._connection
     state.loop = client.http.loop = client.loop
     gateway = importlib.import_module(f"{PACKAGE}.gateway").DiscordWebSocket
-    url = type(gateway.DEFAULT_GATEWAY)(fake.url)
-    default, gateway.DEFAULT_GATEWAY = gateway.DEFAULT_GATEWAY, url
+    default = getattr(gateway, "DEFAULT_GATEWAY", None)
+    if default is not None:
+        gateway.DEFAULT_GATEWAY = type(default)(fake.url)
+    client.http.request = _answering(fake)
     await _session(client)
     bot.task = task = asyncio.ensure_future(client.connect())
     try:
@@ -244,7 +246,21 @@ async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[Non
         if not client.is_closed():
             await client.close()
         await asyncio.wait((task,), timeout=scaled(10.0))
-        gateway.DEFAULT_GATEWAY = default
+        if default is not None:
+            gateway.DEFAULT_GATEWAY = default
+
+
+def _answering(fake: FakeGateway) -> Any:
+    """What the forks ask the API before they connect: where."""
+
+    async def request(*_: object, **__: object) -> dict[str, Any]:
+        limit = {
+            "total": 1000, "remaining": 1000, "reset_after": 0,
+            "max_concurrency": fake.service.max_concurrency,
+        }  # fmt: skip
+        return {"url": fake.url, "shards": 1, "session_start_limit": limit}
+
+    return request
 
 
 async def _session(client: Any) -> None:
