@@ -46,10 +46,12 @@ async def test_the_code_of_a_page_runs(page, monkeypatch):
     run_page(page)
 
 
-SHOWN_TESTS = re.findall(r"^async def (test_\w+)\(", (DOCS / "testing.md").read_text("utf-8"), re.M)
+SHOWN_TESTS = re.findall(
+    r"^async def (test_\w+)\(([^)]*)\)", (DOCS / "testing.md").read_text("utf-8"), re.M
+)
 
 
-@pytest.mark.parametrize("name", SHOWN_TESTS)
+@pytest.mark.parametrize("name", [name for name, takes in SHOWN_TESTS if "connected" not in takes])
 async def test_the_tests_of_a_page_pass(name, fake_gateway):
     """docs/testing.md shows tests."""
     test = run_page(DOCS / "testing.md")[name]
@@ -57,11 +59,18 @@ async def test_the_tests_of_a_page_pass(name, fake_gateway):
     await asyncio.wait_for(test(*[fake_gateway] * takes_fixture), scaled(20.0))
 
 
+@pytest.mark.parametrize("name", [name for name, takes in SHOWN_TESTS if "connected" in takes])
+async def test_those_with_a_connected_gateway_pass(name, fake_gateway, connected_gateway):
+    """The same, of those that take both fixtures."""
+    test = run_page(DOCS / "testing.md")[name]
+    await asyncio.wait_for(test(fake_gateway, connected_gateway), scaled(20.0))
+
+
 def test_a_block_of_another_kind_is_noticed():
     """A test of the tests: every block of Python is run, or is said to be none of ours."""
     kinds = {kind for page in PAGES for kind, _ in blocks_of(page)}
     assert kinds == {"", *NOT_RUN}
-    assert len(SHOWN_TESTS) == 3
+    assert len(SHOWN_TESTS) == 4
 
 
 # ---------------------------------------------------------------------------- the reference
