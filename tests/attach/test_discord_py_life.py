@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
+import weakref
 
 import pytest
 from deadline import scaled, until
@@ -359,3 +361,13 @@ async def test_a_library_without_a_default_gateway_fits(monkeypatch):
     monkeypatch.delattr(gateway.DiscordWebSocket, "DEFAULT_GATEWAY", raising=False)
     client = LIBRARY.Client(intents=LIBRARY.Intents.none())
     assert fastgw.attach(client).explain().reasons
+
+
+async def test_a_client_that_nobody_holds_is_freed():
+    """What is attached lives as long as the client, and no longer."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        gone = weakref.ref(bot.client)
+        del bot
+        gc.collect()
+        assert gone() is None

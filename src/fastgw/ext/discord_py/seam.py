@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ __all__ = ["attach_discord_py", "attachment_of_discord_py"]
 
 log = careful_logger("fastgw.attach")
 
-_links: weakref.WeakKeyDictionary[Any, Link] = weakref.WeakKeyDictionary()
+_LINK = "_fastgw_link"  # in the client's own dict: it lives as long as the client, and no longer
 
 
 class _DiscordPyAttachment(Attachment):
@@ -37,7 +36,7 @@ class _DiscordPyAttachment(Attachment):
     def detach(self) -> None:
         if _is_running(self._client):
             raise UsageError("the bot runs: detach() comes before it is started, or after its end")
-        _links.pop(self._client, None)
+        vars(self._client).pop(_LINK, None)
         self._link.forget()
 
     def explain(self) -> Explanation:
@@ -58,7 +57,7 @@ def attach_discord_py(
         UsageError: it cannot work.
     """
     library = Library(client)
-    if client in _links:
+    if _LINK in vars(client):
         raise UsageError("this bot is attached already")
     if _is_running(client):
         raise UsageError("the bot runs already: call attach(bot) before bot.run() or bot.start()")
@@ -77,14 +76,14 @@ def attach_discord_py(
             "%s was not tested with fastgw: parsers that it does not know get every event", library
         )
     link = Link(client, library, keep, drop, is_filtering, gateway_options)
-    _links[client] = link
+    vars(client)[_LINK] = link
     _patch(library)
     return _DiscordPyAttachment(client, link)
 
 
 def attachment_of_discord_py(client: Any) -> Attachment | None:
     """Return the attachment of a client; None when it has none."""
-    link = _links.get(client)
+    link: Link | None = vars(client).get(_LINK)
     return None if link is None else _DiscordPyAttachment(client, link)
 
 
@@ -106,7 +105,7 @@ def _patch(library: Library) -> None:
 
     @functools.wraps(original)
     async def from_client(cls: type[Any], client: Any, **options: Any) -> Any:
-        link = _links.get(client)
+        link: Link | None = vars(client).get(_LINK)
         if link is None:
             return await original(cls, client, **options)
         return await link.open(options.get("shard_id"))
