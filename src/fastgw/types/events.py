@@ -11,6 +11,7 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import NotRequired, TypedDict
 
+from . import channels, components, guilds, interactions, messages, presences, users
 from .channels import Channel, VoiceState
 from .guilds import Guild, ScheduledEvent, SoundboardSound, StageInstance, UnavailableGuild
 from .interactions import Interaction
@@ -29,6 +30,11 @@ from .users import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# On Python 3.14 msgspec looks for the types of inherited members in the module of the heir.
+for _module in (channels, components, guilds, interactions, messages, presences, users):
+    for _name in _module.__all__:
+        globals().setdefault(_name, getattr(_module, _name))
 
 __all__ = [
     "PAYLOADS",
