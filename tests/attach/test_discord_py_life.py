@@ -371,3 +371,67 @@ async def test_a_client_that_nobody_holds_is_freed():
         del bot
         gc.collect()
         assert gone() is None
+
+
+def _why(client, event="MESSAGE_CREATE"):
+    attachment = fastgw.attach(client)
+    reasons = {reason.event: reason for reason in attachment.explain().reasons}
+    return reasons[event]
+
+
+def _commands_bot(kind=None, **members):
+    commands = importlib.import_module(f"{PACKAGE}.ext.commands")
+    kind = type("Router", (kind or commands.Bot,), members)
+    return kind(
+        "!", help_command=None, max_messages=None, intents=LIBRARY.Intents.all(),
+        member_cache_flags=LIBRARY.MemberCacheFlags.none(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["process_commands", "on_command_error"])
+async def test_messages_are_delivered_to_who_looks_at_them_as_commands(name):
+    """Also where there is no command: the bot hears of each message."""
+
+    async def method(self, *arguments):
+        pass
+
+    assert not _why(_commands_bot()).is_delivered
+    why = _why(_commands_bot(**{name: method}))
+    assert why.is_delivered
+    assert name in why.because[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"compres": 1}, {"compress": "bogus"}, {"proxy": "ftp://u:pw@h"}]
+)
+async def test_options_that_cannot_be_are_refused_at_once(options):
+    """Later the library would take it for a lost connection, and try again for ever."""
+    with pytest.raises((TypeError, fastgw.UsageError)):
+        fastgw.attach(_commands_bot(), **options)
+
+
+async def test_attached_again_it_hears_of_listeners_at_once():
+    """The client's dicts tell who is attached now."""
+    client = _commands_bot()
+    client.loop = asyncio.get_running_loop()
+    fastgw.attach(client).detach()
+    attachment = fastgw.attach(client)
+    waiting = asyncio.ensure_future(client.wait_for("message"))
+    await asyncio.sleep(0)
+    reasons = {reason.event: reason for reason in attachment.explain().reasons}
+    assert reasons["MESSAGE_CREATE"].is_delivered
+    assert client._listeners.fastgw_changed.__self__ is vars(client)["_fastgw_listeners"]
+    waiting.cancel()
+
+
+async def test_the_gateway_of_the_last_shard_is_closed_before_another_is_made():
+    """Nothing of it stays behind when the bot is closed."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True)
+        async with running(bot):
+            first = _gateway(bot)
+            shard = bot.client.get_shard(0)
+            await shard.disconnect()
+            await shard.connect()
+            assert _gateway(bot) is not first
+            assert "closed" in repr(first)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from ..._decode import Event, ValueSet
 from ...delivery.filters import field
+from ...errors import UsageError
 from ...fleet.gateway_info import GatewayInfo
 from ...fleet.identify import LocalIdentifyQueue
 from ...fleet.ports import IdentifyQueue
@@ -81,6 +83,9 @@ class Link:
             running = self._running()
             if self.gateway is None or not running:
                 self._stop_looking()
+                if self.gateway is not None:
+                    with suppress(UsageError):  # it ended in another loop
+                        await self.gateway.close()  # without shards it would go on
                 self.gateway = await self._make(number)
             socket = socket_class_of(cast("Any", self.library.socket_class))(
                 self, shard_id, self._state.shard_count
@@ -101,6 +106,7 @@ class Link:
             return
         if self.client.is_closed():
             self._stop_looking()
+            self._opening = asyncio.Lock()  # the next run may be in another loop
             await gateway.close()
         elif number in self._running():
             await gateway.stop_shard(number)

@@ -10,6 +10,8 @@ __all__ = ["Listeners"]
 
 # Name -> coroutines of `add_listener` and cogs: discord.py, disnake and nextcord; py-cord.
 _ADDED = ("extra_events", "_event_handlers")
+# Where commands.Bot looks at messages, also at those that are no command.
+_OF_COMMANDS = ("process_commands", "get_context", "invoke", "on_command_error")
 # Of the view store: message id -> the view that MESSAGE_UPDATE brings up to date.
 _VIEWS = "_synced_message_views"
 # What MESSAGE_UPDATE dispatches, whatever else it does.
@@ -58,20 +60,27 @@ class Listeners:
     def attribute_changed(self, name: str) -> None:
         """Something called so came or went: `on_message` of the client, `message` of wait_for."""
         bare = name.removeprefix("on_")
-        # A list that remove_listener() left empty would be filled again without a new key.
-        for kind in _ADDED:
-            added = vars(self._client).get(kind)
-            if added is not None and added.get(f"on_{bare}", True) == []:
-                dict.pop(added, f"on_{bare}")
+        self._sweep()
         self._changed(bare)
+        if bare == "command_error":  # it hears of messages that are no command
+            self._changed("message")
 
     def view_changed(self, _message_id: int) -> None:
         """A view began or ceased to follow its message."""
+        self._sweep()
         self._changed(_EDITED)
 
     def command_changed(self, name: str) -> None:
         """A prefix command came or went: the bot's own on_message begins or ceases to matter."""
+        self._sweep()
         self._changed("message")
+
+    def _sweep(self) -> None:
+        """Drop lists that remove_listener() left empty: they would be filled without a new key."""
+        for kind in _ADDED:
+            added = vars(self._client).get(kind) or {}
+            for key in [key for key, functions in added.items() if not functions]:
+                dict.pop(added, key)
 
     def of(self, name: str) -> Iterator[str]:
         """Say who listens to a dispatch, in words."""
@@ -89,23 +98,35 @@ class Listeners:
                 yield f"{called}{where}" if called != method or where else method
 
     def _of_client(self, function: Any, method: str) -> str | None:
-        module = str(getattr(function, "__module__", ""))
-        if method != "on_message" or module.partition(".")[0] != self._package:
+        if method != "on_message" or self._is_the_users(function):
             return method
         # What commands.Bot has of its own: it only looks for prefix commands.
         commands = getattr(self._client, "all_commands", None)
         if commands is None:
             return method
-        return f"prefix commands ({len(commands)})" if commands else None
+        if commands:
+            return f"prefix commands ({len(commands)})"
+        for name in _OF_COMMANDS:
+            if self._is_the_users(getattr(self._client, name, None)):
+                return f"{name}() is overridden"
+        if any("on_command_error" in (vars(self._client).get(kind) or {}) for kind in _ADDED):
+            return "on_command_error"
+        return None
+
+    def _is_the_users(self, function: Any) -> bool:
+        module = getattr(function, "__module__", None)
+        return module is not None and module.partition(".")[0] != self._package
 
 
 def _watch(owner: Any, name: str, changed: Callable[[Any], None]) -> None:
-    """Replace a dict of an object by one that tells of changes, once."""
-    found = getattr(owner, "__dict__", {}).get(name)
-    if isinstance(found, dict) and not hasattr(found, "fastgw_changed"):
-        made = _dict_that_tells(cast("Any", type(found)))(found)
-        made.fastgw_changed = changed
-        object.__setattr__(owner, name, made)
+    """Replace a dict of an object by one that tells of changes; once, and then tell us."""
+    found: Any = getattr(owner, "__dict__", {}).get(name)
+    if not isinstance(found, dict):
+        return
+    if not hasattr(found, "fastgw_changed"):
+        found = _dict_that_tells(cast("Any", type(found)))(found)
+        object.__setattr__(owner, name, found)
+    found.fastgw_changed = changed  # it may have told an attachment that is over
 
 
 @cache

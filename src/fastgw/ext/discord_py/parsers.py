@@ -50,6 +50,7 @@ def read_parsers(state_class: type[Any]) -> dict[str, Parser]:
     for kind in reversed(state_class.__mro__):
         if kind.__module__.partition(".")[0] == package:
             methods |= _methods(inspect.getsource(inspect.getmodule(kind) or kind), kind.__name__)
+    _classes.cache_clear()  # of use for this reading alone, and megabytes
     return {
         name.removeprefix("parse_").upper(): _read(name, methods)
         for name in methods

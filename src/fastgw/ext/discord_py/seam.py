@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import UsageError
+from ...gateway import Gateway
 from ...log import careful_logger
 from ..attachment import Attachment, Explanation
 from .library import Library
@@ -71,6 +72,8 @@ def attach_discord_py(
             f"attach(store=...) cannot be with {library.name}: a session that is resumed after a "
             "restart sends no GUILD_CREATE, and the guild cache would stay empty"
         )
+    # Now: while it connects the library would take an error for a lost connection, and try again.
+    Gateway("checked", intents=client.intents.value, shards=[0], shard_count=1, **gateway_options)
     if not library.is_tested:
         log.warning(
             "%s was not tested with fastgw: parsers that it does not know get every event", library

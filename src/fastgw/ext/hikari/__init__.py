@@ -12,6 +12,7 @@ from typing import Any
 from hikari import GatewayBot
 
 from ...errors import UsageError
+from ...gateway import Gateway
 from .interests import Interests
 from .link import Link, of_the_bot
 from .seam import check_seam, install, uninstall
@@ -50,7 +51,8 @@ def join(
             "restart brings no guilds, and hikari's caches would stay empty; make the bot with "
             "cache_settings=CacheSettings(components=CacheComponents.NONE), or leave store= out"
         )
-    of_the_bot(bot)  # raises early
+    # Both raise early what would be raised when a shard starts.
+    Gateway(bot._token, intents=int(bot._intents), **{**of_the_bot(bot), **options})
     components = int(bot.cache.settings.components)
     manager: Any = bot._event_manager
     interests = Interests(manager, components, keep=keep, drop=drop, is_filtering=is_filtering)

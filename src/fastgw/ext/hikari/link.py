@@ -7,7 +7,6 @@ A bot may be started again after `close()`; the next run has a gateway of its ow
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from ...errors import UsageError
 from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
 from ...fleet.placement import Placement
 from ...gateway import Gateway
+from ...log import careful_logger
 
 if TYPE_CHECKING:
     from hikari import GatewayBot
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-log = logging.getLogger("fastgw.ext.hikari")
+log = careful_logger("fastgw.attach")
 
 # hikari's own, where fastgw would leave it to the service.
 LARGE_THRESHOLD = 250
@@ -122,6 +122,7 @@ class Link:
             return
         self._is_over = True
         self._is_started = False
+        self._lock = asyncio.Lock()  # the next run may be in another loop
         self.interests.disconnect()
         await self._gateway.close()
 
