@@ -147,3 +147,10 @@ async def test_a_server_that_was_started_anew_is_sent_the_scripts(streams):
     await streams.client.script_flush()
     begun = await begin(streams)
     assert await append(streams, begun, 0, 1) == 1
+
+
+async def test_a_sequence_that_comes_twice_in_a_batch_is_one_event(streams):
+    """A RESUME brought again what waited: nothing is stuck behind it."""
+    begun = await begin(streams)
+    assert await append(streams, begun, 0, 1, 2, 3, 1, 2, 3) == 3
+    assert (await ids(streams, begun[1]))[-3:] == [1, 2, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from deadline import until
@@ -236,3 +237,76 @@ async def test_a_second_gateway_fences_the_first(server, prefix, consumer):
                 await until(lambda: got == [0, 1])
                 await until(lambda: old.shards[0].status is fastgw.State.STOPPED)
     assert first.fenced == 1
+
+
+async def test_a_server_that_forgot_everything_is_told_again(server, prefix):
+    """The group, what it wants, and its mailboxes are there again without a restart."""
+    consumer = Consumer(server.url, group="bot", shards=1, prefix=prefix, lease_s=0.4)
+    consumer.on("MESSAGE_CREATE")(lambda event: None)
+    await consumer.start()
+    await until(lambda: consumer.shard_ids)
+    client = consumer._streams.client
+    await client.flushall()
+
+    async def is_told():
+        key = consumer._streams.key
+        return await client.hexists(key("groups"), "bot") and await client.exists(
+            consumer._streams.mailbox("bot", 0)
+        )
+
+    for _ in range(200):
+        if await is_told():
+            break
+        await asyncio.sleep(0.05)
+    assert await is_told()
+    await consumer.close()
+
+
+async def test_a_mailbox_that_was_to_leave_is_read_again(server, prefix):
+    """Whether it left, or others became idle first."""
+    one, other = (
+        Consumer(server.url, group="bot", shards=4, prefix=prefix, lease_s=60) for _ in range(2)
+    )
+    for consumer in (one, other):
+        consumer._streams.open()
+        await consumer._streams.load("lease", "give_back")
+    await one._lease(time.monotonic())
+    await other._lease(time.monotonic())
+    for mailbox in one._mailboxes.values():
+        mailbox.taken.append((1, b"1-1"))
+    await one._lease(time.monotonic())
+    assert any(mailbox.is_leaving for mailbox in one._mailboxes.values())
+    for mailbox in one._mailboxes.values():
+        mailbox.taken.clear()
+    for consumer in (one, other, one):
+        await consumer._lease(time.monotonic())
+    both = [*one._mailboxes.values(), *other._mailboxes.values()]
+    assert len(both) == 4
+    assert not any(mailbox.is_leaving for mailbox in both)
+    for consumer in (one, other):
+        await consumer._streams.close()
+
+
+async def test_a_shard_that_was_elsewhere_is_published_again(server, prefix, consumer):
+    """It begins with a claim of its own, after the one that it had."""
+    bot = consumer()
+    bot.on("MESSAGE_CREATE")(lambda event: None)
+    async with bot, FakeGateway() as fake:
+        gateway = gateway_to(
+            fake, identify_queue=quick_queue(1), publish=Publisher(server.url, prefix=prefix)
+        )
+        async with gateway:
+            fake.dispatch("MESSAGE_CREATE", message(1))
+            await until(lambda: gateway._fleet._options.publish.appended)
+            publisher = gateway._fleet._options.publish
+            shard = gateway.shards[0]
+            publisher._shards.is_here = lambda shard_id: False
+            await until(lambda: not publisher._runs)  # as if the shard had left
+            del publisher._shards.is_here
+            await publisher._streams.run(
+                "begin", [publisher._streams.shard(0), *publisher._mailboxes(0)], [shard.session_id]
+            )  # another process has it meanwhile
+            before = publisher.appended
+            fake.dispatch("MESSAGE_CREATE", message(2))
+            await until(lambda: publisher.appended > before)
+            assert publisher.fenced == 0

@@ -256,3 +256,73 @@ def test_a_thread_ends_when_it_is_told():
     thread.stop()
     thread.join()
     assert not thread._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:very/secret@h", "redis://:abc#very-secret@h", "redis://:p[very-secret@h"],
+)
+def test_a_password_that_breaks_its_url_is_not_shown(url):
+    """Not by the text, and not by what caused it."""
+    with pytest.raises(UsageError) as raised:
+        RedisSessionStore(url)
+    shown = f"{raised.value} {raised.value.__cause__!r}"
+    assert "secret" not in shown
+    assert "very" not in shown
+
+
+async def test_a_password_in_the_query_is_not_shown():
+    """redis-py takes it from there, too."""
+    url = f"redis://127.0.0.1:{free_port()}/0?password={SECRET}"
+    with pytest.raises(UsageError) as raised:
+        await RedisSessionStore(url).open(1)
+    assert SECRET not in str(raised.value)
+
+
+async def test_a_shard_that_is_given_up_while_the_server_is_away_keeps_its_session(server):
+    """What could not be sent of it is not taken for its end."""
+    import redis
+
+    store = await RedisSessionStore(server.url).open(BOT)
+    await store.take([0, 1], 4)
+    store.save(session_of(0))
+    store.save(session_of(1))
+    await until(lambda: not store._dirty and not store._is_posted)
+    await store._thread.call(lambda: None)
+    script = store._thread.script
+
+    def away(*_):
+        raise redis.ConnectionError("away")
+
+    store._thread.script = away
+    store.save_sequences({0: 9, 1: 9})
+    await store.release([0])
+    store._thread.script = script
+    store.save_sequences({1: 10})
+    await store.close()
+    assert sorted(command(server, "HKEYS", "{fgw}:session")) == ["0", "1"]
+
+
+async def test_an_identify_whose_write_was_not_heard_of_counts_all_the_same(server):
+    """The release says it again: the next turn of the key is an interval away."""
+    import redis
+
+    queue = RedisIdentifyQueue(server.url, interval_s=0.5, padding_s=(0, 0), max_concurrency=1)
+    turn = await queue.acquire(0)
+    thread = queue._thread
+    script = thread.script
+
+    def away(name, *rest):
+        if name == "turn":
+            raise redis.ConnectionError("away")
+        return script(name, *rest)
+
+    thread.script = away
+    turn.written()
+    await thread.call(lambda: None)
+    assert int(command(server, "ZCARD", "{fgw}:log")) == 0
+    thread.script = script
+    turn.release()
+    second = await queue.acquire(1)
+    assert int(command(server, "ZCARD", "{fgw}:log")) == 1
+    second.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import ShardNotHere
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,14 +45,27 @@ class PublishedShards:
         session = self._running(shard_id).session
         return "" if session is None else session.session_id
 
-    def rewind(self, shard_id: int, sequence: int) -> None:
+    def is_here(self, shard_id: int) -> bool:
+        """Tell whether a shard runs here."""
+        try:
+            self._running(shard_id)
+        except ShardNotHere:
+            return False
+        return True
+
+    def rewind(self, shard_id: int, sequence: int) -> bool:
         """Resume a session from an earlier sequence: what came since is sent again."""
+        if not self.is_here(shard_id):
+            return False
         driver = self._running(shard_id)
         driver.reconnect()  # from here on its connection takes nothing
         driver._protocol.sequence.restore(sequence)
+        return True
 
     def stop(self, shard_id: int) -> None:
         """Stop a shard that is another process's now, and leave its session alone."""
+        if not self.is_here(shard_id):
+            return  # it has left already
         driver = self._running(shard_id)
         driver.deafen()
         task = asyncio.get_running_loop().create_task(driver.close(keep_session=True))

@@ -38,7 +38,7 @@ for at = 5, #ARGV, 4 do
         end
       end
     end
-    last = seq
+    last, tail = seq, tonumber(seq) -- a sequence that comes twice is one event
   end
 end
 for i = 2, #KEYS do

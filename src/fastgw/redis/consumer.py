@@ -239,8 +239,10 @@ class Consumer(EventSource):
                 if not is_away:
                     log.warning("no events can be taken: %s", error)
                 is_away = True
-                if time.monotonic() >= self._lease_until:
+                is_forgotten = "NOGROUP" in str(error) or "no longer exists" in str(error)
+                if is_forgotten or time.monotonic() >= self._lease_until:
                     self._mailboxes.clear()
+                    self._renew_at = 0.0
                 await asyncio.sleep(AGAIN_S)
 
     async def _turn(self) -> None:
@@ -275,8 +277,9 @@ class Consumer(EventSource):
     async def _tell(self) -> None:
         """Tell publishers what the group wants, if that changed."""
         wanted = encode_interests(self._handlers.wanted())
-        if wanted == self._told:
-            return
+        groups = self._streams.key("groups")
+        if wanted == self._told and await self._streams.client.hexists(groups, self._group):
+            return  # else it changed, or the server has forgotten it
         pipeline = self._streams.client.pipeline()
         pipeline.hset(self._streams.key("groups"), self._group, wanted)
         pipeline.incr(self._streams.key("groups", "version"))
@@ -295,11 +298,14 @@ class Consumer(EventSource):
             del self._mailboxes[shard_id]  # another's: what it did not finish it may do again
         for shard_id in sorted(ids - self._mailboxes.keys()):
             await self._take(shard_id)
+        surplus = max(0, len(ids) - int(want))
         idle = [i for i, box in self._mailboxes.items() if not box.taken and not box.backlog]
-        given = idle[: max(0, len(ids) - int(want))]
-        if given:
-            await self._give_back(given)
-        elif len(ids) > int(want):  # all are busy: the last one takes nothing new until it is not
+        idle.sort(key=lambda i: not self._mailboxes[i].is_leaving)  # who was to leave goes first
+        for mailbox in self._mailboxes.values():
+            mailbox.is_leaving = False
+        if surplus and idle:
+            await self._give_back(idle[:surplus])
+        elif surplus:  # all are busy: the last one takes nothing new until it is not
             self._mailboxes[max(ids)].is_leaving = True
 
     async def _take(self, shard_id: int) -> None:

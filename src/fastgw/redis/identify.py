@@ -245,16 +245,17 @@ class RedisIdentifyQueue:
 
 
 class _Turn:
-    __slots__ = ("_is_released", "_number", "_queue", "_thread")
+    __slots__ = ("_is_released", "_is_written", "_number", "_queue", "_thread")
 
     def __init__(self, queue: RedisIdentifyQueue, thread: RedisThread, number: int) -> None:
         self._queue = queue
         self._thread = thread
         self._number = number
-        self._is_released = False
+        self._is_released = self._is_written = False
 
     def written(self) -> None:
         if not self._is_released:
+            self._is_written = True
             queue, thread, number = self._queue, self._thread, self._number
             thread.post(lambda: queue._tell(thread, number, "written"), _told)
 
@@ -262,7 +263,8 @@ class _Turn:
         if not self._is_released:
             self._is_released = True
             queue, thread, number = self._queue, self._thread, self._number
-            thread.post(lambda: queue._tell(thread, number, "release"), _told)
+            what = "late" if self._is_written else "release"  # the word of the write may be lost
+            thread.post(lambda: queue._tell(thread, number, what), _told)
             queue._end()
 
 

@@ -135,18 +135,26 @@ class Publisher:
     async def _keep_following(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            self._forget_who_left()
             try:
                 await self._follow()
             except Exception as error:
                 log.debug("what groups want cannot be read: %s", error)
+
+    def _forget_who_left(self) -> None:
+        """A shard that comes back, after another process had it, begins with a claim of its own."""
+        assert self._shards is not None
+        for shard_id, runs in list(self._runs.items()):
+            if not self._shards.is_here(shard_id) and not any(run.waiting for run in runs):
+                del self._runs[shard_id]
 
     async def _follow(self) -> None:
         """Read what groups want, if it changed."""
         assert self._handlers is not None
         client, key = self._streams.client, self._streams.key
         version = await client.get(key("groups", "version"))
-        if version == self._version:
-            return
+        if version == self._version or (version is None and self._version is not None):
+            return  # the same; or a server that has forgotten, which consumers will tell again
         wanted = await client.hgetall(key("groups"))
         old, self._subscriptions = self._subscriptions, []
         for group in sorted(wanted):
@@ -291,9 +299,9 @@ class Publisher:
                 shard_id, answer,
             )  # fmt: skip
             self._shards.stop(shard_id)
-            self._runs.pop(shard_id, None)
-            while run.waiting:  # not handled: they are the other process's to append
-                run.waiting.popleft()[2].abandon()
+            for former in self._runs.pop(shard_id, (run,)):
+                while former.waiting:  # not handled: they are the other process's to append
+                    former.waiting.popleft()[2].abandon()
         elif "TAIL" in str(answer):
             run.tail = int(str(answer).split()[-1])
             self.tails_lost += 1
@@ -310,7 +318,10 @@ class Publisher:
     def _rewind(self, shard_id: int, run: Run) -> None:
         """Let the shard resume from what is appended."""
         assert self._shards is not None
-        self._shards.rewind(shard_id, run.tail)
+        if run is not self._runs[shard_id][-1]:
+            return  # its session is over: what waits goes behind the new tail
+        if not self._shards.rewind(shard_id, run.tail):
+            return
         while run.waiting:  # they come again, too
             run.waiting.popleft()[2].done()
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ..errors import UsageError
 from ..quoting import without_credentials
 
-__all__ = ["Redis", "RedisThread", "check_prefix", "check_url", "is_for_good"]
+__all__ = ["Redis", "RedisThread", "check_prefix", "check_url", "is_for_good", "shown_url"]
 
 T = TypeVar("T")
 Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
@@ -37,17 +37,30 @@ def check_url(url: object, name: str) -> str:
     Raises:
         UsageError: it cannot, or redis-py is not installed; no password is in the text.
     """
-    if not isinstance(url, str) or urlsplit(url).scheme not in _SCHEMES:
-        shown = without_credentials(url) if isinstance(url, str) else repr(url)
+    if not isinstance(url, str) or not _is_url(url):
+        shown = shown_url(url) if isinstance(url, str) else repr(url)
         raise UsageError(
             f"{name}({shown!r}): that is no URL such as redis://host:6379/0, rediss://host or "
-            "unix:///run/redis.sock"
+            "unix:///run/redis.sock; in a password write / as %2F, # as %23, ? as %3F, [ as %5B"
         )
     try:
         import redis  # noqa: F401
     except ImportError as error:
         raise UsageError(f"{name} needs redis-py: pip install 'fastgw[redis]'") from error
     return url
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _SCHEMES and (parts.port, True)[1]
+    except ValueError:
+        return False
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as it may be shown: redis-py takes a password in its query as well."""
+    return without_credentials(url).partition("?")[0].partition("#")[0]
 
 
 def check_prefix(prefix: object) -> str:
@@ -79,7 +92,7 @@ class RedisThread:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.shown = without_credentials(url)
+        self.shown = shown_url(url)
         self._url = url
         self._tag = f"{{{prefix}}}"
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

@@ -265,9 +265,9 @@ class OpenRedisStore:
     async def release(self, shard_ids: Collection[int]) -> None:
         """Send what is dirty, then let others run these shards."""
         await self._flush()
+        await self._give(shard_ids)  # first: a row that is gone would be removed at the server
         for shard_id in shard_ids:
             self._rows.pop(shard_id, None)
-        await self._give(shard_ids)
 
     async def close(self) -> None:
         """Send what is dirty, and give all shards back."""
@@ -315,7 +315,7 @@ class OpenRedisStore:
     async def _give(self, shard_ids: Collection[int]) -> None:
         with self._guard:
             given = self._mine.intersection(shard_ids)
-            self._mine -= given
+            self._drop_leases(given)
         if not given:
             return
         with contextlib.suppress(Exception):  # told already; the lease runs out by itself

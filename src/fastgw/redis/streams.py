@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..quoting import without_credentials
-from .server import check_prefix
+from .server import check_prefix, shown_url
 
 __all__ = ["EventStreams"]
 
@@ -32,7 +31,7 @@ class EventStreams:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.shown = without_credentials(url)
+        self.shown = shown_url(url)
         self.client: Any = None  # redis-py's stubs say Awaitable | Any of everything
         self._url = url
         self._tag = f"{{{check_prefix(prefix)}}}"

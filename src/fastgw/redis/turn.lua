@@ -1,4 +1,5 @@
--- What becomes of a turn. KEYS turn, free, log; ARGV holder, number, 'written' or 'release', interval ms
+-- What becomes of a turn. KEYS turn, free, log; ARGV holder, number, 'written', 'release' or 'late' (released, and
+-- it is not known here that it was written), interval ms
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local flat = redis.call('HGETALL', KEYS[1])
@@ -10,6 +11,10 @@ for i = 1, #flat, 2 do
       redis.call('HSET', KEYS[2], flat[i], string.format('%d', now + tonumber(ARGV[4])))
       redis.call('HSET', KEYS[1], flat[i], string.format('%s|%s|%s|1', holder, number, until_ms))
     else
+      if ARGV[3] == 'late' and written == '0' then
+        redis.call('ZADD', KEYS[3], now, number)
+        redis.call('HSET', KEYS[2], flat[i], string.format('%d', now + tonumber(ARGV[4])))
+      end
       redis.call('HDEL', KEYS[1], flat[i])
     end
     return 1
