@@ -84,3 +84,14 @@ def test_a_bot_of_a_framework_stays_of_its_class():
     assert isinstance(bot, Framework)
     attachment.detach()
     assert type(bot) is Framework
+
+
+async def test_explained_before_it_runs_it_makes_no_gateway():
+    """The bot's start still says what its gateway is like."""
+    async with FakeGateway() as fake:
+        bot = make_bot(rest_url=fake.api_url)
+        attachment = fastgw.attach(bot)
+        assert attachment.explain().reasons
+        await bot.start(check_for_updates=False, large_threshold=100)
+        await bot.close()
+        assert fake.identifies[0]["large_threshold"] == 100

@@ -37,7 +37,9 @@ class _HikariAttachment(Attachment):
 
     def explain(self) -> Explanation:
         interests = self._link.interests
-        counted = self._link.gateway.stats().events
+        # Looked at before the bot runs, it must not make the gateway: start() says large_threshold.
+        gateway = self._link._gateway
+        counted = {} if gateway is None else gateway.stats().events
         reasons = []
         for name in interests.names:
             because = interests.reasons(name)
