@@ -82,7 +82,7 @@ def test_what_is_no_bot_is_said(tmp_path, source, target, said):
     assert "Traceback" not in errors
 
 
-def test_listeners_are_named_with_their_cog():
+async def test_listeners_are_named_with_their_cog():
     """What `explain()` says of a listener in a cog is where to look for it."""
     commands = __import__(f"{PACKAGE}.ext.commands", fromlist=["commands"])
     bot = commands.Bot("!", intents=LIBRARY.Intents.all(), help_command=None, max_messages=None)
