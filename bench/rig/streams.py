@@ -22,6 +22,7 @@ from pathlib import Path
 
 import orjson
 
+from fastgw import Intents
 from fastgw.testing.service.identify import ready_data
 from fastgw.testing.service.session import FakeSession
 from fastgw.testing.traffic.traffic import Dispatch, Traffic, encode
@@ -189,7 +190,7 @@ def _ready(guild_ids: list[int]) -> bytes:
     session = FakeSession("0" * 32, shard_id=0, shard_count=1, intents=0, sequence=1)
     guilds = [Dispatch("GUILD_CREATE", b"", guild_id) for guild_id in guild_ids]
     # Nobody reconnects in a benchmark: a client that tries must fail.
-    return orjson.dumps(ready_data(session, guilds, "ws://127.0.0.1:9"))
+    return orjson.dumps(ready_data(session, guilds, "ws://127.0.0.1:9", Intents.all()))
 
 
 def _frame(payload: bytes, opcode: int) -> bytes:
