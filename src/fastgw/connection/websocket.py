@@ -321,8 +321,7 @@ class Connection:
         if self._is_tls:
             # Not in the middle of a read: what TLS holds of it would wait until the peer sends
             # more, however early we read again (aiofastnet 1.2, docs/known-issues.md). Such a read
-            # is bounded, by half a MiB of ciphertext; one of plain TCP goes on while picows' buffer
-            # is filled, and that doubles.
+            # is bounded, by half a MiB of ciphertext.
             asyncio.get_running_loop().call_soon(self._stop_reading)
         else:
             self._stop_reading()
