@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from deadline import scaled, until
+from inside import pragma
 
 from fastgw import IdentifyBudgetSpent, SessionStartLimit, UsageError
 from fastgw.fleet import sqlite_file
@@ -418,9 +419,8 @@ async def test_a_full_disk_lets_nobody_identify_uncounted(path):
     """It raises, and the shard asks again; sessions that can be resumed need no turn."""
     queue = SQLiteIdentifyQueue(path, max_concurrency=2, **FAST)
     held = await queue.acquire(1)  # the file stays open
-    thread = queue._table._thread
-    (pages,) = await thread.call(lambda db: db.execute("PRAGMA page_count").fetchone())
-    await thread.call(lambda db: db.execute(f"PRAGMA max_page_count={pages}").fetchone())
+    (pages,) = await pragma(queue._table, "page_count")
+    await pragma(queue._table, f"max_page_count={pages}")
 
     # The last page has room for a hundred rows.
     async def identify_often():
@@ -429,7 +429,7 @@ async def test_a_full_disk_lets_nobody_identify_uncounted(path):
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         await identify_often()
-    await thread.call(lambda db: db.execute("PRAGMA max_page_count=100000").fetchone())
+    await pragma(queue._table, "max_page_count=100000")
     await identify(queue)
     held.release()
 
@@ -460,5 +460,5 @@ async def test_a_turn_is_over_before_the_next_is_asked_for(path):
     for shard_id in range(4):
         turn = await queue.acquire(shard_id)
         thread = queue._table._thread
-        thread.post(lambda connection: time.sleep(0.2), failed=print)
+        thread.post(lambda: time.sleep(0.2), failed=print)
         turn.release()

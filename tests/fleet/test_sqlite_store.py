@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from deadline import scaled, until
+from inside import pragma
 
 from fastgw import UsageError
 from fastgw.fleet import sqlite_file
@@ -234,9 +235,8 @@ async def test_a_full_disk_is_told_once_and_outlasted(path, caplog):
     """Sessions stay in memory meanwhile, and are all stored when there is room again."""
     store = await store_with(path, 0)
     await written(store)
-    thread = store._thread
-    (pages,) = await thread.call(lambda db: db.execute("PRAGMA page_count").fetchone())
-    await thread.call(lambda db: db.execute(f"PRAGMA max_page_count={pages}").fetchone())
+    (pages,) = await pragma(store, "page_count")
+    await pragma(store, f"max_page_count={pages}")
     long = "x" * 200_000
     for step in range(5):
         store.save(replace(session_of(0, sequence=100 + step), terms=long))
@@ -245,7 +245,7 @@ async def test_a_full_disk_is_told_once_and_outlasted(path, caplog):
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(told) == 1
     assert "cannot be used (database or disk is full)" in told[0].getMessage()
-    await thread.call(lambda db: db.execute("PRAGMA max_page_count=1000000").fetchone())
+    await pragma(store, "max_page_count=1000000")
     store.save_sequences({})
     await written(store)
     assert store.is_durable

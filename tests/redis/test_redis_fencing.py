@@ -52,15 +52,15 @@ async def opened(server, clocks=None, **options):
 
 def silence(store):
     """Let nothing of a store reach the server any more; return what undoes it."""
-    script = store._thread.script
+    script = store._server.script
 
     def fails(*args):
         raise ConnectionError("cut")
 
-    store._thread.script = fails
+    store._server.script = fails
 
     def undo():
-        store._thread.script = script
+        store._server.script = script
 
     return undo
 
@@ -187,7 +187,7 @@ async def test_a_frozen_process_hears_that_another_owns_its_shard(server, clocks
     found = set()
     await until(lambda: found.update(store.expired()) or found == {0})
     await store.close()
-    assert await heir._thread.call(lambda: heir._thread.script("write", WRITE, renewal(heir)))
+    assert await heir._thread.call(lambda: heir._server.script("write", WRITE, renewal(heir)))
     await heir.close()
 
 

@@ -15,7 +15,6 @@ from redis_server import RedisServer, needs_redis
 from fastgw import UsageError
 from fastgw.fleet.gateway_info import SessionStartLimit
 from fastgw.redis import RedisIdentifyQueue, RedisSessionStore
-from fastgw.redis.server import RedisThread
 from fastgw.testing.conformance.stores import BOT, session_of
 
 pytestmark = [pytest.mark.redis, needs_redis]
@@ -242,19 +241,11 @@ async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkey
         SessionStartLimit(total=10, remaining=10, reset_after_s=60), asked_at=0.0, is_fresh=False
     )
     await gone.acquire(0)
-    gone._thread.stop()  # as if it were killed
-    gone._thread.join()
+    gone._desk.thread.stop()  # as if it were killed
+    assert gone._desk.thread.join(scaled(20))
     heir = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
     (await asyncio.wait_for(heir.acquire(0), scaled(20))).release()
     assert heir.budget().remaining <= 9
-
-
-def test_a_thread_ends_when_it_is_told():
-    """Also one that was never used."""
-    thread = RedisThread("redis://127.0.0.1:1", "fgw")
-    thread.stop()
-    thread.join()
-    assert not thread._thread.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -288,15 +279,15 @@ async def test_a_shard_that_is_given_up_while_the_server_is_away_keeps_its_sessi
     store.save(session_of(1))
     await until(lambda: not store._dirty and not store._is_posted)
     await store._thread.call(lambda: None)
-    script = store._thread.script
+    script = store._server.script
 
     def away(*_):
         raise redis.ConnectionError("away")
 
-    store._thread.script = away
+    store._server.script = away
     store.save_sequences({0: 9, 1: 9})
     await store.release([0])
-    store._thread.script = script
+    store._server.script = script
     store.save_sequences({1: 10})
     await store.close()
     assert sorted(command(server, "HKEYS", "{fgw}:session")) == ["0", "1"]
@@ -308,19 +299,19 @@ async def test_an_identify_whose_write_was_not_heard_of_counts_all_the_same(serv
 
     queue = RedisIdentifyQueue(server.url, interval_s=0.5, padding_s=(0, 0), max_concurrency=1)
     turn = await queue.acquire(0)
-    thread = queue._thread
-    script = thread.script
+    desk = queue._desk
+    script = desk.server.script
 
     def away(name, *rest):
         if name == "turn":
             raise redis.ConnectionError("away")
         return script(name, *rest)
 
-    thread.script = away
+    desk.server.script = away
     turn.written()
-    await thread.call(lambda: None)
+    await desk.thread.call(lambda: None)
     assert int(command(server, "ZCARD", "{fgw}:log")) == 0
-    thread.script = script
+    desk.server.script = script
     turn.release()
     second = await queue.acquire(1)
     assert int(command(server, "ZCARD", "{fgw}:log")) == 1

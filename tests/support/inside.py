@@ -55,3 +55,12 @@ def inside(gateway: Gateway, shard_index: int = 0) -> Inside:
 def innards(gateway: Gateway) -> list[Any]:
     """Return the objects inside whose repr must not show a secret."""
     return [gateway._fleet, *gateway._fleet._drivers.values()]
+
+
+async def pragma(owner: Any, text: str) -> Any:
+    """Run a PRAGMA of SQLite where a store, or a table of turns, has its file open."""
+
+    def work() -> Any:
+        return owner._file.do(lambda db: db.execute(f"PRAGMA {text}").fetchone())
+
+    return await owner._thread.call(work)

@@ -12,11 +12,9 @@ system WAL cannot work between machines, nor record locks be relied on; the old 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
-import queue
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOLDERS_FROM",
-    "SQLiteThread",
+    "SQLiteFile",
     "check_path",
     "immediate",
     "lock_path",
@@ -276,89 +274,32 @@ def _set_aside(path: Path) -> None:
         locks.close()
 
 
-class SQLiteThread:
+class SQLiteFile:
     """
-    One thread that works with one file; the file is opened when it is first needed.
+    The file as one thread uses it; it is opened when it is first needed.
 
-    A file that went away or was replaced is opened anew before the next job, and one that is
-    damaged is set aside.
+    One that went away or was replaced is opened anew before the next work, and one that is damaged
+    is set aside.
 
     Args:
         path: of the file.
-        after: begin when that one, which was told to stop, has done all that it was given.
     Attributes:
         opened: how often the file was opened; what was written before may not be in it.
     """
 
-    def __init__(self, path: Path, *, after: SQLiteThread | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.opened = 0
-        self._after = after
         self._path = path
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._last: Callable[[], None] | None = None
-        self._thread = threading.Thread(target=self._run, name=f"fastgw {path.name}", daemon=True)
-        self._thread.start()
 
-    def call(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Do `work` after all that came before; return a future of the running loop."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+    def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Do `work` with the open file.
 
-        def answer(result: T | None, error: BaseException | None) -> None:
-            if done.done():
-                return  # cancelled; the work is done all the same
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]
-
-        def job() -> None:
-            result, error = None, None
-            try:
-                result = self._work(work)
-            except BaseException as raised:
-                error = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(answer, result, error)
-
-        self._jobs.put(job)
-        return done
-
-    def post(
-        self, work: Callable[[sqlite3.Connection], object], failed: Callable[[Exception], None]
-    ) -> None:
-        """Do `work` after all that came before; `failed` is called in the thread if it raises."""
-
-        def job() -> None:
-            try:
-                self._work(work)
-            except Exception as error:
-                failed(error)
-
-        self._jobs.put(job)
-
-    def stop(self, last: Callable[[], None] | None = None) -> None:
-        """End it after all that came before, close the file, call `last`; does not wait."""
-        self._last = last
-        self._jobs.put(None)
-
-    def join(self) -> None:
-        """Wait for its end; a job that hangs in a system call is not waited for."""
-        self._thread.join(BUSY_S)
-
-    def _run(self) -> None:
-        if self._after is not None:
-            self._after._thread.join()
-            self._after = None  # nor does it keep all those before it alive
-        while (job := self._jobs.get()) is not None:
-            job()
-        self._close()
-        if self._last is not None:
-            self._last()
-
-    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        Raises:
+            UsageError, sqlite3.Error: see `open_database`; and what `work` raises.
+        """
         import sqlite3
 
         connection = self._usable()
@@ -366,7 +307,7 @@ class SQLiteThread:
             return work(connection)
         except sqlite3.Error as error:
             if "locked" not in str(error) and "full" not in str(error):
-                self._close()  # opened anew, and looked at, before the next job
+                self.close()  # opened anew, and looked at, before the next work
             raise
 
     def _usable(self) -> sqlite3.Connection:
@@ -374,7 +315,7 @@ class SQLiteThread:
 
         if self._connection is not None and self._file == _identity(self._path):
             return self._connection
-        self._close()
+        self.close()
         try:
             connection = open_database(self._path)
         except sqlite3.DatabaseError as error:
@@ -386,7 +327,8 @@ class SQLiteThread:
         self.opened += 1
         return connection
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close it; the next work opens it again."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):  # it is gone in any case

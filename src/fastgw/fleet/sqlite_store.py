@@ -21,9 +21,11 @@ from ..log import careful_logger
 from ..protocol.session import Session
 from .boot_clock import BootClock, Stamp, age_s, check_clock
 from .file_locks import ByteLocks
+from .job_thread import JobThread
 from .ports import Occupied, StoredSession
 from .sqlite_file import (
-    SQLiteThread,
+    BUSY_S,
+    SQLiteFile,
     check_path,
     immediate,
     lock_path,
@@ -114,7 +116,8 @@ class OpenSQLiteStore:
     def __init__(self, path: Path, clock: BootClock) -> None:
         self._path = path
         self._clock = clock
-        self._thread = SQLiteThread(path)
+        self._thread = JobThread(path.name)
+        self._file = SQLiteFile(path)
         self._is_closed = False
         self._locks: ByteLocks | None = None
         self._bot_id: int | None = None  # once it is sure
@@ -143,7 +146,7 @@ class OpenSQLiteStore:
                 kind,
             )
         try:
-            bound = await self._thread.call(_read_bot)
+            bound = await self._thread.call(lambda: self._file.do(_read_bot))
         except sqlite3.Error as error:
             self._failed(error)
             return
@@ -178,7 +181,9 @@ class OpenSQLiteStore:
                     raise Occupied(await self._taken(shard_id))
                 taken.append(shard_id)
             try:
-                found = await self._thread.call(self._claim(taken, shard_count))
+                found = await self._thread.call(
+                    lambda: self._file.do(self._claim(taken, shard_count))
+                )
             except sqlite3.Error as error:
                 self._failed(error)
                 found = []
@@ -259,8 +264,8 @@ class OpenSQLiteStore:
         try:
             await self._flush()
         finally:
-            self._thread.stop()
-            self._thread.join()
+            self._thread.stop(self._file.close)
+            self._thread.join(BUSY_S)  # a job that hangs in a system call is not waited for
             if self._locks is not None:
                 self._locks.close()
                 self._locks = None
@@ -273,14 +278,14 @@ class OpenSQLiteStore:
             if self._is_posted or not self._dirty:
                 return
             self._is_posted = True
-        self._thread.post(self._write, self._failed)
+        self._thread.post(lambda: self._file.do(self._write), self._failed)
 
     async def _flush(self) -> None:
         with self._guard:
             if not self._dirty:
                 return
         with contextlib.suppress(Exception):  # told already
-            await self._thread.call(self._write)
+            await self._thread.call(lambda: self._file.do(self._write))
 
     def _write(self, connection: sqlite3.Connection) -> None:
         """Write what is dirty; in the thread."""
@@ -288,7 +293,7 @@ class OpenSQLiteStore:
             self._is_posted = False
             dirty, self._dirty = self._dirty, set()
         rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
-        if self._opened != self._thread.opened:
+        if self._opened != self._file.opened:
             dirty |= rows.keys()  # another file, which has none of them
         kept = [_to_row(*rows[shard_id]) for shard_id in dirty if shard_id in rows]
         removed = [(shard_id,) for shard_id in dirty if shard_id not in rows]
@@ -301,7 +306,7 @@ class OpenSQLiteStore:
             with self._guard:
                 self._dirty |= dirty
             raise
-        self._opened = self._thread.opened
+        self._opened = self._file.opened
         if self._is_failing:
             self._is_failing = False
             log.warning("%s can be written again: sessions are stored", self._path)
@@ -324,7 +329,7 @@ class OpenSQLiteStore:
         name = process_name()
 
         def claim(connection: sqlite3.Connection) -> list[tuple[StoredSession, Stamp]]:
-            self._opened = self._thread.opened
+            self._opened = self._file.opened
             with immediate(connection):
                 others = connection.execute(
                     "SELECT shard_id, shard_count, process FROM owners WHERE shard_count != ?",
@@ -355,7 +360,7 @@ class OpenSQLiteStore:
 
         name = None
         with contextlib.suppress(Exception):
-            name = await self._thread.call(owner)
+            name = await self._thread.call(lambda: self._file.do(owner))
         return (
             f"shard {shard_id} is run from {self._path} by {name or 'another process'} already: "
             f"stop that one, or give this one shards or a store of its own"

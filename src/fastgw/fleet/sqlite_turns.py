@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import UsageError
 from .budget import DAY_S, Window, budget_spent, judge, learn
 from .file_locks import ByteLocks
-from .sqlite_file import HOLDERS_FROM, SQLiteThread, immediate, lock_path
+from .job_thread import JobThread
+from .sqlite_file import HOLDERS_FROM, SQLiteFile, immediate, lock_path
 
 if TYPE_CHECKING:
     import asyncio
@@ -93,7 +94,8 @@ class TurnTable:
         self._path = path
         self._rules = rules
         before = None if after is None else after._thread
-        self._thread: SQLiteThread = SQLiteThread(path, after=before)
+        self._thread: JobThread = JobThread(path.name, after=before)
+        self._file = SQLiteFile(path)
         self._locks: ByteLocks | None = None
         self._holder = 0
         self._dated = 0  # the opening of the file whose times are known to be of this boot
@@ -187,28 +189,31 @@ class TurnTable:
 
     def close(self) -> None:
         """End it after what was asked for; from then on nobody here holds anything."""
-        self._thread.stop(self._release_locks)
+        self._thread.stop(self._end)
 
     # --- in the thread ---------------------------------------------------------------------------
 
     def _call(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        return self._thread.call(lambda connection: work(self._ready(connection)))
+        return self._thread.call(lambda: self._do(work))
 
     def _post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         def failed(error: Exception) -> None:
             log.warning("%s could not be written (%s)", self._path, error)
             self._owed.append(work)
 
-        self._thread.post(lambda connection: work(self._ready(connection)), failed)
+        self._thread.post(lambda: self._do(work), failed)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._file.do(lambda connection: work(self._ready(connection)))
 
     def _ready(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Become a holder, see that times are of this boot, do what could not be done before."""
         if self._locks is None:
             self._become_holder(connection)
-        if self._dated != self._thread.opened:
+        if self._dated != self._file.opened:
             with immediate(connection):
                 self._date(connection)
-            self._dated = self._thread.opened
+            self._dated = self._file.opened
         while self._owed:
             self._owed[0](connection)
             del self._owed[0]
@@ -236,7 +241,8 @@ class TurnTable:
             raise
         self._locks, self._holder = locks, number
 
-    def _release_locks(self) -> None:
+    def _end(self) -> None:
+        self._file.close()
         if self._locks is not None:
             self._locks.close()
 

@@ -13,16 +13,17 @@ import contextlib
 import random as _random
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..errors import UsageError
 from ..fleet.boot_clock import check_clock
 from ..fleet.budget import DAY_S, budget_spent, check_reserve
+from ..fleet.job_thread import JobThread
 from ..fleet.queue_options import check_functions, check_queue_options
 from ..log import careful_logger
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
-from .server import RedisThread, check_prefix, check_url
+from .server import Server, check_prefix, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ class RedisIdentifyQueue:
         self._random = random
         self._me = uuid.uuid4().hex
         self._budget: IdentifyBudget | None = None
-        self._thread: RedisThread | None = None
+        self._desk: _Desk | None = None
         self._users = 0  # who waits, or holds
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Lock]] = (
             WeakKeyDictionary()
@@ -105,7 +106,7 @@ class RedisIdentifyQueue:
         Raises:
             UsageError: the prefix is another bot's, or the server cannot be used now.
         """
-        thread = self._begin()
+        desk = self._begin()
         try:
             bot = "" if bot_id is None else str(bot_id)
             reset_ms = int(min(limit.reset_after_s, DAY_S) * 1000)
@@ -116,18 +117,19 @@ class RedisIdentifyQueue:
                     bot, limit.max_concurrency, limit.total, limit.remaining, reset_ms, age_ms,
                     "1" if is_fresh else "",
                 ]  # fmt: skip
-                return thread.script("learn", ["budget", "log"], arguments)
+                return desk.server.script("learn", ["budget", "log"], arguments)
 
             try:
-                answer = await thread.call(work)
+                answer = await desk.thread.call(work)
             except UsageError:
                 raise
             except Exception as error:
                 raise UsageError(f"the identify queue cannot be reached: {error}") from error
             if answer[0] == "bot":
                 raise UsageError(
-                    f"{thread.shown} holds the identify turns of bot {answer[1]} under "
-                    f"{thread.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
+                    f"{desk.server.shown} holds the identify turns of bot {answer[1]} under "
+                    f"{desk.server.key('*')}, and this is bot {bot_id}: give each bot its own "
+                    "prefix"
                 )
             if self._given_concurrency is None:
                 self._max_concurrency = max(1, limit.max_concurrency)
@@ -149,14 +151,16 @@ class RedisIdentifyQueue:
             UsageError: the server cannot be used.
         """
         lines = self._lines.setdefault(asyncio.get_running_loop(), {})
-        thread = self._begin()
+        desk = self._begin()
         numbers: list[int] = []  # the thread may be about to give one
         try:
             async with lines.setdefault(shard_id % self._max_concurrency, asyncio.Lock()):
                 is_told = False
                 while True:
                     try:
-                        answer = await thread.call(lambda: self._attempt(thread, shard_id, numbers))
+                        answer = await desk.thread.call(
+                            lambda: self._attempt(desk.server, shard_id, numbers)
+                        )
                     except UsageError:
                         raise
                     except Exception as error:
@@ -167,7 +171,7 @@ class RedisIdentifyQueue:
                         continue
                     self._look(answer)
                     if answer[0] == "given":
-                        return _Turn(self, thread, numbers[0])
+                        return _Turn(self, desk, numbers[0])
                     if answer[0] == "spent":
                         assert self._budget is not None
                         now = time.monotonic()
@@ -177,7 +181,7 @@ class RedisIdentifyQueue:
                         )
                     await asyncio.sleep(float(answer[1]) / 1000)
         except BaseException:
-            thread.post(lambda: self._give_back(thread, numbers), _told)
+            desk.thread.post(lambda: self._give_back(desk.server, numbers), _told)
             self._end()
             raise
 
@@ -187,32 +191,32 @@ class RedisIdentifyQueue:
         least, most = self._padding_s
         return int((self._interval_s + least + (most - least) * self._random()) * 1000) + 1
 
-    def _attempt(self, thread: RedisThread, shard_id: int, numbers: list[int]) -> Any:
+    def _attempt(self, server: Server, shard_id: int, numbers: list[int]) -> Any:
         """In the thread: be alive, and ask."""
-        self._say_alive(thread)
-        answer = thread.script(
+        self._say_alive(server)
+        answer = server.script(
             "attempt",
             _KEYS,
             [
                 shard_id, self._me, self._given_concurrency or "", self._spacing_ms(),
                 max(1, int(self._interval_s * 1000 / LOOKS_AN_INTERVAL)),
                 "" if self._reserve is None else self._reserve,
-                int(MAX_HOLD_S * 1000), thread.key("holder:"),
+                int(MAX_HOLD_S * 1000), server.key("holder:"),
             ],
         )  # fmt: skip
         if answer[0] == "given":
             numbers.append(int(answer[2]))
         return answer
 
-    def _say_alive(self, thread: RedisThread) -> None:
-        thread.script("alive", [f"holder:{self._me}"], [int(ALIVE_S * 1000)])
+    def _say_alive(self, server: Server) -> None:
+        server.script("alive", [f"holder:{self._me}"], [int(ALIVE_S * 1000)])
 
-    def _tell(self, thread: RedisThread, number: int, what: str) -> None:
-        thread.script("turn", _KEYS[:3], [self._me, number, what, self._spacing_ms()])
+    def _tell(self, server: Server, number: int, what: str) -> None:
+        server.script("turn", _KEYS[:3], [self._me, number, what, self._spacing_ms()])
 
-    def _give_back(self, thread: RedisThread, numbers: list[int]) -> None:
+    def _give_back(self, server: Server, numbers: list[int]) -> None:
         for number in numbers:
-            self._tell(thread, number, "release")
+            self._tell(server, number, "release")
 
     def _look(self, answer: list[Any]) -> None:
         """Keep what was seen."""
@@ -225,47 +229,55 @@ class RedisIdentifyQueue:
             total=int(total), remaining=int(remaining), reserve=int(reserve), free_at=free_at
         )
 
-    def _begin(self) -> RedisThread:
-        if self._thread is None:
-            self._thread = thread = RedisThread(self._url, self._prefix)
+    def _begin(self) -> _Desk:
+        if self._desk is None:
+            self._desk = desk = _Desk(JobThread("redis"), Server(self._url, self._prefix))
 
             def renew() -> None:
                 with contextlib.suppress(Exception):  # the next attempt tells
-                    self._say_alive(thread)
+                    self._say_alive(desk.server)
 
-            thread.every(ALIVE_S / 3, renew)
+            desk.thread.every(ALIVE_S / 3, renew)
         self._users += 1
-        return self._thread
+        return self._desk
 
     def _end(self) -> None:
         self._users -= 1
-        if self._users == 0 and self._thread is not None:
-            thread, self._thread = self._thread, None
-            thread.stop()
+        if self._users == 0 and self._desk is not None:
+            desk, self._desk = self._desk, None
+            desk.thread.stop(desk.server.close)
+
+
+class _Desk(NamedTuple):
+    """Where turns are asked for, while somebody waits or holds."""
+
+    thread: JobThread
+    server: Server
 
 
 class _Turn:
-    __slots__ = ("_is_released", "_is_written", "_number", "_queue", "_thread")
+    __slots__ = ("_desk", "_is_released", "_is_written", "_number", "_queue")
 
-    def __init__(self, queue: RedisIdentifyQueue, thread: RedisThread, number: int) -> None:
+    def __init__(self, queue: RedisIdentifyQueue, desk: _Desk, number: int) -> None:
         self._queue = queue
-        self._thread = thread
+        self._desk = desk
         self._number = number
         self._is_released = self._is_written = False
 
     def written(self) -> None:
         if not self._is_released:
             self._is_written = True
-            queue, thread, number = self._queue, self._thread, self._number
-            thread.post(lambda: queue._tell(thread, number, "written"), _told)
+            self._tell("written")
 
     def release(self) -> None:
         if not self._is_released:
             self._is_released = True
-            queue, thread, number = self._queue, self._thread, self._number
-            what = "late" if self._is_written else "release"  # the word of the write may be lost
-            thread.post(lambda: queue._tell(thread, number, what), _told)
-            queue._end()
+            self._tell("late" if self._is_written else "release")  # that of the write may be lost
+            self._queue._end()
+
+    def _tell(self, what: str) -> None:
+        queue, server, number = self._queue, self._desk.server, self._number
+        self._desk.thread.post(lambda: queue._tell(server, number, what), _told)
 
 
 def _told(error: Exception) -> None:

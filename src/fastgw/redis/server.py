@@ -1,27 +1,21 @@
 """
-One thread that talks to one Redis, and what its errors mean.
+One Redis as one thread talks to it, and what its errors mean.
 
 Commands are never repeated by redis-py: whoever sent one knows whether it may be said twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import queue
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..quoting import without_credentials
 
-__all__ = ["Redis", "RedisThread", "check_prefix", "check_url", "is_for_good", "shown_url"]
+__all__ = ["Redis", "Server", "check_prefix", "check_url", "is_for_good", "shown_url"]
 
-T = TypeVar("T")
 Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 
 LEAST_VERSION = (7, 0)
@@ -80,9 +74,10 @@ def is_for_good(error: Exception) -> bool:
     return isinstance(error, exceptions.ResponseError) and any(r in str(error) for r in refused)
 
 
-class RedisThread:
+class Server:
     """
-    One thread and its connection, opened when it is first needed and again when it was lost.
+    The server as one thread uses it; the connection is opened when it is first needed, and again
+    when it was lost.
 
     Args:
         url: of the server.
@@ -95,75 +90,12 @@ class RedisThread:
         self.shown = shown_url(url)
         self._url = url
         self._tag = f"{{{prefix}}}"
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._client: Redis = None
         self._scripts: dict[str, Any] = {}
-        self._every_s: float | None = None
-        self._at = 0.0
-        self._tick: Callable[[], object] = lambda: None
-        self._thread = threading.Thread(target=self._run, name="fastgw redis", daemon=True)
-        self._thread.start()
 
     def key(self, name: str) -> str:
         """Return the key of something: all of a bot's are in one slot of a cluster."""
         return f"{self._tag}:{name}"
-
-    # --- from the loop ---------------------------------------------------------------------------
-
-    def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do `work` in the thread, after all that came before; a future of the running loop."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def answer(result: T | None, error: BaseException | None) -> None:
-            if done.done():
-                return  # cancelled; the work is done all the same
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]
-
-        def job() -> None:
-            result, error = None, None
-            try:
-                result = work()
-            except BaseException as raised:
-                error = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(answer, result, error)
-
-        self._jobs.put(job)
-        return done
-
-    def post(self, work: Callable[[], object], failed: Callable[[Exception], None]) -> None:
-        """Do `work` after all that came before; `failed` is called in the thread if it raises."""
-
-        def job() -> None:
-            try:
-                work()
-            except Exception as error:
-                failed(error)
-
-        self._jobs.put(job)
-
-    def every(self, seconds: float, work: Callable[[], object]) -> None:
-        """Do `work` so often from now on; called in the thread, it must not raise."""
-        self._tick = work
-
-        def begin() -> None:
-            self._every_s, self._at = seconds, time.monotonic() + seconds
-
-        self._jobs.put(begin)
-
-    def stop(self) -> None:
-        """End it after all that came before; does not wait."""
-        self._jobs.put(None)
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join(2 * TIMEOUT_S)
-
-    # --- in the thread ---------------------------------------------------------------------------
 
     def script(self, name: str, keys: list[str], arguments: list[object]) -> Any:
         """
@@ -233,20 +165,8 @@ class RedisThread:
         said = str(error).replace(self._url, self.shown)
         return type(error)(f"{self.shown}: {said}")
 
-    def _run(self) -> None:
-        while True:
-            timeout_s = None
-            if self._every_s is not None:
-                timeout_s = max(0.0, self._at - time.monotonic())
-            try:
-                job = self._jobs.get(timeout=timeout_s)
-            except queue.Empty:
-                self._at = time.monotonic() + (self._every_s or 0.0)
-                self._tick()
-                continue
-            if job is None:
-                break
-            job()
+    def close(self) -> None:
+        """Close the connection."""
         if self._client is not None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # it is gone in any case
                 self._client.close()

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..fleet.boot_clock import BootClock, check_clock
+from ..fleet.job_thread import JobThread
 from ..fleet.ports import StoredSession
 from ..fleet.sqlite_store import process_name
 from ..log import careful_logger
 from ..protocol.session import Session
-from .server import RedisThread, check_prefix, check_url, is_for_good
+from .server import TIMEOUT_S, Server, check_prefix, check_url, is_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -108,7 +109,7 @@ class RedisSessionStore:
         Raises:
             UsageError: the server cannot be reached or used, or the prefix is another bot's.
         """
-        opened = OpenRedisStore(RedisThread(self._url, self._prefix), self._lease_s, self._clock)
+        opened = OpenRedisStore(Server(self._url, self._prefix), self._lease_s, self._clock)
         try:
             await opened.begin(bot_id)
         except BaseException:
@@ -120,8 +121,9 @@ class RedisSessionStore:
 class OpenRedisStore:
     """The store as one fleet has it open. Call it in the thread of the loop that opened it."""
 
-    def __init__(self, thread: RedisThread, lease_s: float, clock: BootClock) -> None:
-        self._thread = thread
+    def __init__(self, server: Server, lease_s: float, clock: BootClock) -> None:
+        self._server = server
+        self._thread = JobThread("redis")
         self._clock = clock
         self._lease_s = lease_s
         self._me = uuid.uuid4().hex
@@ -278,15 +280,14 @@ class OpenRedisStore:
             await self._flush()
             await self._give(tuple(self._mine))
         finally:
-            self._thread.stop()
-            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+            await self._thread.end(2 * TIMEOUT_S, self._server.close)
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _ask(self, arguments: list[object]) -> tuple[list[Any], float]:
         """Ask for shards, in the thread; return when I count them as over, too."""
         over_at = self._over_from_now()
-        return self._thread.script("take", _TAKE, arguments), over_at
+        return self._server.script("take", _TAKE, arguments), over_at
 
     def _over_from_now(self) -> float:
         """Return when a lease is over whose renewal is sent now: by then nobody else has it."""
@@ -320,7 +321,7 @@ class OpenRedisStore:
             return
         with contextlib.suppress(Exception):  # told already; the lease runs out by itself
             await self._thread.call(
-                lambda: self._thread.script("give", ["lease", "owner"], [self._me, *given])
+                lambda: self._server.script("give", ["lease", "owner"], [self._me, *given])
             )
 
     def _write_soon(self, shard_ids: Collection[int]) -> None:
@@ -368,7 +369,7 @@ class OpenRedisStore:
                 text = _encoded(stored) if shard_id in fresh else ""
                 arguments += [shard_id, "seq", text, stored.session.sequence]
         try:
-            answer = self._thread.script("write", _WRITE, arguments)
+            answer = self._server.script("write", _WRITE, arguments)
         except BaseException:
             with self._guard:
                 self._dirty |= dirty & self._mine
@@ -389,7 +390,7 @@ class OpenRedisStore:
             log.error("shards %s are another process's now", sorted(lost))
         if self._is_failing:
             self._is_failing = False
-            log.warning("%s is there again: sessions are stored", self._thread.shown)
+            log.warning("%s is there again: sessions are stored", self._server.shown)
 
     def _failed(self, error: Exception) -> None:
         """Tell once that the server cannot be used; called in the thread."""
@@ -401,7 +402,7 @@ class OpenRedisStore:
             )  # fmt: skip
 
     def _read_bot(self) -> int | None:
-        bound = self._thread.script("bot", ["bot"], [])
+        bound = self._server.script("bot", ["bot"], [])
         return None if bound is None else int(bound)
 
     def _read(self, shard_id: int, text: str, sequence: str, age_ms: str) -> StoredSession | None:
@@ -433,8 +434,8 @@ class OpenRedisStore:
 
     def _other_bot(self, bound: int, bot_id: int) -> str:
         return (
-            f"{self._thread.shown} holds the sessions of bot {bound} under "
-            f"{self._thread.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
+            f"{self._server.shown} holds the sessions of bot {bound} under "
+            f"{self._server.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
         )
 
 
