@@ -119,6 +119,7 @@ class Results:
             spread = f"{_time(min(figures))} .. {_time(max(figures))}"
             peak = self.extra[label].get("peak_mb")
             memory = f"  {peak:5.0f} MB" if peak else ""
+            memory += f"  {beside}" if (beside := self.extra[label].get("beside")) else ""
             ratio = self.ratio(label, baseline)
             yield f"  {label:<{width}}  {middle}  ({spread})  {ratio:7.2f} x{memory}"
         for label, problem in self.problems.items():
