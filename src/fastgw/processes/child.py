@@ -173,7 +173,8 @@ class Child:
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
-            while line := await reader.readline():
+            # A worker that is killed while it speaks leaves half a line, which is no message.
+            while (line := await reader.readline()).endswith(b"\n"):
                 self._heard(decode(line))
 
     def _heard(self, message: dict[str, Any]) -> None:

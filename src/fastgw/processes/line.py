@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +21,8 @@ __all__ = ["Assignment", "Line", "decode", "encode"]
 
 # What a worker exits with whose supervisor is gone; nobody is left to read it.
 SUPERVISOR_LOST = 70  # EX_SOFTWARE of sysexits.h
+# How long a worker that ends waits for its supervisor to read why; less than that one's patience.
+LAST_S = 3.0
 
 Assignment = dict[str, Any]
 
@@ -77,9 +81,24 @@ class Line:
         with self._guard:
             if not (may_drop and self._unsent):
                 self._unsent += encode(kind, **facts)
-            with contextlib.suppress(OSError):  # full, or gone: the thread sees to that
-                sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT)
-                self._unsent = self._unsent[sent:]
+            self._send()
+
+    def say_last(self, kind: str, **facts: object) -> None:
+        """Send a message and what was not sent before it; nobody sends anything after it."""
+        self.say(kind, **facts)
+        room = select.poll()
+        room.register(self._sock, select.POLLOUT)
+        until = time.monotonic() + LAST_S
+        while self._unsent and (left_s := until - time.monotonic()) > 0:
+            if any(event & ~select.POLLOUT for _, event in room.poll(left_s * 1000)):
+                return  # the supervisor is gone
+            with self._guard:
+                self._send()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # full, or gone: the thread sees to that
+            sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT)
+            self._unsent = self._unsent[sent:]
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):

@@ -194,11 +194,11 @@ def main(arguments: list[str]) -> int:
     except SystemExit as error:
         if at == "import":
             return _failed(line, at, error)
-        line.say("ended", code=_code(error))
+        line.say_last("ended", code=_code(error))
         return _code(error)
     except BaseException as error:
         return _failed(line, "run" if work is not None and work.has_started else at, error)
-    line.say("ended", code=0)
+    line.say_last("ended", code=0)
     return 0
 
 
@@ -211,7 +211,7 @@ def _failed(line: Line, at: str, error: BaseException) -> int:
     token = ""
     with suppress(UsageError):
         token = check_token(None)
-    line.say(
+    line.say_last(
         "failed",
         at=at,
         error=_first(redact_value(said, token)),
