@@ -85,7 +85,7 @@ class Line:
 
     def say_last(self, kind: str, **facts: object) -> None:
         """Send a message and what was not sent before it; nobody sends anything after it."""
-        self.say(kind, **facts)
+        self.say(kind, may_drop=False, **facts)
         room = select.poll()
         room.register(self._sock, select.POLLOUT)
         until = time.monotonic() + LAST_S
