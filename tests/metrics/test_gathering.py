@@ -1,18 +1,22 @@
 """The sum over processes."""
 
+from gateways import gateway_to
+
 from fastgw.durations import BOUNDS_S
+from fastgw.metrics.document import document_of
 from fastgw.metrics.gathering import Gathering, added
 from fastgw.metrics.verdict import what_is_away
+from fastgw.testing import FakeGateway
 
 
-def told(shard_id, *, identifies, is_ready=True):
+def told(shard_id, *, identifies, is_ready=True, refusal=None):
     shard = {"shard_id": shard_id, "process": 0, "is_ready": is_ready, "away_for_s": None}
     one = {"identifies": identifies, "reconnects": {"replaced": 1}}
     return {
         "processes": [{"index": 0, "loop_lag_s": 0.5}],
         "shards": [shard],
         "identify_budget": {"total": 1000, "remaining": 900, "reserve": 50},
-        "refusal": None,
+        "refusal": refusal,
         "counts": {
             "total": one,
             "shards": {str(shard_id): one},
@@ -71,3 +75,31 @@ def test_before_anything_is_told():
     document = Gathering().document([process(0, 10, 0)], shard_count=1)
     assert document["counts"]["events"] == {}
     assert what_is_away(document)
+
+
+def test_a_shard_that_nobody_has_told_of_is_missed():
+    """Where one of two workers never came up, its shards are away, and none is left out."""
+    gathering = Gathering()
+    gathering.look({10: told(0, identifies=1)})
+    document = gathering.document([process(0, 10, 0), process(1, None, 1)], shard_count=2)
+    assert [(s["shard_id"], s["process"]) for s in document["shards"]] == [(0, 0), (1, 1)]
+    assert what_is_away(document) == ["shard 1: has not been READY yet"]
+
+
+async def test_such_a_shard_has_every_member():
+    """Those that a gateway tells of its own; whoever reads them need not ask which are there."""
+    async with FakeGateway() as fake, gateway_to(fake) as gateway:
+        real = document_of(gateway.health(), gateway.stats(), shard_count=1)["shards"][0]
+    (shard,) = Gathering().document([process(0, 10, 0)], shard_count=1)["shards"]
+    assert shard.keys() == real.keys()
+
+
+def test_a_refusal_stands_as_long_as_its_process():
+    """Whoever tells last, one that may identify does not take it back for another."""
+    refused = told(0, identifies=1, refusal="DisallowedIntents")
+    gathering = Gathering()
+    both = [process(0, 10, 0), process(1, 11, 1)]
+    gathering.look({10: refused, 11: told(1, identifies=1)})
+    assert gathering.document(both, shard_count=2)["refusal"] == "DisallowedIntents"
+    gathering.look({11: told(1, identifies=1)})
+    assert gathering.document(both, shard_count=2)["refusal"] is None

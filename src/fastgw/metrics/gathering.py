@@ -2,7 +2,8 @@
 The document of several processes: what each of them told last, put together.
 
 Counts never fall: those of a process that has ended stay in the sum. A shard whose process is gone
-or has just begun is away since it was READY last, whichever process that was in.
+or has just begun is away since it was READY last, whichever process that was in. One that nobody
+has told of yet is there as well, so that it is missed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..durations import BOUNDS_S
+from ..protocol.states import State
 from ..version import __version__
 from .document import VERSION
 
@@ -39,7 +41,6 @@ class Gathering:
         self._shards: dict[int, dict[str, Any]] = {}  # as they were told last
         self._ready_at: dict[int, float] = {}
         self._budget: Any = None
-        self._refusal: str | None = None
 
     def look(self, told: Mapping[int, Document]) -> None:
         """Take what the processes that there are told last; what is missing has ended."""
@@ -73,10 +74,9 @@ class Gathering:
                     self._shard(shard_id, process)
                     for process in processes
                     for shard_id in process["shard_ids"]
-                    if shard_id in self._shards
                 ],
                 "identify_budget": self._budget,
-                "refusal": self._refusal,
+                "refusal": next(filter(None, (t["refusal"] for t in self._told.values())), None),
                 "counts": _EMPTY if counts is None else counts,
             }
 
@@ -87,7 +87,6 @@ class Gathering:
             if shard["is_ready"]:
                 self._ready_at[shard["shard_id"]] = now
         self._budget = document["identify_budget"] or self._budget
-        self._refusal = document["refusal"]
 
     def _process(self, process: dict[str, Any]) -> dict[str, Any]:
         told = self._told.get(process["pid"])
@@ -96,7 +95,8 @@ class Gathering:
         return {**figures, **own}
 
     def _shard(self, shard_id: int, process: dict[str, Any]) -> dict[str, Any]:
-        shard = {**self._shards[shard_id], "process": process["index"]}
+        told = self._shards.get(shard_id, _UNTOLD)
+        shard = {**told, "shard_id": shard_id, "process": process["index"]}
         if process["pid"] not in self._told:  # nothing of now is known of it
             shard |= {"status": "stopped", "is_ready": False}
         if not shard["is_ready"] and shard_id in self._ready_at:
@@ -107,6 +107,13 @@ class Gathering:
 _IDLE: dict[str, Any] = {
     "loop_lag_s": None, "loop_lag_worst_s": None, "handlers_running": 0, "handlers_waiting": 0,
     "unhandled": 0, "unhandled_bytes": 0, "kept_bytes": 0, "reading_held_by": {},
+}  # fmt: skip
+# A shard that no process has told of.
+_UNTOLD: dict[str, Any] = {
+    "status": State.DISCONNECTED.value, "is_ready": False, "last_byte_age_s": None,
+    "last_ack_age_s": None, "last_dispatch_age_s": None, "latency_s": None, "latency_age_s": None,
+    "ready_for_s": None, "session_for_s": None, "away_for_s": None, "heartbeat_interval_s": None,
+    "commands_waiting": 0, "send_room": 0, "buffer_bytes": 0, "reading_paused_by": [],
 }  # fmt: skip
 _EMPTY: dict[str, Any] = {
     "total": {}, "shards": {}, "events": {}, "latency": {}, "loop_blocked": 0, "turns_cut": 0,
