@@ -88,10 +88,10 @@ WHOLE_COUNTS = {
 
 class FastgwCollector(Collector):
     """
-    A collector for a registry of your own.
+    The metrics of a document, for a registry.
 
     Args:
-        document: makes the document, such as `gateway.metrics_document`.
+        document: makes the document, each time that metrics are asked for.
     """
 
     def __init__(self, document: Callable[[], Document]) -> None:
