@@ -57,7 +57,7 @@ async def store_with(path, *shard_ids):
 
 async def written(store):
     """Wait until all that was noted is in the file, as far as it can be."""
-    await store._flush()
+    await store._rows.flush()
 
 
 # ---------------------------------------------------------------------------- the file
@@ -252,6 +252,22 @@ async def test_a_full_disk_is_told_once_and_outlasted(path, caplog):
     assert "can be written again" in caplog.text
     await store.close()
     assert await stored(path, 0) == {0: 104}
+
+
+async def test_a_shard_that_is_given_up_while_the_file_cannot_be_written_keeps_its_session(
+    path, monkeypatch
+):
+    """What could not be written of it is not taken for its end: another process may have it."""
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.05)
+    store = await store_with(path, 0, 1)
+    await written(store)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.save_sequences({0: 99})
+        await store.release([0])
+    store.save_sequences({1: 8})
+    await store.close()
+    assert await stored(path, 0, 1) == {0: 7, 1: 8}
 
 
 @contextmanager

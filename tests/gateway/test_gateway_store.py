@@ -142,8 +142,8 @@ async def test_a_store_that_fails_keeps_no_session(fake, store, caplog):
     await gateway.start()
     await gateway.wait_ready()
     opened = gateway._fleet._sessions._store
-    await opened._flush()
-    opened._failed(OSError("the disk is gone"))
+    await opened._rows.flush()
+    opened._trouble.failed(OSError("the disk is gone"))
     await gateway.close()
     assert fake.service.sessions == {}
 

@@ -97,7 +97,7 @@ async def test_a_renewal_moves_the_end(server, clocks):
     store = await opened(server, clocks, lease_s=300.0)
     await store.take([0], 4)
     clocks.boot_s += 200.0
-    await store._thread.call(store._write)
+    await store._thread.call(store._rows.attempt)
     clocks.boot_s += 200.0
     assert store.expired() == set()
     clocks.boot_s += 41.0
@@ -121,13 +121,13 @@ async def test_what_is_over_is_not_stored_and_not_forgotten(server, clocks):
     store = await opened(server, clocks, lease_s=300.0)
     await store.take([0], 4)
     store.save(session_of(0, sequence=7))
-    await until(lambda: not store._dirty)
+    await until(lambda: store._rows.is_written)
     clocks.boot_s += 300.0
     assert store.expired() == {0}
     store.save_sequences({0: 90})
     store.forget(0)
     store.save(session_of(0, sequence=1))
-    await store._thread.call(store._write)
+    await store._thread.call(store._rows.attempt)
     found = await store.take([0], 4)
     assert found[0].session.sequence == 7
     await store.close()
@@ -138,7 +138,7 @@ async def test_what_the_server_missed_is_not_lost_with_the_lease(server, clocks)
     store = await opened(server, clocks, lease_s=300.0)
     await store.take([0, 1], 4)
     store.save(session_of(0, sequence=7))
-    await until(lambda: not store._dirty)
+    await until(lambda: store._rows.is_written)
     undo = silence(store)
     store.save_sequences({0: 50})
     store.save(session_of(1, sequence=3))  # READY while the server was away
@@ -159,7 +159,7 @@ async def test_what_another_process_did_meanwhile_counts(server, clocks):
     await store.take([0, 1], 4)
     store.save(session_of(0, sequence=7))
     store.save(session_of(1, sequence=7))
-    await until(lambda: not store._dirty)
+    await until(lambda: store._rows.is_written)
     undo = silence(store)
     clocks.boot_s += 1.0
     assert store.expired() == {0, 1}
@@ -233,7 +233,7 @@ async def test_a_shard_that_another_process_took_stays_there(server, monkeypatch
         await first.start()
         await first.wait_ready(scaled(20))
         store = first._fleet._sessions._store
-        await until(lambda: not store._dirty)
+        await until(lambda: store._rows.is_written)
         undo = silence(store)
         await until(lambda: not first.shards, 20)
         await heir.start()  # waits for the rest of the lease

@@ -130,10 +130,10 @@ async def test_a_server_that_was_away_has_it_all_afterwards(server, caplog):
     store = await RedisSessionStore(server.url, lease_s=0.5).open(BOT)
     await store.take([0], 4)
     store.save(session_of(0, sequence=7))
-    await until(lambda: not store._dirty)
+    await until(lambda: store._rows.is_written)
     server.stop()
     store.save_sequences({0: 99})
-    await until(lambda: store._is_failing)
+    await until(lambda: store._trouble.is_on)
     assert store.is_durable  # a bot that is closed now must leave its sessions to be resumed
     server.start()
     await until(lambda: "is there again" in caplog.text)  # said by the store's thread
@@ -145,24 +145,6 @@ async def test_a_server_that_was_away_has_it_all_afterwards(server, caplog):
     await store.close()
 
 
-async def test_a_write_in_the_middle_of_a_save_loses_no_session(server):
-    """The thread may look between any two lines of the loop."""
-    store = await RedisSessionStore(server.url).open(BOT)
-    await store.take([0], 4)
-    write_soon = store._write_soon
-
-    def write_first(shard_ids):
-        store._write()
-        write_soon(shard_ids)
-
-    store._write_soon = write_first
-    store.save(session_of(0))
-    await store.close()
-    store = await RedisSessionStore(server.url).open(BOT)
-    assert list(await store.take([0], 4)) == [0]
-    await store.close()
-
-
 async def test_a_full_server_is_told_and_tried_again(server, caplog):
     """maxmemory, and nothing that it may evict."""
     store = await RedisSessionStore(server.url, lease_s=0.5).open(BOT)
@@ -171,7 +153,7 @@ async def test_a_full_server_is_told_and_tried_again(server, caplog):
     store.save(session_of(0))
     await until(lambda: "maxmemory" in caplog.text)  # said by the store's thread
     command(server, "CONFIG", "SET", "maxmemory", "0")
-    await until(lambda: not store._is_failing)
+    await until(lambda: not store._trouble.is_on)
     await store.close()
     store = await RedisSessionStore(server.url).open(BOT)
     assert list(await store.take([0], 4)) == [0]
@@ -277,7 +259,7 @@ async def test_a_shard_that_is_given_up_while_the_server_is_away_keeps_its_sessi
     await store.take([0, 1], 4)
     store.save(session_of(0))
     store.save(session_of(1))
-    await until(lambda: not store._dirty and not store._is_posted)
+    await until(lambda: store._rows.is_written)
     await store._thread.call(lambda: None)
     script = store._server.script
 

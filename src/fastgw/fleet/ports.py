@@ -7,7 +7,7 @@ and of one machine. Each has a public suite in `fastgw.testing.conformance`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..errors import UsageError
@@ -30,6 +30,8 @@ __all__ = [
     "OpenStore",
     "SessionStore",
     "StoredSession",
+    "at_sequence",
+    "check_acknowledge",
 ]
 
 
@@ -96,6 +98,20 @@ class StoredSession:
     terms: str
     bot_id: int | None = None
     age_s: float | None = None
+
+
+def at_sequence(stored: StoredSession, sequence: int) -> StoredSession:
+    """Return it with the higher one of its sequence and this."""
+    if sequence <= stored.session.sequence:
+        return stored
+    return replace(stored, session=replace(stored.session, sequence=sequence))
+
+
+def check_acknowledge(acknowledge: Acknowledge) -> Acknowledge:
+    """Return which sequence a store is told; raise UsageError for what none can be."""
+    if acknowledge not in ("received", "handled"):
+        raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
+    return acknowledge
 
 
 class OpenStore(Protocol):

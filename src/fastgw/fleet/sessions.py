@@ -21,7 +21,8 @@ from ..log import careful_logger
 from ..protocol.session import MAX_AGE_S
 from ..protocol.token import bot_id_of
 from ..quoting import ranges
-from .ports import LeasingStore, Occupied, StoredSession
+from .bot_binding import BotBinding
+from .ports import LeasingStore, Occupied, StoredSession, at_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -286,15 +287,14 @@ class MemorySessionStore:
         Raises:
             UsageError: it is another bot's.
         """
-        if None not in (bot_id, self._bot_id) and bot_id != self._bot_id:
-            raise UsageError(self._other_bot(bot_id))
-        return _OpenMemory(self, is_ours=self._bot_id is None or bot_id is not None)
-
-    def _other_bot(self, bot_id: int | None) -> str:
-        return (
-            f"this MemorySessionStore holds the sessions of bot {self._bot_id}, and this is bot "
-            f"{bot_id}: give each bot a store of its own"
+        bot = BotBinding(
+            lambda bound, bot_id: (
+                f"this MemorySessionStore holds the sessions of bot {bound}, and this is bot "
+                f"{bot_id}: give each bot a store of its own"
+            )
         )
+        bot.opened(self._bot_id, bot_id)
+        return _OpenMemory(self, bot)
 
 
 class _OpenMemory:
@@ -302,9 +302,9 @@ class _OpenMemory:
 
     is_durable = False
 
-    def __init__(self, store: MemorySessionStore, *, is_ours: bool) -> None:
+    def __init__(self, store: MemorySessionStore, bot: BotBinding) -> None:
         self._store = store
-        self._is_ours = is_ours  # not another bot's, whose token said nothing
+        self._bot = bot
         self._shard_count = 0
 
     async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
@@ -328,11 +328,9 @@ class _OpenMemory:
 
     def save(self, stored: StoredSession) -> None:
         store = self._store
-        if stored.bot_id is not None:
-            if store._bot_id not in (None, stored.bot_id):
-                raise UsageError(store._other_bot(stored.bot_id))
-            store._bot_id = stored.bot_id
-            self._is_ours = True
+        self._bot.check(store._bot_id, stored.bot_id)  # another fleet may have said whose it is
+        self._bot.ready(stored.bot_id)
+        store._bot_id = self._bot.bot_id or store._bot_id
         store._rows[stored.session.shard_id] = (stored, store._clock())
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
@@ -341,13 +339,10 @@ class _OpenMemory:
             if store._owners.get(shard_id) is not self:
                 continue
             stored, _ = store._rows[shard_id]
-            session = stored.session
-            sequence = max(sequences[shard_id], session.sequence)
-            stored = replace(stored, session=replace(session, sequence=sequence))
-            store._rows[shard_id] = (stored, store._clock())
+            store._rows[shard_id] = (at_sequence(stored, sequences[shard_id]), store._clock())
 
     def forget(self, shard_id: int) -> None:
-        if self._is_ours:
+        if self._bot.is_ours:
             self._store._rows.pop(shard_id, None)
 
     async def release(self, shard_ids: Collection[int]) -> None:

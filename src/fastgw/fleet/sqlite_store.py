@@ -1,10 +1,9 @@
 """
 Sessions in a SQLite file: they survive deploys and `kill -9`, for all processes of one machine.
 
-Theory. The event loop only writes down what shall be stored (`_dirty`) and wakes the thread, which
-takes all of it in one transaction. What could not be written stays dirty, so a full disk costs
-nothing but the time until there is room again. Who runs a shard holds a lock that dies with the
-process: two programs never resume one session against each other.
+Theory. What shall be stored is written behind (`write_behind`), all of it in one transaction. Who
+runs a shard holds a lock that dies with the process: two programs never resume one session against
+each other.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
 from ..log import careful_logger
 from ..protocol.session import Session
 from .boot_clock import BootClock, Stamp, age_s, check_clock
+from .bot_binding import BotBinding
 from .file_locks import ByteLocks
 from .job_thread import JobThread
-from .ports import Occupied, StoredSession
+from .ports import Occupied, StoredSession, at_sequence, check_acknowledge
 from .sqlite_file import (
     BUSY_S,
     SQLiteFile,
@@ -31,13 +30,18 @@ from .sqlite_file import (
     lock_path,
     network_file_system,
 )
+from .trouble import Trouble
+from .write_behind import Changes, WriteBehind
 
 if TYPE_CHECKING:
+    import asyncio
     import sqlite3
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from .ports import Acknowledge
+
+    T = TypeVar("T")
 
 __all__ = ["SQLiteSessionStore"]
 
@@ -74,9 +78,7 @@ class SQLiteSessionStore:
         clock: BootClock | None = None,
     ) -> None:
         self._path = check_path(path, "SQLiteSessionStore")
-        if acknowledge not in ("received", "handled"):
-            raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
-        self._acknowledge: Acknowledge = acknowledge
+        self._acknowledge = check_acknowledge(acknowledge)
         self._clock = check_clock(clock)
 
     def __repr__(self) -> str:
@@ -120,19 +122,22 @@ class OpenSQLiteStore:
         self._file = SQLiteFile(path)
         self._is_closed = False
         self._locks: ByteLocks | None = None
-        self._bot_id: int | None = None  # once it is sure
-        self._is_ours = False  # the token or READY says that what is stored is this bot's
-        self._rows: dict[int, tuple[StoredSession, Stamp]] = {}  # as they shall be in the file
-        self._is_failing = False
-        self._guard = threading.Lock()  # of what follows, which the thread takes
-        self._dirty: set[int] = set()
-        self._is_posted = False
-        self._opened = 0  # the opening of the file that has all rows but the dirty ones
+        self._bot = BotBinding(lambda bound, bot_id: _other_bot(path, bound, bot_id))
+        self._trouble = Trouble(
+            log,
+            lambda error: (
+                f"{path} cannot be used ({error}): sessions are kept in memory meanwhile, and a "
+                f"restart now would begin new ones"
+            ),
+            f"{path} can be written again: sessions are stored",
+        )
+        self._rows = WriteBehind(self._thread, self._write, self._trouble)
+        self._opened = 0  # the opening of the file that has all rows but the noted ones
 
     @property
     def is_durable(self) -> bool:
         """Whether what is saved now outlives the process: not while the file cannot be used."""
-        return not self._is_failing
+        return not self._trouble.is_on
 
     async def begin(self, bot_id: int | None) -> None:
         """Open the file; see `SQLiteSessionStore.open`."""
@@ -146,14 +151,11 @@ class OpenSQLiteStore:
                 kind,
             )
         try:
-            bound = await self._thread.call(lambda: self._file.do(_read_bot))
+            bound = await self._do(_read_bot)
         except sqlite3.Error as error:
-            self._failed(error)
+            self._trouble.failed(error)
             return
-        if bound is not None and bot_id is not None and bound != bot_id:
-            raise UsageError(_other_bot(self._path, bound, bot_id))
-        self._bot_id = bound
-        self._is_ours = bound is None or bot_id is not None
+        self._bot.opened(bound, bot_id)
 
     async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
         """
@@ -181,11 +183,9 @@ class OpenSQLiteStore:
                     raise Occupied(await self._taken(shard_id))
                 taken.append(shard_id)
             try:
-                found = await self._thread.call(
-                    lambda: self._file.do(self._claim(taken, shard_count))
-                )
+                found = await self._do(self._claim(taken, shard_count))
             except sqlite3.Error as error:
-                self._failed(error)
+                self._trouble.failed(error)
                 found = []
         except BaseException:
             for shard_id in taken:
@@ -201,13 +201,13 @@ class OpenSQLiteStore:
             )  # fmt: skip
         usable = {
             stored.session.shard_id: (
-                replace(stored, bot_id=self._bot_id, age_s=age_s(stamp, now)),
+                replace(stored, bot_id=self._bot.bot_id, age_s=age_s(stamp, now)),
                 stamp,
             )
             for stored, stamp in found
             if stored.session.shard_count == shard_count
         }
-        self._rows.update(usable)
+        self._rows.keep(usable)
         return {shard_id: stored for shard_id, (stored, _) in usable.items()}
 
     def save(self, stored: StoredSession) -> None:
@@ -217,13 +217,8 @@ class OpenSQLiteStore:
         Raises:
             UsageError: the store is another bot's; nothing of this one may be stored in it.
         """
-        if stored.bot_id is not None:
-            if self._bot_id is not None and stored.bot_id != self._bot_id:
-                raise UsageError(_other_bot(self._path, self._bot_id, stored.bot_id))
-            self._bot_id = stored.bot_id
-            self._is_ours = True
-        self._rows[stored.session.shard_id] = (stored, self._clock.stamp())
-        self._write_soon({stored.session.shard_id})
+        self._bot.ready(stored.bot_id)
+        self._rows.put({stored.session.shard_id: (stored, self._clock.stamp())}, are_new=True)
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         """
@@ -233,27 +228,27 @@ class OpenSQLiteStore:
         could not be written before is tried again.
         """
         now = self._clock.stamp()
-        alive = sequences.keys() & self._rows.keys()
-        for shard_id in alive:
-            stored, _ = self._rows[shard_id]
-            session = stored.session
-            if sequences[shard_id] > session.sequence:
-                session = replace(session, sequence=sequences[shard_id])
-                stored = replace(stored, session=session)
-            self._rows[shard_id] = (stored, now)
-        self._write_soon(alive)
+        self._rows.put(
+            {
+                shard_id: (at_sequence(row[0], sequence), now)
+                for shard_id, sequence in sequences.items()
+                if (row := self._rows.get(shard_id)) is not None
+            }
+        )
 
     def forget(self, shard_id: int) -> None:
         """Remove a session that is over; while it may be another bot's, it stays in the file."""
-        if self._rows.pop(shard_id, None) is not None and self._is_ours:
-            self._write_soon({shard_id})
+        if self._bot.is_ours:
+            self._rows.drop(shard_id)
+        else:
+            self._rows.leave((shard_id,))
 
     async def release(self, shard_ids: Collection[int]) -> None:
         """Write what is dirty, then let others run these shards."""
-        await self._flush()
-        for shard_id in shard_ids:
-            self._rows.pop(shard_id, None)
-            if self._locks is not None:
+        await self._rows.flush()
+        self._rows.leave(shard_ids)  # what could not be written of them is lost, and no more
+        if self._locks is not None:
+            for shard_id in shard_ids:
                 self._locks.give_back(shard_id)
 
     async def close(self) -> None:
@@ -262,7 +257,7 @@ class OpenSQLiteStore:
             return
         self._is_closed = True
         try:
-            await self._flush()
+            await self._rows.flush()
         finally:
             self._thread.stop(self._file.close)
             self._thread.join(BUSY_S)  # a job that hangs in a system call is not waited for
@@ -272,53 +267,33 @@ class OpenSQLiteStore:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _write_soon(self, shard_ids: Collection[int]) -> None:
-        with self._guard:
-            self._dirty.update(shard_ids)
-            if self._is_posted or not self._dirty:
-                return
-            self._is_posted = True
-        self._thread.post(lambda: self._file.do(self._write), self._failed)
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        return self._thread.call(lambda: self._file.do(work))
 
-    async def _flush(self) -> None:
-        with self._guard:
-            if not self._dirty:
-                return
-        with contextlib.suppress(Exception):  # told already
-            await self._thread.call(lambda: self._file.do(self._write))
-
-    def _write(self, connection: sqlite3.Connection) -> None:
-        """Write what is dirty; in the thread."""
-        with self._guard:
-            self._is_posted = False
-            dirty, self._dirty = self._dirty, set()
-        rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
-        if self._opened != self._file.opened:
-            dirty |= rows.keys()  # another file, which has none of them
-        kept = [_to_row(*rows[shard_id]) for shard_id in dirty if shard_id in rows]
-        removed = [(shard_id,) for shard_id in dirty if shard_id not in rows]
-        try:
-            with immediate(connection):
-                self._bind(connection)
-                connection.executemany(_SAVE, kept)
-                connection.executemany("DELETE FROM sessions WHERE shard_id = ?", removed)
-        except BaseException:
-            with self._guard:
-                self._dirty |= dirty
-            raise
+    def _write(self, changes: Changes[tuple[StoredSession, Stamp]]) -> None:
+        """Write what is to be written; in the thread."""
+        self._file.do(lambda connection: self._write_to(connection, changes))
         self._opened = self._file.opened
-        if self._is_failing:
-            self._is_failing = False
-            log.warning("%s can be written again: sessions are stored", self._path)
+
+    def _write_to(
+        self, connection: sqlite3.Connection, changes: Changes[tuple[StoredSession, Stamp]]
+    ) -> None:
+        is_another = self._opened != self._file.opened  # it has none of the rows
+        rows = self._rows.all_rows() if is_another else changes.rows
+        with immediate(connection):
+            self._bind(connection)
+            connection.executemany(_SAVE, [_to_row(*row) for row in rows.values()])
+            connection.executemany(
+                "DELETE FROM sessions WHERE shard_id = ?", [(i,) for i in changes.removed]
+            )
 
     def _bind(self, connection: sqlite3.Connection) -> None:
-        if self._bot_id is None:
+        if self._bot.bot_id is None:
             return
         bound = _read_bot(connection)
         if bound is None:
-            connection.execute("INSERT INTO bot VALUES (1, ?)", (self._bot_id,))
-        elif bound != self._bot_id:
-            raise UsageError(_other_bot(self._path, bound, self._bot_id))
+            connection.execute("INSERT INTO bot VALUES (1, ?)", (self._bot.bot_id,))
+        self._bot.check(bound, self._bot.bot_id)
 
     def _claim(
         self, shard_ids: Collection[int], shard_count: int
@@ -360,21 +335,11 @@ class OpenSQLiteStore:
 
         name = None
         with contextlib.suppress(Exception):
-            name = await self._thread.call(lambda: self._file.do(owner))
+            name = await self._do(owner)
         return (
             f"shard {shard_id} is run from {self._path} by {name or 'another process'} already: "
             f"stop that one, or give this one shards or a store of its own"
         )
-
-    def _failed(self, error: Exception) -> None:
-        """Tell once that the file cannot be used; may be called in the thread."""
-        if not self._is_failing:
-            self._is_failing = True
-            log.error(
-                "%s cannot be used (%s): sessions are kept in memory meanwhile, and a restart now "
-                "would begin new ones",
-                self._path, error,
-            )  # fmt: skip
 
 
 def process_name() -> str:

@@ -1,12 +1,11 @@
 """
 Sessions in Redis: they survive deploys and `kill -9`, for all processes of all machines.
 
-Theory. As in the SQLite store, the loop writes down what shall be stored and wakes the thread,
-which sends all of it in one script; what could not be sent stays dirty. Who runs a shard holds a
-lease on it, by the server's clock, and every write renews it: a process that is gone is followed by
-another one as soon as its leases have run out. Whoever holds one counts it as over a fifth earlier
-(`expired`): from before the renewal was sent, by the boot clock, which goes on while the process or
-the machine sleeps and which nobody sets.
+Theory. What shall be stored is written behind (`fleet.write_behind`), all of it in one script. Who
+runs a shard holds a lease on it, by the server's clock, and every write renews it: a process that
+is gone is followed by another one as soon as its leases have run out. Whoever holds one counts it
+as over a fifth earlier (`expired`): from before the renewal was sent, by the boot clock, which goes
+on while the process or the machine sleeps and which nobody sets.
 """
 
 from __future__ import annotations
@@ -17,14 +16,16 @@ import json
 import threading
 import time
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..fleet.boot_clock import BootClock, check_clock
+from ..fleet.bot_binding import BotBinding
 from ..fleet.job_thread import JobThread
-from ..fleet.ports import StoredSession
+from ..fleet.ports import StoredSession, at_sequence, check_acknowledge
 from ..fleet.sqlite_store import process_name
+from ..fleet.trouble import Trouble
+from ..fleet.write_behind import Changes, WriteBehind
 from ..log import careful_logger
 from ..protocol.session import Session
 from .server import TIMEOUT_S, Server, check_prefix, check_url, is_for_good
@@ -80,9 +81,7 @@ class RedisSessionStore:
         self._clock = check_clock(clock)
         self._url = check_url(url, "RedisSessionStore")
         self._prefix = check_prefix(prefix)
-        if acknowledge not in ("received", "handled"):
-            raise UsageError(f"acknowledge={acknowledge!r} is not 'received' or 'handled'")
-        self._acknowledge: Acknowledge = acknowledge
+        self._acknowledge = check_acknowledge(acknowledge)
         if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
             raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
         self._lease_s = lease_s
@@ -128,17 +127,13 @@ class OpenRedisStore:
         self._lease_s = lease_s
         self._me = uuid.uuid4().hex
         self._is_closed = False
-        self._bot_id: int | None = None  # once it is sure
-        self._is_ours = False  # the token or READY says that what is stored is this bot's
-        self._rows: dict[int, StoredSession] = {}  # as they shall be stored
-        self._is_failing = False
+        self._bot = BotBinding(self._other_bot)
+        self._trouble = Trouble(log, _said, f"{server.shown} is there again: sessions are stored")
+        self._rows = WriteBehind(self._thread, self._write, self._trouble)
         self._guard = threading.Lock()  # of what follows, which the thread takes
         self._mine: set[int] = set()
         self._over_at: dict[int, float] = {}  # of mine: when I count the lease as over
         self._lost: set[int] = set()  # others own them, and nobody was told yet
-        self._fresh: set[int] = set()  # sessions that are new
-        self._dirty: set[int] = set()
-        self._is_posted = False
 
     @property
     def is_durable(self) -> bool:
@@ -157,10 +152,7 @@ class OpenRedisStore:
             raise
         except Exception as error:
             raise UsageError(f"the session store cannot be reached: {error}") from error
-        if bound is not None and bot_id is not None and bound != bot_id:
-            raise UsageError(self._other_bot(bound, bot_id))
-        self._bot_id = bound
-        self._is_ours = bound is None or bot_id is not None
+        self._bot.opened(bound, bot_id)
         self._thread.every(self._lease_s / RENEWALS_A_LEASE, self._renew)
 
     async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
@@ -209,7 +201,7 @@ class OpenRedisStore:
                 found[shard_id] = stored
         for shard_id in asked:
             self._reunite(shard_id, shard_count, found)
-        self._rows.update(found)
+        self._rows.keep(found)
         return found
 
     @property
@@ -234,42 +226,34 @@ class OpenRedisStore:
         Raises:
             UsageError: the prefix is another bot's; nothing of this one may be stored there.
         """
-        if stored.bot_id is not None:
-            if self._bot_id is not None and stored.bot_id != self._bot_id:
-                raise UsageError(self._other_bot(self._bot_id, stored.bot_id))
-            self._bot_id = stored.bot_id
-            self._is_ours = True
-        shard_id = stored.session.shard_id
-        if shard_id not in self._mine:
-            return
-        self._rows[shard_id] = stored
-        with self._guard:
-            self._fresh.add(shard_id)
-        self._write_soon({shard_id})
+        self._bot.ready(stored.bot_id)
+        if stored.session.shard_id in self._mine:
+            self._rows.put({stored.session.shard_id: stored}, are_new=True)
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         """Note that these sessions are alive, and how far they are; a lower one is not taken."""
-        alive = sequences.keys() & self._rows.keys() & self._mine
-        for shard_id in alive:
-            stored = self._rows[shard_id]
-            if sequences[shard_id] > stored.session.sequence:
-                session = replace(stored.session, sequence=sequences[shard_id])
-                self._rows[shard_id] = replace(stored, session=session)
-        self._write_soon(alive)
+        self._rows.put(
+            {
+                shard_id: at_sequence(stored, sequences[shard_id])
+                for shard_id in sequences.keys() & self._mine
+                if (stored := self._rows.get(shard_id)) is not None
+            }
+        )
 
     def forget(self, shard_id: int) -> None:
         """Remove a session that is over; while it may be another bot's, it stays stored."""
         if shard_id not in self._mine:
             return  # its lease is over: the session goes on, here or elsewhere
-        if self._rows.pop(shard_id, None) is not None and self._is_ours:
-            self._write_soon({shard_id})
+        if self._bot.is_ours:
+            self._rows.drop(shard_id)
+        else:
+            self._rows.leave((shard_id,))
 
     async def release(self, shard_ids: Collection[int]) -> None:
         """Send what is dirty, then let others run these shards."""
-        await self._flush()
-        await self._give(shard_ids)  # first: a row that is gone would be removed at the server
-        for shard_id in shard_ids:
-            self._rows.pop(shard_id, None)
+        await self._rows.flush()
+        await self._give(shard_ids)
+        self._rows.leave(shard_ids)
 
     async def close(self) -> None:
         """Send what is dirty, and give all shards back."""
@@ -277,7 +261,7 @@ class OpenRedisStore:
             return
         self._is_closed = True
         try:
-            await self._flush()
+            await self._rows.flush()
             await self._give(tuple(self._mine))
         finally:
             await self._thread.end(2 * TIMEOUT_S, self._server.close)
@@ -296,12 +280,12 @@ class OpenRedisStore:
     def _drop_leases(self, shard_ids: set[int]) -> None:
         """Renew and store nothing of these any more; under the guard. Their rows stay."""
         self._mine -= shard_ids
-        self._dirty -= shard_ids
-        self._fresh -= shard_ids
+        self._rows.leave(shard_ids, keeps_rows=True)
 
     def _reunite(self, shard_id: int, shard_count: int, found: dict[int, StoredSession]) -> None:
         """Take what this process knows of a shard it had before, where the server knows less."""
-        known, stored = self._rows.pop(shard_id, None), found.get(shard_id)
+        known, stored = self._rows.get(shard_id), found.get(shard_id)
+        self._rows.leave((shard_id,))
         if known is None or known.session.shard_count != shard_count:
             return
         if stored is None or (
@@ -309,9 +293,7 @@ class OpenRedisStore:
             and stored.session.sequence < known.session.sequence
         ):
             found[shard_id] = known
-            with self._guard:
-                self._fresh.add(shard_id)
-                self._dirty.add(shard_id)  # sent with the next renewal
+            self._rows.put({shard_id: known}, are_new=True)
 
     async def _give(self, shard_ids: Collection[int]) -> None:
         with self._guard:
@@ -324,82 +306,37 @@ class OpenRedisStore:
                 lambda: self._server.script("give", ["lease", "owner"], [self._me, *given])
             )
 
-    def _write_soon(self, shard_ids: Collection[int]) -> None:
-        with self._guard:
-            self._dirty.update(shard_ids)
-            if self._is_posted or not self._dirty:
-                return
-            self._is_posted = True
-        self._thread.post(self._write, self._failed)
-
-    async def _flush(self) -> None:
-        with self._guard:
-            if not self._dirty:
-                return
-        with contextlib.suppress(Exception):  # told already
-            await self._thread.call(self._write)
-
     def _renew(self) -> None:
         """Keep the leases; in the thread."""
         with self._guard:
             if not self._mine:
                 return
-        try:
-            self._write()
-        except Exception as error:
-            self._failed(error)
+        self._rows.attempt()
 
-    def _write(self) -> None:
-        """Send what is dirty; in the thread."""
+    def _write(self, changes: Changes[StoredSession]) -> None:
+        """Send what is to be stored, and renew the leases; in the thread."""
         with self._guard:
-            self._is_posted = False
-            dirty, self._dirty = self._dirty, set()
-            fresh = self._fresh & dirty  # `save` may be between its two notes
-            self._fresh -= fresh
-            mine = sorted(self._mine)
-        rows = self._rows.copy()  # after it: the loop writes the row first, then that it is dirty
-        bot = "" if self._bot_id is None else str(self._bot_id)
+            mine = sorted(self._mine)  # what was lost since the changes were taken is not sent
+        bot = "" if self._bot.bot_id is None else str(self._bot.bot_id)
         over_at = self._over_from_now()
         arguments: list[object] = [self._me, int(self._lease_s * 1000), bot, len(mine), *mine]
-        for shard_id in sorted(dirty):
-            stored = rows.get(shard_id)
-            if stored is None:
-                arguments += [shard_id, "over", "", 0]
-            else:
-                text = _encoded(stored) if shard_id in fresh else ""
+        for shard_id in mine:
+            if (stored := changes.rows.get(shard_id)) is not None:
+                text = _encoded(stored) if shard_id in changes.new else ""
                 arguments += [shard_id, "seq", text, stored.session.sequence]
-        try:
-            answer = self._server.script("write", _WRITE, arguments)
-        except BaseException:
-            with self._guard:
-                self._dirty |= dirty & self._mine
-                self._fresh |= fresh & self._mine
-            raise
+            elif shard_id in changes.removed:
+                arguments += [shard_id, "over", "", 0]
+        answer = self._server.script("write", _WRITE, arguments)
         if answer[0] == "bot":
-            raise UsageError(self._other_bot(int(answer[1]), self._bot_id or 0))
+            raise UsageError(self._other_bot(int(answer[1]), self._bot.bot_id or 0))
         lost, anew = ({int(shard_id) for shard_id in part} for part in answer[1:])
-        if anew := anew & rows.keys():  # a server that begins empty
-            with self._guard:
-                self._fresh |= anew
-            self._write_soon(anew)
         with self._guard:
             self._over_at.update(dict.fromkeys(self._mine.intersection(mine) - lost, over_at))
             self._lost |= lost & self._mine
             self._drop_leases(lost)
+        self._rows.renew(anew)  # a server that begins empty
         if lost:
             log.error("shards %s are another process's now", sorted(lost))
-        if self._is_failing:
-            self._is_failing = False
-            log.warning("%s is there again: sessions are stored", self._server.shown)
-
-    def _failed(self, error: Exception) -> None:
-        """Tell once that the server cannot be used; called in the thread."""
-        if not self._is_failing:
-            self._is_failing = True
-            log.error(
-                "the session store cannot be used (%s)%s: sessions are kept in memory meanwhile",
-                error, "" if is_for_good(error) else ", which is tried again",
-            )  # fmt: skip
 
     def _read_bot(self) -> int | None:
         bound = self._server.script("bot", ["bot"], [])
@@ -418,7 +355,7 @@ class OpenRedisStore:
             log.warning("shard %d: what is stored is no session; it begins a new one", shard_id)
             return None
         age_s = max(0.0, float(age_ms) / 1000) if age_ms else None
-        return StoredSession(session=session, terms=terms, bot_id=self._bot_id, age_s=age_s)
+        return StoredSession(session=session, terms=terms, bot_id=self._bot.bot_id, age_s=age_s)
 
     def _refusal(self, answer: list[Any], shard_count: int) -> str:
         kind, shard_id, name, count = answer[:4]
@@ -437,6 +374,13 @@ class OpenRedisStore:
             f"{self._server.shown} holds the sessions of bot {bound} under "
             f"{self._server.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
         )
+
+
+def _said(error: Exception) -> str:
+    again = "" if is_for_good(error) else ", which is tried again"
+    return (
+        f"the session store cannot be used ({error}){again}: sessions are kept in memory meanwhile"
+    )
 
 
 def _encoded(stored: StoredSession) -> str:
