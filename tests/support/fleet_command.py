@@ -38,8 +38,11 @@ class FleetCommand:
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task | None = None
 
-    async def start(self, fake, *arguments, target="fleet_bot:gateway", stdin=None, **environment):
-        """Start it against a fake gateway; FleetCommand reads what it says."""
+    async def start(
+        self, fake, *arguments, target="fleet_bot:gateway", stdin=None, stdout=None, stderr=None,
+        **environment,
+    ):  # fmt: skip
+        """Start it against a fake gateway; FleetCommand reads what it says, but from `stdout`."""
         self.path.parent.mkdir(exist_ok=True)
         environment = {
             "DISCORD_TOKEN": "not.a.token",
@@ -54,8 +57,8 @@ class FleetCommand:
                 sys.executable, "-m", "fastgw.cli", "run", target,
                 "--json", "--api-url", fake.api_url, *arguments,
                 stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
+                stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
+                stderr=errors if stderr is None else stderr,
                 limit=1 << 20,
                 env={k: v for k, v in (os.environ | environment).items() if v is not None},
                 start_new_session=stdin is not None,
@@ -129,7 +132,8 @@ class FleetCommand:
         await self.wait_workers_gone()
 
     async def _read(self) -> None:
-        while line := await self._process.stdout.readline():
+        stream = self._process.stdout
+        while stream is not None and (line := await stream.readline()):
             status = json.loads(line)
             self.statuses.append(status)
             self.pids.update(w["pid"] for w in status["workers"] if w["pid"])

@@ -14,13 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import WorkerFailed
+from ..errors import FastgwError, WorkerFailed
 from ..gateway import API_URL
+from ..log import careful_logger
 from ..processes.layout import parse_shards
 from ..processes.logs import JsonFormatter
 from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
+from ._aside import Aside, AsideHandler, RawText
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,17 +30,14 @@ __all__ = ["add_arguments", "run"]
 CHANGE_S = 1.0
 # ... and one now and then, to show that it lives.
 QUIET_S = 60.0
+# Lines that wait for a reader that has stopped; then the oldest are left out.
+MOST_LINES = 64
+
+log = careful_logger("fastgw.processes")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the bot until its end; returns the exit code."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonFormatter()
-        if options.log == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     settings = ProcessOptions(
         target=options.target,
         processes=options.processes,
@@ -49,18 +48,34 @@ def run(options: argparse.Namespace) -> int:
         api_url=options.api_url,
         metrics=options.metrics,
         log=options.log,
+        prints_to_stderr=options.json,
         stop_timeout_s=options.stop_timeout,
     )
-    view = _choose(options)
-    with view:
+    with _choose(options) as view, contextlib.closing(_log_to(view, options.log)) as logs:
         try:
             return asyncio.run(Supervisor(settings, report=view.show).run())
-        except WorkerFailed as error:
-            view.stop()
-            if error.details:
-                sys.stderr.write(error.details)
-            sys.stderr.write(f"fastgw: {error}\n")
-            return 1
+        except FastgwError as error:
+            details = getattr(error, "details", "")
+            if options.log == "json":
+                log.critical("%s", error, extra={"error": details or None})
+            else:
+                logs.close()
+                view.stop()
+                sys.stderr.write(f"{details}fastgw: {error}\n")
+            return 1 if isinstance(error, WorkerFailed) else 2
+
+
+def _log_to(view: LineView | LiveView, form: str) -> logging.Handler:
+    """Have all logs written where the view leaves room for them."""
+    handler = AsideHandler(view.write_log)
+    handler.setFormatter(
+        JsonFormatter()
+        if form == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
+    return handler
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,40 +132,44 @@ def _choose(options: argparse.Namespace) -> LineView | LiveView:
 
 
 class LineView(contextlib.AbstractContextManager["LineView"]):
-    """One line a change. What reads it may go away; the bot goes on."""
+    """One line a change. What reads it may stop, or go away; the bot goes on."""
 
     def __init__(self, *, as_json: bool = False) -> None:
+        sys.stdout.flush()
         self._as_json = as_json
         self._said: object = None
         self._at = float("-inf")
-        self._is_reader_lost = False
+        self._output = RawText(sys.stdout.fileno(), sys.stdout.encoding)
+        self._log = RawText(sys.stderr.fileno(), sys.stderr.encoding)
+        self._aside: Aside[ProcessesStatus] = Aside(self._write, most=MOST_LINES)
 
     def __exit__(self, *_details: object) -> None:
         self.stop()
 
     def show(self, status: ProcessesStatus) -> None:
-        """Write a line if there is something new to say."""
+        """Have a line written if there is something new to say."""
         now = time.monotonic()
         what = _gist(status)
         quiet_s = 0.0 if status.is_closing or status.is_ready else CHANGE_S
         if now - self._at < (quiet_s if what != self._said else QUIET_S):
             return
         self._said, self._at = what, now
-        self._write(json.dumps(asdict(status)) if self._as_json else status.as_line())
+        self._aside.put(status)
+
+    def write_log(self, text: str) -> None:
+        """Write records of a log; blocks while nobody reads them."""
+        self._log.write(text)
 
     def stop(self) -> None:
-        """Show no more."""
+        """Write what waits still, and no more."""
+        self._aside.close()
 
-    def _write(self, line: str) -> None:
-        if self._is_reader_lost:
-            return
-        try:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        except OSError:  # a pipe that was closed, a terminal that is gone
-            self._is_reader_lost = True
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def _write(self, status: ProcessesStatus, lost: int) -> None:
+        if self._as_json:
+            line = json.dumps(asdict(status) | {"lines_lost": lost})
+        else:
+            line = status.as_line() + (f", {lost} lines lost" if lost else "")
+        self._output.write(line + "\n")
 
 
 def _gist(status: ProcessesStatus) -> object:
@@ -166,25 +185,40 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(), refresh_per_second=4, redirect_stderr=True)
-        self._began = time.monotonic()
+        # What is drawn is drawn by one thread, for a terminal may hang, too.
+        screen: Any = RawText(sys.stdout.fileno(), sys.stdout.encoding)
+        self._console = Console(file=screen)
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._log = RawText(sys.stderr.fileno(), sys.stderr.encoding)
+        self._aside: Aside[ProcessesStatus] | None = None
 
     def __enter__(self) -> LiveView:
         self._live.start()
+        self._aside = Aside(self._draw, most=1, end=self._live.stop)
         return self
 
     def __exit__(self, *_details: object) -> None:
         self.stop()
 
     def show(self, status: ProcessesStatus) -> None:
-        """Draw it anew."""
-        with contextlib.suppress(OSError):  # the terminal is gone
-            self._live.update(self._view(status))
+        """Have it drawn anew."""
+        assert self._aside is not None
+        self._aside.put(status)
+
+    def write_log(self, text: str) -> None:
+        """Write records of a log above the view, or where standard error goes."""
+        if self._log.isatty():
+            self._console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._log.write(text)
 
     def stop(self) -> None:
         """Leave the last view as it is."""
-        with contextlib.suppress(OSError):
-            self._live.stop()
+        assert self._aside is not None
+        self._aside.close()
+
+    def _draw(self, status: ProcessesStatus, _lost: int) -> None:
+        self._live.update(self._view(status), refresh=True)
 
     def _view(self, status: ProcessesStatus) -> Any:
         from rich.console import Group

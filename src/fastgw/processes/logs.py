@@ -26,7 +26,9 @@ class JsonFormatter(logging.Formatter):
         facts = {
             "worker": self._worker,
             **{name: getattr(record, name, None) for name in ("shard_id", "cause", "attempt")},
-            "error": self.formatException(record.exc_info) if record.exc_info else None,
+            "error": self.formatException(record.exc_info)
+            if record.exc_info
+            else getattr(record, "error", None),
         }
         said = {
             "at": record.created,

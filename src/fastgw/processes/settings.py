@@ -37,6 +37,8 @@ class ProcessOptions:
         api_url: base of the API, with its version.
         metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
         log: "text" or "json": how workers log whose program has not said how.
+        prints_to_stderr: what workers write to standard output goes to standard error, for whom
+            the supervisor's own output is the only one to be read.
         stop_timeout_s: how long workers may take to end; then they are killed.
     Raises:
         UsageError: anything that cannot work, or a system without Unix sockets and signals; the
@@ -52,6 +54,7 @@ class ProcessOptions:
     api_url: str = API_URL
     metrics: str | int | None = None
     log: str = "text"
+    prints_to_stderr: bool = False
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def __post_init__(self) -> None:

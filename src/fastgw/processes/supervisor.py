@@ -187,7 +187,8 @@ class Supervisor:
         assert started is not None
         assert path is not None
         return await Child.start(
-            assignment_of(self._options, started, path, seat.index, seat.shard_ids)
+            assignment_of(self._options, started, path, seat.index, seat.shard_ids),
+            prints_to_stderr=self._options.prints_to_stderr,
         )
 
     # --- keeping ---------------------------------------------------------------------------------

@@ -166,6 +166,7 @@ def _prepare_logging(index: int, form: str) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonFormatter(index))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
+        logging.captureWarnings(True)
     else:
         logging.basicConfig(
             level=logging.WARNING,
@@ -182,6 +183,9 @@ def main(arguments: list[str]) -> int:
     end_with(assignment["supervisor_pid"])
     at = "import"
     work: _Work | None = None
+    if assignment["log"] == "json" and logging.lastResort is not None:
+        # What is logged before the program has said how: while it is imported.
+        logging.lastResort.setFormatter(JsonFormatter(assignment["index"]))
     try:
         gateway = load_gateway(assignment["target"])
         _prepare_logging(assignment["index"], assignment["log"])
