@@ -1,8 +1,9 @@
 """
 Small mistakes, made one at a time: what a test suite should notice.
 
-A mutant is a function of the program with one change: a comparison turned, a number off by one, a
-call left out. What only words carry (docstrings, messages, log lines, annotations) is left alone.
+A mutant is a function of the program with one change: a comparison turned, a number off by one, the
+least for the most, a call left out. What only words carry (docstrings, messages, log lines,
+annotations) is left alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import __future__
 
 import ast
 import copy
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType
@@ -23,7 +26,14 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.RShift: ast.LShift, ast.LShift: ast.RShift,
     ast.FloorDiv: ast.Mult,
 }  # fmt: skip
+EXTREMES = {"min": "max", "max": "min"}
 FLAGS = __future__.annotations.compiler_flag  # as all our files have it
+# Of a node: what is raised and how it is worded, an except clause's classes; the defaults of
+# parameters, which a function's code does not hold.
+LEFT_ALONE = frozenset(
+    {"annotation", "returns", "decorator_list", "exc", "msg", "cause", "type", "defaults",
+     "kw_defaults"}
+)  # fmt: skip
 # What these are called with is for people.
 LOGGERS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 
@@ -37,32 +47,56 @@ class Mutant:
         path: of the file, as given.
         line: where.
         function: the qualified name of the outermost function that it lies in.
-        what: the line's change in words.
+        accessor: which part of a property it is ("fget", "fset", "fdel"), None of anything else.
+        text: the line as it stands, without its remark.
+        what: the change in words; with a number when the function has the same more than once.
         code: of that function, changed.
+        digest: changes when anything of that function does.
     """
 
     path: str
     line: int
     function: str
+    accessor: str | None
+    text: str
     what: str
     code: CodeType
+    digest: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line} {self.function}: {self.what}"
+        """Name it, also when it has moved to another line."""
+        return f"{self.path} {self.function} [{self.text}] {self.what}"
 
 
 def mutants_of(path: str, source: str) -> Iterator[Mutant]:
     """Yield every mutant of a file, in the order of its lines."""
     tree = ast.parse(source)
+    lines = source.splitlines()
     for name, function in _functions(tree, ""):
+        digest = hashlib.sha256(ast.unparse(function).encode()).hexdigest()[:16]
+        seen: Counter[tuple[str, str]] = Counter()
         for line, what, changed in _changes(function):
             module = ast.Module([_wrapped(tree, function, changed)], [])
             code = compile(
                 ast.fix_missing_locations(module), path, "exec", FLAGS, dont_inherit=True
             )
             found = _code_of(code, name.split("."))
-            if found is not None:
-                yield Mutant(path, line, name, what, found)
+            if found is None:
+                continue
+            text = lines[line - 1].partition("  #")[0].strip()
+            seen[text, what] += 1
+            if seen[text, what] > 1:
+                what += f" ({seen[text, what]})"
+            yield Mutant(path, line, name, _accessor(function), text, what, found, digest)
+
+
+def _accessor(function: ast.FunctionDef) -> str | None:
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Name) and decorator.id == "property":
+            return "fget"
+        if isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter"):
+            return {"setter": "fset", "deleter": "fdel"}[decorator.attr]
+    return None
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -120,14 +154,15 @@ Spot = tuple[ast.AST, tuple[ast.AST, ...]]
 def _spots(node: ast.AST, parents: tuple[ast.AST, ...]) -> Iterator[Spot]:
     """Yield the nodes that can be changed, each with what it stands in."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "exc", "msg", "cause", "type"):
-            continue  # what is raised and how it is worded; an except clause's classes
+        if name in LEFT_ALONE:
+            continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or _is_for_people(child):
                 continue
-            if _variants((child, parents)):
-                yield child, (*parents, node)
-            yield from _spots(child, (*parents, node))
+            inside = (*parents, node)
+            if _variants((child, inside)):
+                yield child, inside
+            yield from _spots(child, inside)
 
 
 def _is_for_people(node: ast.AST) -> bool:
@@ -147,9 +182,9 @@ def _is_for_people(node: ast.AST) -> bool:
 
 def _variants(spot: Spot) -> int:
     """How many changes a node takes."""
-    node = spot[0]
+    node, parents = spot
     if isinstance(node, ast.Compare):
-        return int(type(node.ops[0]) in COMPARISONS)
+        return sum(type(op) in COMPARISONS for op in node.ops)
     if isinstance(node, ast.Constant):
         is_number = isinstance(node.value, (int, float)) and node.value is not ...
         return int(is_number)
@@ -157,6 +192,11 @@ def _variants(spot: Spot) -> int:
         return int(type(node.op) in ARITHMETIC)
     if isinstance(node, (ast.If, ast.IfExp, ast.While)):
         return 0 if isinstance(node.test, (ast.Compare, ast.BoolOp)) else 1
+    if isinstance(node, ast.UnaryOp):  # of a condition it is turned with the condition
+        is_condition = isinstance(parents[-1], (ast.If, ast.IfExp, ast.While))
+        return int(isinstance(node.op, ast.Not) and not is_condition)
+    if isinstance(node, ast.Call):
+        return int(isinstance(node.func, ast.Name) and node.func.id in EXTREMES)
     if isinstance(node, ast.Expr):
         return int(isinstance(node.value, (ast.Call, ast.Await)))
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -169,7 +209,12 @@ def _variants(spot: Spot) -> int:
 def _change(node: ast.AST, parents: tuple[ast.AST, ...], variant: int) -> str:
     """Change a node where it stands; return what it is now."""
     if isinstance(node, ast.Compare):
-        node.ops[0] = COMPARISONS[type(node.ops[0])]()
+        known = [n for n, op in enumerate(node.ops) if type(op) in COMPARISONS]
+        node.ops[known[variant]] = COMPARISONS[type(node.ops[known[variant]])]()
+    elif isinstance(node, ast.UnaryOp):
+        node.operand = ast.copy_location(ast.UnaryOp(ast.Not(), node.operand), node)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        node.func.id = EXTREMES[node.func.id]
     elif isinstance(node, ast.Constant):
         node.value = not node.value if isinstance(node.value, bool) else node.value + 1
     elif isinstance(node, (ast.BinOp, ast.AugAssign)):

@@ -1,33 +1,45 @@
 """
 Let mutants loose on the test suite, and name those that live.
 
-    .venv/bin/python tests/mutation/run.py                    all of protocol/, shard/ and fleet/
-    .venv/bin/python tests/mutation/run.py --sample 200       so many, chosen by --seed
-    .venv/bin/python tests/mutation/run.py src/fastgw/shard   these files or folders only
-    .venv/bin/python tests/mutation/run.py src/fastgw/protocol --tests tests/protocol
-                                                              and only these tests: much quicker
+    .venv/bin/python tests/mutation/run.py protocol           a room of src/fastgw, with its tests
+    .venv/bin/python tests/mutation/run.py src/fastgw/shard/link.py
+                                                              a file, with the tests of its room
+    .venv/bin/python tests/mutation/run.py fleet --minutes 5  as many as that allows, by --seed
+    .venv/bin/python tests/mutation/run.py protocol --tests tests/protocol/test_wire.py
+                                                              with these tests only
+
+Without a room it takes protocol/, shard/ and fleet/, one after the other.
 
 First every test runs once, and which lines it reaches is written down. Then each mutant gets a
 process of its own, forked with all tests collected, in which one function has other code; there run
 the tests that reach the changed line, the quickest first, until one fails. A mutant lives when they
-all pass. Living mutants are printed as they are found, with how many tests saw them; not each of
-them is a hole: some changes make no difference.
+all pass. Living mutants are printed as they are found, with how many tests saw them. Not each of
+them is a hole: some changes make no difference, or are made too late, in what runs at import. Those
+stand in `not_tried.txt` with the reason.
 
-Needs the test dependencies and a system with fork. Exit code 0 whatever lives: people read it.
+What was killed is remembered in build/mutants.jsonl until its function changes: a run that was
+stopped goes on, and the next run after new tests looks only at what lived. `--fresh` forgets.
+
+Needs the test dependencies and Linux. Exit code 0 whatever lives: people read it.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import FunctionType
@@ -35,60 +47,131 @@ from types import FunctionType
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from memory import Memory, reasons_of
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fastgw"
-ROOMS = [str(PACKAGE / room) for room in ("protocol", "shard", "fleet")]
-# Tests that look at these rooms from near enough; those in other processes see no mutant.
-TESTS = ["tests/protocol", "tests/shard", "tests/fleet", "tests/gateway", "tests/delivery"]
-LEFT_OUT = ["tests/gateway/test_netns.py", "tests/gateway/test_runner.py"]
+ROOMS = ["protocol", "shard", "fleet"]
+# Quick to change and slow to run: they prove an order of things, which single mutants rarely touch.
+LEFT_OUT = ["tests/protocol/test_protocol_machine.py"]
+NOT_TRIED = Path(__file__).parent / "not_tried.txt"
+REMEMBERED = ROOT / "build" / "mutants.jsonl"
+# A mutant that loops for ever must not take the machine's memory with it.
+MORE_MEMORY_BYTES = 1 << 30
+LIVES, FAILS, UNFIT = 0, 1, 3
 
 Line = tuple[str, int]
+
+
+@dataclass
+class Trial:
+    """A mutant that runs: its process, what it is tried with, until when (monotonic seconds)."""
+
+    mutant: Mutant
+    tests: list[str]
+    until: float
 
 
 class Controller:
     """Runs the mutants where pytest would run the tests."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, mutants: list[Mutant], memory: Memory, options: argparse.Namespace) -> None:
+        self.mutants = mutants
+        self.memory = memory
         self.options = options
         self.items: dict[str, pytest.Item] = {}
+        self.seen_by: dict[Line, set[str]] = {}
+        self.seconds: dict[str, float] = {}
+        self.counts = dict.fromkeys(("killed", "live", "reached by no test"), 0)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.items = {item.nodeid: item for item in session.items}
-        mutants = self._mutants()
-        say(f"{len(mutants)} mutants, {len(self.items)} tests; first each test once")
-        seen_by, seconds = self._coverage()
-        living, unseen, killed, began = 0, 0, 0, time.monotonic()
-        for number, mutant in enumerate(mutants, 1):
-            tests = sorted(seen_by.get((mutant.path, mutant.line), ()), key=seconds.__getitem__)
-            if not tests:
-                unseen += 1
-                say(f"NO TEST  {mutant}")
-            elif self._is_killed(mutant, tests := within(self.options.budget, tests, seconds)):
-                killed += 1
-            else:
-                living += 1
-                say(f"LIVES    {mutant}  ({len(tests)} tests)")
-            if number % 50 == 0:
-                passed = time.monotonic() - began
-                say(f"         {number} of {len(mutants)}, {passed:.0f} s: {living} live")
-        say(f"{len(mutants)} mutants: {killed} killed, {living} live, {unseen} reached by no test")
+        say(f"{len(self.mutants)} mutants to try, {len(self.items)} tests; first each test once")
+        # What is alive now is looked at by no collection of a child, often as one is asked for.
+        gc.collect()
+        gc.freeze()
+        gc.unfreeze = lambda: None
+        self.seen_by, self.seconds = self._coverage({mutant.path for mutant in self.mutants})
+        left = self._try_all()
+        say(
+            f"{len(self.mutants)} mutants tried: "
+            + ", ".join(f"{count} {what}" for what, count in self.counts.items())
+            + (f"; {left} not tried in time, run it again" if left else "")
+        )
         return True
 
-    def _mutants(self) -> list[Mutant]:
-        found = [
-            mutant
-            for path in python_files(self.options.paths or ROOMS)
-            for mutant in mutants_of(str(path), path.read_text(encoding="utf-8"))
-        ]
-        if self.options.sample and self.options.sample < len(found):
-            chosen = random.Random(self.options.seed).sample(range(len(found)), self.options.sample)
-            return [found[index] for index in sorted(chosen)]
-        return found
+    def _try_all(self) -> int:
+        """Try every mutant, several at a time; return how many there was no time for."""
+        end = time.monotonic() + 60.0 * (self.options.minutes or 1e9)
+        waiting = list(reversed(self.mutants))
+        running: dict[int, Trial] = {}
+        while running or (waiting and time.monotonic() < end):
+            while waiting and len(running) < self.options.jobs and time.monotonic() < end:
+                mutant = waiting.pop()
+                tests = sorted(
+                    self.seen_by.get((mutant.path, mutant.line), ()), key=self.seconds.__getitem__
+                )
+                if tests:
+                    trial = self._begin(mutant, within(self.options.budget, tests, self.seconds))
+                    running[trial[0]] = trial[1]
+                else:
+                    self._judge(mutant, "reached by no test", "NO TEST")
+            time.sleep(0.005)
+            for child, trial in list(running.items()):
+                done, status = os.waitpid(child, os.WNOHANG)
+                if not done and time.monotonic() >= trial.until:  # everybody notices that
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    done, status = child, FAILS
+                if done:
+                    del running[child]
+                    self._ended(trial, status)
+        return len(waiting)
 
-    def _coverage(self) -> tuple[dict[Line, set[str]], dict[str, float]]:
+    def _begin(self, mutant: Mutant, tests: list[str]) -> tuple[int, Trial]:
+        seconds = sum(self.seconds[name] for name in tests)
+        child = os.fork()
+        if not child:
+            verdict = FAILS
+            try:
+                hush()
+                limit(10.0 + 5.0 * seconds)
+                verdict = self._verdict(mutant, tests)
+            finally:
+                os._exit(verdict)
+        return child, Trial(mutant, tests, time.monotonic() + 60.0 + 20.0 * seconds)
+
+    def _verdict(self, mutant: Mutant, tests: list[str]) -> int:
+        try:
+            function_named(mutant).__code__ = mutant.code
+        except ValueError:  # it closes over less than before
+            return UNFIT
+        for name, following in pairs(tests):
+            if not self._passes(name, following):
+                return FAILS
+        return LIVES
+
+    def _ended(self, trial: Trial, status: int) -> None:
+        verdict = os.waitstatus_to_exitcode(status)
+        if verdict == LIVES:
+            self._judge(trial.mutant, "live", f"LIVES ({len(trial.tests)} tests)")
+        elif verdict == UNFIT:
+            self._judge(trial.mutant, "live", "LIVES (not tried: it cannot be put in place)")
+        else:
+            self._judge(trial.mutant, "killed", None)
+
+    def _judge(self, mutant: Mutant, count: str, text: str | None) -> None:
+        self.counts[count] += 1
+        self.memory.note(mutant, killed=count == "killed")
+        if text is not None:
+            say(f"{text}  line {mutant.line}\n    {mutant}")
+        tried = sum(self.counts.values())
+        if tried % 100 == 0:
+            say(f"({tried} of {len(self.mutants)} tried)")
+
+    def _coverage(self, paths: set[str]) -> tuple[dict[Line, set[str]], dict[str, float]]:
         """Run every test once, in a process that may leave what it likes behind."""
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             child = os.fork()
@@ -96,10 +179,12 @@ class Controller:
                 hush()
                 reached = {}
                 for name, following in pairs(list(self.items)):
-                    tracer, start = Tracer(), time.monotonic()
+                    tracer, start = Tracer(paths), time.monotonic()
+                    threading.settrace(tracer)
                     sys.settrace(tracer)
                     passed = self._passes(name, following)
                     sys.settrace(None)
+                    threading.settrace(None)
                     if passed:  # else nothing that it says about a mutant counts
                         reached[name] = (time.monotonic() - start, sorted(tracer.lines))
                 Path(file.name).write_text(json.dumps(reached))
@@ -114,27 +199,6 @@ class Controller:
             say(f"left out, for they fail by themselves: {sorted(self.items.keys() - reached)}")
         return seen_by, {name: seconds for name, (seconds, _) in reached.items()}
 
-    def _is_killed(self, mutant: Mutant, tests: list[str]) -> bool:
-        """Run the tests against a mutant, in a process of its own."""
-        child = os.fork()
-        if not child:
-            hush()
-            function_named(mutant).__code__ = mutant.code
-            for name, following in pairs(tests):
-                if not self._passes(name, following):
-                    os._exit(1)
-            os._exit(0)
-        # A mutant that loops for ever is noticed by everybody.
-        until = time.monotonic() + 30.0 + 5.0 * self.options.budget
-        while time.monotonic() < until:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return status != 0
-            time.sleep(0.005)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return True
-
     def _passes(self, name: str, following: str | None) -> bool:
         from _pytest.runner import runtestprotocol
 
@@ -144,14 +208,14 @@ class Controller:
 
 
 class Tracer:
-    """Notes which lines of the rooms are reached."""
+    """Notes which lines of some files are reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, paths: set[str]) -> None:
         self.lines: set[Line] = set()
-        self._prefixes = tuple(ROOMS)
+        self._paths = paths
 
     def __call__(self, frame, event, argument):
-        if not frame.f_code.co_filename.startswith(self._prefixes):
+        if frame.f_code.co_filename not in self._paths:
             return None
         self.lines.add((frame.f_code.co_filename, frame.f_lineno))
         return self._line
@@ -178,17 +242,11 @@ def function_named(mutant: Mutant) -> FunctionType:
     found = sys.modules[module.removesuffix(".__init__")]
     for name in mutant.function.split("."):
         found = found.__dict__[name]
-    found = getattr(found, "fget", None) or getattr(found, "__func__", found)
+    if mutant.accessor is not None:
+        found = getattr(found, mutant.accessor)
+    found = getattr(found, "__func__", found)
     while hasattr(found, "__wrapped__"):
         found = found.__wrapped__
-    return found
-
-
-def python_files(paths: list[str]) -> list[Path]:
-    """Return the files to mutate, in folders too."""
-    found: list[Path] = []
-    for path in map(Path, paths):
-        found += sorted(path.resolve().rglob("*.py")) if path.is_dir() else [path.resolve()]
     return found
 
 
@@ -199,28 +257,91 @@ def hush() -> None:
     os.dup2(nowhere, 2)
 
 
+def limit(cpu_s: float) -> None:
+    """End this process when it takes more of the machine than its tests can need."""
+    used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    bytes_ = used_bytes + MORE_MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 2))
+
+
 def say(text: str) -> None:
     """Print a line past pytest's capturing."""
     os.write(OUTPUT, f"{text.replace(f'{ROOT}/', '')}\n".encode())
 
 
+def files_by_room(paths: list[str]) -> dict[str, list[Path]]:
+    """Find the files to mutate; those of different rooms need different tests."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for name in paths:
+        path = PACKAGE / name if (PACKAGE / name).is_dir() else Path(name).resolve()
+        if not path.exists():
+            raise SystemExit(f"{name} is neither a room of src/fastgw nor a file or folder")
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found[file.relative_to(PACKAGE).parts[0]].append(file)
+    return found
+
+
+def mutants_to_try(files: list[Path], memory: Memory, options: argparse.Namespace) -> list[Mutant]:
+    """Make the mutants of these files, less those of which all is known; untried ones first."""
+    reasons = reasons_of(NOT_TRIED)
+    mutants = [
+        mutant
+        for file in files
+        for mutant in mutants_of(str(file), file.read_text(encoding="utf-8"))
+    ]
+    names = {str(mutant).replace(f"{ROOT}/", "") for mutant in mutants}
+    mutated = {str(file.relative_to(ROOT)) for file in files}
+    for name in reasons:
+        if name.split(" ", 1)[0] in mutated and name not in names:
+            say(f"in {NOT_TRIED.name}, and no mutant any more:\n    {name}")
+    left = [m for m in mutants if str(m).replace(f"{ROOT}/", "") not in reasons]
+    unknown = [mutant for mutant in left if not memory.verdict(mutant)]
+    say(
+        f"{len(mutants)} mutants: {len(mutants) - len(left)} in {NOT_TRIED.name}, "
+        f"{len(left) - len(unknown)} killed before"
+    )
+    if options.minutes:
+        random.Random(options.seed).shuffle(unknown)
+    return sorted(unknown, key=lambda mutant: memory.verdict(mutant) is not None)
+
+
 def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Let mutants loose on the test suite.")
-    parser.add_argument("paths", nargs="*", help="files or folders (default: three rooms)")
-    parser.add_argument("--sample", type=int, default=0, help="so many of all mutants")
+    parser.add_argument("paths", nargs="*", default=ROOMS, help="rooms, files or folders")
+    parser.add_argument("--tests", nargs="+", help="files or folders (default: tests of the room)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="for trying (default: no end)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones, in --minutes (default: 0)")
     parser.add_argument(
         "--budget", type=float, default=30.0, help="seconds of tests a mutant (default: 30)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="files or folders of tests")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    parser.add_argument("--fresh", action="store_true", help="forget what was killed before")
     options = parser.parse_args()
     os.chdir(ROOT)
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", *options.tests]
+    memory = Memory(REMEMBERED, ROOT)
+    if options.fresh:
+        memory.forget()
+    rooms = files_by_room(options.paths)
+    if len(rooms) > 1:  # each in a program of its own: their tests need not get along
+        others = [f"--{name}={getattr(options, name)}" for name in ("minutes", "seed", "budget")]
+        others += [f"--jobs={options.jobs}"]
+        others += ["--tests", *options.tests] if options.tests else []
+        for room, files in rooms.items():
+            say(f"--- {room}")
+            subprocess.run([sys.executable, __file__, *map(str, files), *others], check=True)
+        return 0
+    [(room, files)] = rooms.items()
+    mutants = mutants_to_try(files, memory, options)
+    if not mutants:
+        return 0
+    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    arguments += options.tests or [f"tests/{room}"]
     arguments += [f"--ignore={path}" for path in LEFT_OUT]
-    return pytest.main(arguments, plugins=[Controller(options)])
+    return pytest.main(arguments, plugins=[Controller(mutants, memory, options)])
 
 
 if __name__ == "__main__":
     OUTPUT = os.dup(1)
-    main()
+    sys.exit(main())
