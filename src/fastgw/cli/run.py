@@ -20,6 +20,7 @@ from ..log import careful_logger
 from ..processes.layout import parse_shards
 from ..processes.logs import JsonFormatter
 from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
+from ..processes.shared import LEASE_S, PREFIX, SharedRedis, read_url
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
 from ._aside import Aside, AsideHandler, RawText
@@ -45,6 +46,9 @@ def run(options: argparse.Namespace) -> int:
         shard_count=options.shard_count,
         store=options.store,
         keeps_sessions=not options.in_memory,
+        redis=None
+        if options.redis is None
+        else SharedRedis(read_url(options.redis), options.redis_prefix, options.lease),
         api_url=options.api_url,
         metrics=options.metrics,
         log=options.log,
@@ -100,6 +104,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-memory", action="store_true",
         help="keep no sessions: for bots that need READY and GUILD_CREATE at each start",
+    )  # fmt: skip
+    parser.add_argument(
+        "--redis", metavar="URL",
+        help="share sessions, leases and identify turns with the processes of all machines there; "
+        "@FILE reads the URL from a file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--redis-prefix", default=PREFIX, metavar="NAME",
+        help=f"of the keys of this bot (default: {PREFIX})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lease", type=float, default=LEASE_S, metavar="S",
+        help="seconds a shard stays with a process of which nothing is heard, with --redis "
+        f"(default: {LEASE_S:g})",
     )  # fmt: skip
     parser.add_argument(
         "--api-url", default=API_URL, metavar="URL",

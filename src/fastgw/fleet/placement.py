@@ -35,6 +35,7 @@ class Placement:
         shard_count: how many the bot has in all.
         store: where sessions are kept, unless the gateway has one.
         identify_queue: who may identify when, unless the gateway has one.
+        is_exclusive: all processes must share these two: a gateway that has its own is refused.
         bot_id: whose part it is, where that is known: a gateway of another bot is refused.
         api_url: base of the API; None for the gateway's.
         info: the answer of `GET /gateway/bot`, asked for all processes, unless the gateway has one.
@@ -47,6 +48,7 @@ class Placement:
     shard_count: int
     store: SessionStore | None = None
     identify_queue: IdentifyQueue | None = None
+    is_exclusive: bool = False
     bot_id: int | None = None
     api_url: str | None = None
     info: GatewayInfo | None = None
@@ -64,7 +66,8 @@ class Placement:
             shard_ids: those of here, checked.
             now: monotonic seconds.
         Raises:
-            UsageError: the gateway names shards of its own, or has the token of another bot.
+            UsageError: the gateway names shards of its own, or a store where that is not wanted, or
+                has the token of another bot.
         """
         bot_id = bot_id_of(options.identity.token)
         if None not in (bot_id, self.bot_id) and bot_id != self.bot_id:
@@ -76,6 +79,11 @@ class Placement:
             raise UsageError(
                 "the gateway was made with shards of its own, and here somebody else says which "
                 "shards run: leave shards= and shard_count= out"
+            )
+        if self.is_exclusive and (options.is_store_chosen or options.identify_queue is not None):
+            raise UsageError(
+                "the gateway was made with a store or an identify queue of its own, and here all "
+                "processes share those in Redis: leave store= and identify_queue= out"
             )
         asked_at = now if self.asked_at is None else self.asked_at
         store = options.store if options.is_store_chosen else self.store or options.store

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from ..fleet.sqlite_file import check_path
 from ..gateway import API_URL
 from .settings import STOP_TIMEOUT_S, ProcessOptions
+from .shared import LEASE_S, PREFIX, SharedRedis
 from .status import ProcessesStatus
 from .supervisor import Supervisor
 
@@ -23,6 +24,9 @@ def run_processes(
     shard_count: int | None = None,
     store: str | os.PathLike[str] | None = None,
     keeps_sessions: bool = True,
+    redis: str | None = None,
+    redis_prefix: str = PREFIX,
+    lease_s: float = LEASE_S,
     api_url: str = API_URL,
     metrics: str | int | None = None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
@@ -42,6 +46,9 @@ def run_processes(
         shard_count: how many shards the bot has; None for what the API recommends.
         store: file for sessions and identify turns; None for the default: see docs/scaling.md.
         keeps_sessions: False keeps sessions in memory.
+        redis: URL of the server that the processes of all machines share, instead of a file; see
+            docs/scaling-out.md.
+        redis_prefix, lease_s: see `RedisSessionStore`.
         api_url: base of the API, with its version.
         metrics: serve those of all workers at this "host:port", or this port of loopback, as
             `Gateway(metrics=)` does.
@@ -61,6 +68,7 @@ def run_processes(
         shard_count=shard_count,
         store=None if store is None else check_path(store, "store"),
         keeps_sessions=keeps_sessions,
+        redis=None if redis is None else SharedRedis(redis, redis_prefix, lease_s),
         api_url=api_url,
         metrics=metrics,
         stop_timeout_s=stop_timeout_s,

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..gateway import API_URL
 from ..options import check_metrics, check_shards
 from ..protocol.wire import MAX_SHARDS
+from .shared import SharedRedis
 from .target import check_target
 
 __all__ = ["MAX_PROCESSES", "STOP_TIMEOUT_S", "ProcessOptions"]
@@ -34,6 +35,8 @@ class ProcessOptions:
         store: file for sessions and identify turns; None for the default: see docs/scaling.md.
         keeps_sessions: False keeps sessions in memory, for bots that cannot do without READY and
             GUILD_CREATE; identify turns are in the file all the same.
+        redis: where sessions, leases and identify turns are instead, for several machines; then
+            there is no file.
         api_url: base of the API, with its version.
         metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
         log: "text" or "json": how workers log whose program has not said how.
@@ -51,6 +54,7 @@ class ProcessOptions:
     shard_count: int | None = None
     store: Path | None = None
     keeps_sessions: bool = True
+    redis: SharedRedis | None = None
     api_url: str = API_URL
     metrics: str | int | None = None
     log: str = "text"
@@ -73,6 +77,11 @@ class ProcessOptions:
         if self.shard_ids is not None:
             ids = check_shards(self.shard_ids, count)
             object.__setattr__(self, "shard_ids", ids)
+        if self.redis is not None and (self.store is not None or not self.keeps_sessions):
+            raise UsageError(
+                "with redis= sessions and identify turns are kept there: leave --store and "
+                "--in-memory out"
+            )
         check_metrics(self.metrics)
         if self.log not in ("text", "json"):
             raise UsageError(f'log={self.log!r} is neither "text" nor "json"')

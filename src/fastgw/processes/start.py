@@ -76,13 +76,17 @@ async def ask_again(options: ProcessOptions, token: str, before: Started) -> Sta
     return replace(before, info=info, asked_at=asked_at)
 
 
-def choose_store(options: ProcessOptions, bot_id: int | None) -> Path:
+def choose_store(options: ProcessOptions, bot_id: int | None) -> Path | None:
     """
     Return the file for sessions and identify turns; warn if the next deploy does not find it.
+
+    None when they are in Redis.
 
     Raises:
         UsageError: its directory cannot be made, or the file that was named can be none.
     """
+    if options.redis is not None:
+        return None
     path = default_store(os.environ, bot_id) if options.store is None else options.store.absolute()
     if not os.path.isdir(path.parent):
         raise UsageError(
@@ -97,7 +101,11 @@ def choose_store(options: ProcessOptions, bot_id: int | None) -> Path:
 
 
 def assignment_of(
-    options: ProcessOptions, started: Started, path: Path, index: int, shard_ids: tuple[int, ...]
+    options: ProcessOptions,
+    started: Started,
+    path: Path | None,
+    index: int,
+    shard_ids: tuple[int, ...],
 ) -> Assignment:
     """Return what one worker is told."""
     info = started.info
@@ -109,7 +117,8 @@ def assignment_of(
         "shard_ids": shard_ids,
         "shard_count": started.shard_count,
         "bot_id": started.bot_id,
-        "path": str(path),
+        "path": None if path is None else str(path),
+        "redis": None if options.redis is None else options.redis.as_json(),
         "store": options.keeps_sessions,
         "api_url": None if options.api_url == API_URL else options.api_url,
         "asked_at": started.asked_at,

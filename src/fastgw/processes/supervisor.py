@@ -183,11 +183,10 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _spawn(self, seat: Seat) -> Child:
-        started, path = self._started, self._path
+        started = self._started
         assert started is not None
-        assert path is not None
         return await Child.start(
-            assignment_of(self._options, started, path, seat.index, seat.shard_ids),
+            assignment_of(self._options, started, self._path, seat.index, seat.shard_ids),
             prints_to_stderr=self._options.prints_to_stderr,
         )
 

@@ -32,6 +32,7 @@ from ..runner import run_until_closed
 from .lifeline import end_with
 from .line import Assignment, Line
 from .logs import JsonFormatter
+from .shared import SharedRedis
 from .target import is_final, load_gateway
 
 if TYPE_CHECKING:
@@ -143,19 +144,31 @@ class _Work:
 
 
 def _placement(assignment: Assignment, work: _Work) -> Placement:
-    path, info = assignment["path"], assignment["info"]
+    info = assignment["info"]
     limit = None if info["limit"] is None else SessionStartLimit(**info["limit"])
     return Placement(
         shard_ids=assignment["shard_ids"],
         shard_count=assignment["shard_count"],
-        store=SQLiteSessionStore(path) if assignment["store"] else None,
-        identify_queue=SQLiteIdentifyQueue(path),
+        **_shared(assignment),
         bot_id=assignment["bot_id"],
         api_url=assignment["api_url"],
         info=GatewayInfo(info["url"], info["shards"], limit),
         asked_at=assignment["asked_at"],
         may_take=work.may_take,
     )
+
+
+def _shared(assignment: Assignment) -> dict[str, Any]:
+    """Return what the processes of a machine share in a file, or those of all in Redis."""
+    if assignment["redis"] is not None:
+        redis = SharedRedis(**assignment["redis"])
+        store, queue = redis.store(), redis.identify_queue()
+        return {"store": store, "identify_queue": queue, "is_exclusive": True}
+    path = assignment["path"]
+    return {
+        "store": SQLiteSessionStore(path) if assignment["store"] else None,
+        "identify_queue": SQLiteIdentifyQueue(path),
+    }
 
 
 def _prepare_logging(index: int, form: str) -> None:
