@@ -223,11 +223,13 @@ async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkey
         SessionStartLimit(total=10, remaining=10, reset_after_s=60), asked_at=0.0, is_fresh=False
     )
     await gone.acquire(0)
-    gone._desk.thread.stop()  # as if it were killed
-    assert gone._desk.thread.join(scaled(20))
+    desk = gone._desk
+    desk.thread.stop()  # as if it were killed
+    assert desk.thread.join(scaled(20))
     heir = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
     (await asyncio.wait_for(heir.acquire(0), scaled(20))).release()
     assert heir.budget().remaining <= 9
+    desk.server.close()
 
 
 @pytest.mark.parametrize(
