@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -223,13 +225,11 @@ async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkey
         SessionStartLimit(total=10, remaining=10, reset_after_s=60), asked_at=0.0, is_fresh=False
     )
     await gone.acquire(0)
-    desk = gone._desk
-    desk.thread.stop()  # as if it were killed
-    assert desk.thread.join(scaled(20))
+    gone._desk.thread.stop(gone._desk.server.close)  # as if it were killed
+    assert gone._desk.thread.join(scaled(20))
     heir = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
     (await asyncio.wait_for(heir.acquire(0), scaled(20))).release()
     assert heir.budget().remaining <= 9
-    desk.server.close()
 
 
 @pytest.mark.parametrize(
@@ -275,6 +275,57 @@ async def test_a_shard_that_is_given_up_while_the_server_is_away_keeps_its_sessi
     store.save_sequences({1: 10})
     await store.close()
     assert sorted(command(server, "HKEYS", "{fgw}:session")) == ["0", "1"]
+
+
+@pytest.fixture
+def hangs(server):
+    """Let the server take connections and commands, and answer none, until the test is over."""
+    yield lambda: os.kill(server._process.pid, signal.SIGSTOP)
+    os.kill(server._process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def _patient(monkeypatch):
+    """Answers are waited for for ever, but not where something is closed."""
+    monkeypatch.setattr("fastgw.redis.server.TIMEOUT_S", 3_600.0)
+    monkeypatch.setattr("fastgw.redis.store.CLOSE_S", 0.2)
+
+
+@pytest.mark.usefixtures("_patient")
+async def test_a_close_does_not_wait_for_a_server_that_hangs(server, hangs):
+    """Neither does its thread, whatever it was doing."""
+    store = await RedisSessionStore(server.url, lease_s=0.3).open(BOT)
+    await store.take([0], 4)
+    hangs()
+    store.save(session_of(0))
+    await asyncio.wait_for(store.close(), scaled(20))
+    assert not store._thread.is_alive
+
+
+@pytest.mark.usefixtures("_patient")
+async def test_opening_can_be_cancelled_while_the_server_hangs(server, hangs):
+    """The thread that waits for its first answer ends, too."""
+    hangs()
+    opening = asyncio.ensure_future(RedisSessionStore(server.url).open(BOT))
+    await until(lambda: "fastgw redis" in {thread.name for thread in threading.enumerate()})
+    opening.cancel()
+    await asyncio.wait((opening,), timeout=scaled(20))
+    assert opening.cancelled()
+
+
+@pytest.mark.usefixtures("_patient")
+async def test_a_shard_that_is_given_up_while_the_server_hangs_is_free_afterwards(server, hangs):
+    """Nobody waits for it; its session stays, as far as it was known."""
+    store = await RedisSessionStore(server.url, lease_s=300.0).open(BOT)
+    await store.take([0, 1], 4)
+    hangs()
+    store.save(session_of(0))
+    await asyncio.wait_for(store.release([0]), scaled(20))
+    os.kill(server._process.pid, signal.SIGCONT)
+    await store._thread.call(lambda: None)
+    assert command(server, "HKEYS", "{fgw}:owner") == ["1"]
+    assert command(server, "HKEYS", "{fgw}:session") == ["0"]
+    await store.close()
 
 
 async def test_an_identify_whose_write_was_not_heard_of_counts_all_the_same(server):

@@ -108,7 +108,7 @@ class WriteBehind(Generic[Row]):
     async def flush(self) -> None:
         """Wait until all of it was tried."""
         if not self.is_written:
-            await self._thread.call(self._catch_up)
+            await self._thread.call(self.catch_up)
 
     # --- in the thread ---------------------------------------------------------------------------
 
@@ -135,6 +135,14 @@ class WriteBehind(Generic[Row]):
                 self._in_hand = {}
             self._trouble.ended()
 
+    def catch_up(self) -> None:
+        """Write if there is something: it was noted, or a write before this one took it."""
+        with self._guard:
+            self._is_posted = False
+            if not self._noted:
+                return
+        self.attempt()
+
     def all_rows(self) -> dict[int, Row]:
         """Return what a store that has lost everything is to be given."""
         with self._guard:
@@ -147,18 +155,10 @@ class WriteBehind(Generic[Row]):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _catch_up(self) -> None:
-        """Write if there is something: it was noted, or a write before this one took it."""
-        with self._guard:
-            self._is_posted = False
-            if not self._noted:
-                return
-        self.attempt()
-
     def _note(self, shard_ids: Collection[int], *, are_new: bool = False) -> None:
         """Note these, and wake the thread if there is anything; under the guard."""
         for shard_id in shard_ids:
             self._noted[shard_id] = are_new or self._noted.get(shard_id, False)
         if self._noted and not self._is_posted:
             self._is_posted = True
-            self._thread.post(self._catch_up, self._trouble.failed)
+            self._thread.post(self.catch_up, self._trouble.failed)

@@ -19,7 +19,8 @@ __all__ = ["Redis", "Server", "check_prefix", "check_url", "is_for_good", "shown
 Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 
 LEAST_VERSION = (7, 0)
-TIMEOUT_S = 5.0  # of a connection, and of an answer
+CONNECT_S = 2.0  # of TCP: a packet that is lost is sent again after one second
+TIMEOUT_S = 5.0  # of an answer
 _SCRIPTS = Path(__file__).parent
 _SCHEMES = ("redis", "rediss", "unix")
 
@@ -91,6 +92,8 @@ class Server:
         self._url = url
         self._tag = f"{{{prefix}}}"
         self._client: Redis = None
+        self._is_checked = False  # it answered, and is one that can be used
+        self._is_abandoned = False
         self._scripts: dict[str, Any] = {}
 
     def key(self, name: str) -> str:
@@ -105,47 +108,64 @@ class Server:
             UsageError: the server cannot be used, and that will not change by itself.
             redis.RedisError: it is away, or refuses for now.
         """
-        client = self._connected()
-        if name not in self._scripts:
-            text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
-            self._scripts[name] = client.register_script(text)
         try:
+            client = self._usable()
+            if name not in self._scripts:
+                text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+                self._scripts[name] = client.register_script(text)
             return self._scripts[name](keys=[self.key(key) for key in keys], args=arguments)
+        except UsageError:
+            raise
         except Exception as error:
             raise self._explained(error) from error
 
-    def _connected(self) -> Redis:
+    def abandon(self) -> None:
+        """
+        Wait for no answer: what is asked now, and what is asked later, fails; from any thread.
+
+        A connection that TCP just makes is waited for all the same, for CONNECT_S at most.
+        """
+        self._is_abandoned = True  # first: `_usable` looks at it last
         if self._client is not None:
-            return self._client
+            with contextlib.suppress(Exception):  # it is gone in any case
+                self._client.connection_pool.disconnect()
+
+    def _usable(self) -> Redis:
+        """Return the client of a server that is known to be one that can be used."""
+        if self._client is None:
+            self._client = self._make_client()
+        if self._is_abandoned:
+            raise ConnectionError  # `_explained` says it
+        if not self._is_checked:
+            version = str(self._client.info("server").get("redis_version", "0"))
+            if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+                self._client.close()
+                raise UsageError(
+                    f"{self.shown} is Redis {version}; fastgw needs 7.0 or newer (or Valkey)"
+                )
+            self._is_checked = True
+        return self._client
+
+    def _make_client(self) -> Redis:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         import redis
 
-        try:
-            client = redis.Redis.from_url(
-                self._url,
-                decode_responses=True,
-                retry=Retry(NoBackoff(), 0),
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-            )
-            said = client.info("server")
-        except Exception as error:
-            raise self._explained(error) from error
-        version = str(said.get("redis_version", "0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
-            client.close()
-            raise UsageError(
-                f"{self.shown} is Redis {version}; fastgw needs 7.0 or newer (or Valkey)"
-            )
-        self._client = client
-        return client
+        return redis.Redis.from_url(
+            self._url,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=CONNECT_S,
+        )
 
     def _explained(self, error: Exception) -> Exception:
         """Return what a user should read: the server's name, never its password."""
         from redis import exceptions
 
+        if self._is_abandoned:
+            return ConnectionError(f"{self.shown} does not answer, and is not waited for")
         if not isinstance(error, (exceptions.RedisError, ValueError, OSError)):
             return error
         if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in str(error):

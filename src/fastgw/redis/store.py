@@ -28,7 +28,7 @@ from ..fleet.trouble import Trouble
 from ..fleet.write_behind import Changes, WriteBehind
 from ..log import careful_logger
 from ..protocol.session import Session
-from .server import TIMEOUT_S, Server, check_prefix, check_url, is_for_good
+from .server import CONNECT_S, Server, check_prefix, check_url, is_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -45,6 +45,8 @@ RENEWALS_A_LEASE = 3
 # The holder's lease is over this much of it earlier, and is looked at several times in that span.
 MARGIN = 0.2
 LOOKS_A_LEASE = 20
+# How long a close, or giving up a shard, waits for the server.
+CLOSE_S = 3.0
 _TAKE = ["lease", "owner", "who", "session", "seq", "seen"]
 _WRITE = ["lease", "owner", "session", "seq", "seen", "bot"]
 
@@ -250,21 +252,30 @@ class OpenRedisStore:
             self._rows.leave((shard_id,))
 
     async def release(self, shard_ids: Collection[int]) -> None:
-        """Send what is dirty, then let others run these shards."""
-        await self._rows.flush()
-        await self._give(shard_ids)
-        self._rows.leave(shard_ids)
+        """
+        Send what is not stored yet, then let others run these shards; waits CLOSE_S at most.
+
+        A server that does not answer by then hears of it when it does, or the leases run out.
+        """
+        await self._within_bounds(self._thread.call(lambda: self._hand_over(shard_ids)))
 
     async def close(self) -> None:
-        """Send what is dirty, and give all shards back."""
+        """
+        Send what is not stored yet, and give all shards back; waits CLOSE_S at most.
+
+        A server that does not answer by then never hears of it: the leases run out. The thread ends
+        in any case, CONNECT_S later where TCP hangs.
+        """
         if self._is_closed:
             return
         self._is_closed = True
+        is_done = False
         try:
-            await self._rows.flush()
-            await self._give(tuple(self._mine))
+            is_done = await self._within_bounds(self._thread.call(self._hand_over))
         finally:
-            await self._thread.end(2 * TIMEOUT_S, self._server.close)
+            if not is_done:
+                self._server.abandon()
+            await self._thread.end(CONNECT_S, self._server.close)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -295,16 +306,20 @@ class OpenRedisStore:
             found[shard_id] = known
             self._rows.put({shard_id: known}, are_new=True)
 
-    async def _give(self, shard_ids: Collection[int]) -> None:
+    async def _within_bounds(self, work: asyncio.Future[None]) -> bool:
+        done, _ = await asyncio.wait((work,), timeout=CLOSE_S)
+        return bool(done)
+
+    def _hand_over(self, shard_ids: Collection[int] | None = None) -> None:
+        """Send what is not stored yet, and give these back, or all; in the thread."""
+        self._rows.catch_up()
         with self._guard:
-            given = self._mine.intersection(shard_ids)
+            given = self._mine.intersection(self._mine if shard_ids is None else shard_ids)
             self._drop_leases(given)
-        if not given:
-            return
-        with contextlib.suppress(Exception):  # told already; the lease runs out by itself
-            await self._thread.call(
-                lambda: self._server.script("give", ["lease", "owner"], [self._me, *given])
-            )
+        if given:
+            with contextlib.suppress(Exception):  # told already; the lease runs out by itself
+                self._server.script("give", ["lease", "owner"], [self._me, *given])
+        self._rows.leave(given if shard_ids is None else shard_ids)
 
     def _renew(self) -> None:
         """Keep the leases; in the thread."""
