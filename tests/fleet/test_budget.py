@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgw import IdentifyBudgetSpent, SessionStartLimit, UsageError
-from fastgw.fleet.budget import DAY_S, IdentifyLedger, budget_spent, default_reserve
+from fastgw.fleet.budget import DAY_S, IdentifyLedger, check_budget, default_reserve
 
 HOUR = 3_600.0
 
@@ -177,9 +179,10 @@ def test_no_service_day_goes_below_the_reserve(steps, total):
 
 def test_the_error_says_when_and_why():
     """The time is wall time in words, monotonic seconds in `free_at`."""
-    budget = ledger(7).budget(0.0)
-    error = budget_spent(budget, now=1_000.0, free_at=1_000.0 + 3 * HOUR + 125, wall=1_790_000_000)
-    assert isinstance(error, IdentifyBudgetSpent)
+    budget = replace(ledger(7).budget(0.0), free_at=1_000.0 + 3 * HOUR + 125)
+    with pytest.raises(IdentifyBudgetSpent) as raised:
+        check_budget(budget, now=1_000.0, wall=1_790_000_000)
+    error = raised.value
     assert error.free_at == 1_000.0 + 3 * HOUR + 125
     assert (error.remaining, error.total, error.reserve) == (7, 1_000, 50)
     assert "7 of 1000 identifies are left, and 50 are kept back" in str(error)

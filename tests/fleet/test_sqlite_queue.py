@@ -419,8 +419,8 @@ async def test_a_full_disk_lets_nobody_identify_uncounted(path):
     """It raises, and the shard asks again; sessions that can be resumed need no turn."""
     queue = SQLiteIdentifyQueue(path, max_concurrency=2, **FAST)
     held = await queue.acquire(1)  # the file stays open
-    (pages,) = await pragma(queue._table, "page_count")
-    await pragma(queue._table, f"max_page_count={pages}")
+    (pages,) = await pragma(queue._lines.desk, "page_count")
+    await pragma(queue._lines.desk, f"max_page_count={pages}")
 
     # The last page has room for a hundred rows.
     async def identify_often():
@@ -429,7 +429,7 @@ async def test_a_full_disk_lets_nobody_identify_uncounted(path):
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         await identify_often()
-    await pragma(queue._table, "max_page_count=100000")
+    await pragma(queue._lines.desk, "max_page_count=100000")
     await identify(queue)
     held.release()
 
@@ -459,6 +459,6 @@ async def test_a_turn_is_over_before_the_next_is_asked_for(path):
     await queue.learn(limit(11, max_concurrency=4), asked_at=time.monotonic(), is_fresh=True)
     for shard_id in range(4):
         turn = await queue.acquire(shard_id)
-        thread = queue._table._thread
+        thread = queue._lines.desk._thread
         thread.post(lambda: time.sleep(0.2), failed=print)
         turn.release()

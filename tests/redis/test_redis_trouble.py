@@ -225,8 +225,9 @@ async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkey
         SessionStartLimit(total=10, remaining=10, reset_after_s=60), asked_at=0.0, is_fresh=False
     )
     await gone.acquire(0)
-    gone._desk.thread.stop(gone._desk.server.close)  # as if it were killed
-    assert gone._desk.thread.join(scaled(20))
+    desk = gone._lines.desk
+    desk.close()  # as if it were killed
+    assert desk._thread.join(scaled(20))
     heir = RedisIdentifyQueue(server.url, interval_s=0.2, padding_s=(0, 0), reserve=0)
     (await asyncio.wait_for(heir.acquire(0), scaled(20))).release()
     assert heir.budget().remaining <= 9
@@ -334,20 +335,137 @@ async def test_an_identify_whose_write_was_not_heard_of_counts_all_the_same(serv
 
     queue = RedisIdentifyQueue(server.url, interval_s=0.5, padding_s=(0, 0), max_concurrency=1)
     turn = await queue.acquire(0)
-    desk = queue._desk
-    script = desk.server.script
+    desk = queue._lines.desk
+    script = desk._server.script
 
     def away(name, *rest):
         if name == "turn":
             raise redis.ConnectionError("away")
         return script(name, *rest)
 
-    desk.server.script = away
+    desk._server.script = away
     turn.written()
-    await desk.thread.call(lambda: None)
+    await desk._thread.call(lambda: None)
     assert int(command(server, "ZCARD", "{fgw}:log")) == 0
-    desk.server.script = script
+    desk._server.script = script
     turn.release()
     second = await queue.acquire(1)
     assert int(command(server, "ZCARD", "{fgw}:log")) == 1
     second.release()
+
+
+@pytest.fixture
+def _brisk(monkeypatch):
+    """Signs of life ten times a second."""
+    monkeypatch.setattr("fastgw.redis.identify.ALIVE_S", 0.3)
+    monkeypatch.setattr("fastgw.redis.identify.AGAIN_S", 0.01)
+
+
+def queue_of(server):
+    """Return a queue of a process of its own."""
+    return RedisIdentifyQueue(server.url, interval_s=0.05, padding_s=(0, 0), max_concurrency=2)
+
+
+def lose(desk, *names, what=""):
+    """Lose what the server answers to these scripts, or what is said to it."""
+    import redis
+
+    script = desk._server.script
+
+    def losing(name, *rest):
+        if name not in names:
+            return script(name, *rest)
+        if what != "questions":
+            script(name, *rest)
+        raise redis.TimeoutError("lost")
+
+    desk._server.script = losing
+
+    def undo():
+        desk._server.script = script
+
+    return undo
+
+
+@pytest.mark.usefixtures("_brisk")
+async def test_a_turn_whose_grant_was_lost_is_given_to_its_asker(server):
+    """It asks again, and has it: nothing is held that nobody knows of."""
+    queue = queue_of(server)
+    other = await queue.acquire(1)  # the desk is open
+    undo = lose(queue._lines.desk, "attempt")
+    asking = asyncio.ensure_future(queue.acquire(0))
+    await until(lambda: command(server, "HLEN", "{fgw}:turn") == 2)
+    undo()
+    turn = await asyncio.wait_for(asking, scaled(20))
+    turn.release()
+    other.release()
+    await until(lambda: command(server, "HLEN", "{fgw}:turn") == 0)
+    assert command(server, "ZCARD", "{fgw}:log") == 0  # and nothing was spent
+
+
+@pytest.mark.usefixtures("_brisk")
+async def test_a_turn_that_nobody_waits_for_is_free_soon(server):
+    """Its grant was lost, its asker left, and the word of that was lost as well."""
+    queue = queue_of(server)
+    other = await queue.acquire(1)  # the process lives on
+    undo = lose(queue._lines.desk, "attempt", "turn")
+    asking = asyncio.ensure_future(queue.acquire(0))
+    await until(lambda: command(server, "HLEN", "{fgw}:turn") == 2)
+    asking.cancel()
+    await asyncio.wait((asking,))
+    undo()
+    (await asyncio.wait_for(queue_of(server).acquire(0), scaled(20))).release()
+    assert command(server, "HLEN", "{fgw}:turn") >= 1  # the other is held all the while
+    other.release()
+
+
+@pytest.mark.usefixtures("_brisk")
+async def test_a_release_that_was_lost_is_heard_of_soon(server):
+    """It may have been written: it counts."""
+    queue = queue_of(server)
+    other = await queue.acquire(1)
+    turn = await queue.acquire(0)
+    desk = queue._lines.desk
+    undo = lose(desk, "turn", what="questions")
+    turn.release()
+    await desk._thread.call(lambda: None)
+    undo()
+    (await asyncio.wait_for(queue_of(server).acquire(0), scaled(20))).release()
+    assert command(server, "ZCARD", "{fgw}:log") == 1
+    other.release()
+
+
+@pytest.mark.usefixtures("_brisk")
+async def test_a_question_that_the_server_hears_too_late_holds_nothing_for_long(server):
+    """A server that stood still does what it was asked, though nobody waits for its answer."""
+    queue = queue_of(server)
+    other = await queue.acquire(1)
+    desk, late = queue._lines.desk, []
+    script = desk._server.script
+
+    def keeping(name, *rest):
+        if name == "attempt":
+            late.append(rest)
+        return script(name, *rest)
+
+    desk._server.script = keeping
+    (await queue.acquire(0)).release()
+    await desk._thread.call(lambda: script("attempt", *late[0]))
+    (await asyncio.wait_for(queue_of(server).acquire(0), scaled(20))).release()
+    other.release()
+
+
+async def test_a_sign_of_life_that_is_heard_late_ends_no_newer_turn(server):
+    """It knows of the attempts that there were when it was said."""
+    queue = queue_of(server)
+    first = await queue.acquire(0)
+    said, desk = [], queue._lines.desk
+    script = desk._server.script
+    desk._server.script = lambda *what: said.append(what)
+    await desk._thread.call(desk._renew)
+    desk._server.script = script
+    newer = await queue.acquire(1)
+    await desk._thread.call(lambda: script(*said[0]))
+    assert command(server, "HLEN", "{fgw}:turn") == 2
+    for turn in (first, newer):
+        turn.release()

@@ -32,7 +32,7 @@ __all__ = [
     "IdentifyLedger",
     "IdentifyLog",
     "Window",
-    "budget_spent",
+    "check_budget",
     "check_reserve",
     "default_reserve",
     "judge",
@@ -156,24 +156,26 @@ def _day_began(window: Window | None, now: float) -> float:
     return day_ago if window is None else max(day_ago, window.reset_at)
 
 
-def budget_spent(
-    budget: IdentifyBudget, *, now: float, free_at: float, wall: float
-) -> IdentifyBudgetSpent:
+def check_budget(budget: IdentifyBudget, *, now: float, wall: float) -> None:
     """
-    Make the error of a budget that is spent.
+    Raise the error of a budget that is spent, if this one is.
 
     Args:
         budget: as it stands.
-        now, free_at: monotonic seconds; `free_at` may be `budget.free_at` of another clock, moved.
+        now: in seconds of the clock that its `free_at` is of, the monotonic one.
         wall: seconds since 1970, for the text.
+    Raises:
+        IdentifyBudgetSpent: nothing identifies before `free_at`.
     """
-    wait_s = max(0.0, free_at - now)
+    if budget.free_at is None:
+        return
+    wait_s = max(0.0, budget.free_at - now)
     at = strftime("%Y-%m-%d %H:%M:%S", gmtime(wall + wait_s))
-    return IdentifyBudgetSpent(
+    raise IdentifyBudgetSpent(
         f"{budget.remaining} of {budget.total} identifies are left, and {budget.reserve} are kept "
         f"back: nothing identifies before {at} UTC, in {_spoken(wait_s)}. "
         f"Sessions that can be resumed go on. Find out what identified so often",
-        free_at=free_at,
+        free_at=budget.free_at,
         remaining=budget.remaining,
         total=budget.total,
         reserve=budget.reserve,

@@ -17,13 +17,15 @@ import random as _random
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FatalError, IdentifyBudgetSpent
 from ..protocol.token import bot_id_of
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
-from .budget import IdentifyLedger, budget_spent
-from .queue_options import check_functions, check_queue_options
+from .budget import IdentifyLedger, check_budget
+from .queue_options import check_functions, check_rules
+from .turn_lines import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -76,24 +78,14 @@ class _Waiter:
         self._woken.clear()
 
 
-class _LocalTurn:
-    __slots__ = ("_is_released", "_is_written", "_key", "_queue", "_spent_at")
+class _Grant:
+    """A turn that was given: of which key, and when it was counted."""
 
-    def __init__(self, queue: LocalIdentifyQueue, key: _Key, spent_at: float) -> None:
-        self._queue = queue
-        self._key = key
-        self._spent_at = spent_at
-        self._is_released = self._is_written = False
+    __slots__ = ("key", "spent_at")
 
-    def written(self) -> None:
-        if not self._is_released:
-            self._is_written = True
-            self._spent_at = self._queue._written(self._key, self._spent_at)
-
-    def release(self) -> None:
-        if not self._is_released:
-            self._is_released = True
-            self._queue._released(self._key, None if self._is_written else self._spent_at)
+    def __init__(self, key: _Key, spent_at: float) -> None:
+        self.key = key
+        self.spent_at = spent_at
 
 
 class LocalIdentifyQueue:
@@ -122,14 +114,10 @@ class LocalIdentifyQueue:
         random: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        check_queue_options(max_concurrency, interval_s, padding_s)
-        check_functions(clock=clock, random=random, sleep=sleep)
-        self._is_told = max_concurrency is not None
+        self._rules = check_rules(max_concurrency, interval_s, padding_s, reserve, random)
+        check_functions(clock=clock, sleep=sleep)
         self.max_concurrency = max_concurrency or 1
-        self._interval_s = interval_s
-        self._padding_s = padding_s
         self._clock = clock
-        self._random = random
         self._sleep = sleep
         self._guard = threading.Lock()
         self._keys: dict[int, _Key] = {}
@@ -147,7 +135,8 @@ class LocalIdentifyQueue:
         """Take the API's answer about the limit; see `IdentifyQueue.learn`."""
         with self._guard:
             self._ledger.learn(limit, asked_at=asked_at, is_fresh=is_fresh)
-            if not self._is_told and limit.max_concurrency != self.max_concurrency:
+            is_told = self._rules.max_concurrency is not None
+            if not is_told and limit.max_concurrency != self.max_concurrency:
                 # The new keys know nothing of their shards' last identifies: the latest counts.
                 used = [key.free_at for key in self._keys.values()]
                 self._first_free_at = max([self._first_free_at, *used])
@@ -193,16 +182,17 @@ class LocalIdentifyQueue:
             return None
         return max(0.0, key.free_at - self._clock())
 
-    def _take(self, key: _Key) -> _LocalTurn:
+    def _take(self, key: _Key) -> Turn:
         now = self._clock()
         budget = self._ledger.budget(now)
         if budget.free_at is not None:
             from .boot_clock import wall_seconds
 
-            raise budget_spent(budget, now=now, free_at=budget.free_at, wall=wall_seconds())
+            check_budget(budget, now=now, wall=wall_seconds())
         self._ledger.spend(now)
         key.is_held = True
-        return _LocalTurn(self, key, now)
+        grant = _Grant(key, now)
+        return Turn(partial(self._written, grant), partial(self._released, grant))
 
     def _wake(self, key: _Key) -> None:
         if key.line and not key.is_held:
@@ -210,21 +200,20 @@ class LocalIdentifyQueue:
 
     # --- what turns report -----------------------------------------------------------------------
 
-    def _written(self, key: _Key, spent_at: float) -> float:
-        least, most = self._padding_s
+    def _written(self, grant: _Grant) -> None:
         with self._guard:
             now = self._clock()
-            self._ledger.take_back(spent_at)
+            self._ledger.take_back(grant.spent_at)
             self._ledger.spend(now)
-            key.free_at = now + self._interval_s + least + (most - least) * self._random()
-        return now
+            grant.spent_at = now
+            grant.key.free_at = now + self._rules.spacing_s()
 
-    def _released(self, key: _Key, unwritten: float | None) -> None:
+    def _released(self, grant: _Grant, is_written: bool) -> None:
         with self._guard:
-            if unwritten is not None:
-                self._ledger.take_back(unwritten)
-            key.is_held = False
-            self._wake(key)
+            if not is_written:
+                self._ledger.take_back(grant.spent_at)
+            grant.key.is_held = False
+            self._wake(grant.key)
 
 
 _of_bots: dict[tuple[str, str], LocalIdentifyQueue] = {}

@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from .budget import check_reserve
 
-__all__ = ["check_functions", "check_queue_options"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TurnRules", "check_functions", "check_rules"]
+
+# Who waits for a turn that another process holds looks this many times an interval.
+LOOKS_AN_INTERVAL = 50
 
 
-def check_queue_options(max_concurrency: object, interval_s: object, padding_s: object) -> None:
-    """Raise UsageError for what no queue can work with; see `LocalIdentifyQueue`."""
+@dataclass(frozen=True, slots=True)
+class TurnRules:
+    """What an identify queue was told; max_concurrency and reserve are None for the usual."""
+
+    max_concurrency: int | None
+    interval_s: float
+    padding_s: tuple[float, float]
+    reserve: int | None
+    random: Callable[[], float]
+
+    def spacing_s(self) -> float:
+        """Draw how long after the write of an IDENTIFY its key is free again."""
+        least, most = self.padding_s
+        return self.interval_s + least + (most - least) * self.random()
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks at a turn that another process holds."""
+        return self.interval_s / LOOKS_AN_INTERVAL
+
+
+def check_rules(
+    max_concurrency: int | None,
+    interval_s: float,
+    padding_s: tuple[float, float],
+    reserve: int | None,
+    random: Callable[[], float],
+) -> TurnRules:
+    """Return what a user told; raise UsageError for what no queue can work with."""
+    _check_numbers(max_concurrency, interval_s, padding_s)
+    check_functions(random=random)
+    return TurnRules(max_concurrency, interval_s, padding_s, check_reserve(reserve), random)
+
+
+def _check_numbers(max_concurrency: object, interval_s: object, padding_s: object) -> None:
     if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
         raise UsageError(f"max_concurrency is {max_concurrency!r}; it must be at least 1, or None")
     if not _is_time(interval_s):

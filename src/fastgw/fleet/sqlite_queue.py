@@ -1,26 +1,23 @@
 """
 The identify queue of all processes of a machine: turns and the day's budget in a SQLite file.
 
-What happens in the file, and why it is safe when a process is killed, stands in `sqlite_turns`.
-Here is who waits: the callers of one loop in line, one of each key asking the file again and again.
+What happens in the file, and why it is safe when a process is killed, stands in `sqlite_turns`; who
+waits, in `turn_lines`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random as _random
-from dataclasses import replace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import BootClock, check_clock
-from .budget import check_reserve
 from .ports import Occupied
-from .queue_options import check_functions, check_queue_options
+from .queue_options import check_rules
 from .sqlite_file import check_path, network_file_system
-from .sqlite_turns import Attempt, TurnRules, TurnTable
+from .sqlite_turns import TurnTable
+from .turn_lines import LastSeen, TurnLines
 
 if TYPE_CHECKING:
     import os
@@ -65,21 +62,12 @@ class SQLiteIdentifyQueue:
         clock: BootClock | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        check_queue_options(max_concurrency, interval_s, padding_s)
-        check_functions(random=random)
+        self._rules = check_rules(max_concurrency, interval_s, padding_s, reserve, random)
         self._path = check_path(path, "SQLiteIdentifyQueue")
-        self._rules = TurnRules(
-            max_concurrency, interval_s, padding_s, check_reserve(reserve),
-            check_clock(clock), random,
-        )  # fmt: skip
-        self._max_concurrency = max_concurrency or 1  # as last seen in the file
-        self._budget: IdentifyBudget | None = None
-        self._table: TurnTable | None = None
-        self._last: TurnTable | None = None  # that one, or the one before
-        # First come, first served, for those of one loop; between processes chance decides.
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Lock]] = (
-            WeakKeyDictionary()
-        )
+        self._clock = check_clock(clock)
+        self._seen = LastSeen(max_concurrency or 1)
+        self._lines = TurnLines(self._open_table, self._seen)
+        self._last: TurnTable | None = None
         self._is_told = False
 
     def __repr__(self) -> str:
@@ -101,23 +89,19 @@ class SQLiteIdentifyQueue:
         """
         import sqlite3
 
-        table = self._begin()
+        at = self._clock.boot() - (self._clock.monotonic() - asked_at)
         try:
-            clock = self._rules.clock
-            at = clock.boot() - (clock.monotonic() - asked_at)
-            await table.learn(limit, asked_at=at, is_fresh=is_fresh, bot_id=bot_id)
-            self._look(table)
+            with self._lines.at_desk() as table:
+                await table.learn(limit, asked_at=at, is_fresh=is_fresh, bot_id=bot_id)
         except sqlite3.Error as error:
             raise Occupied(
                 f"{self._path} cannot be used ({error}): another program holds it for long, or the "
                 f"disk is full; mend that, or choose another path"
             ) from error
-        finally:
-            self._end(table)
 
     def budget(self) -> IdentifyBudget | None:
         """Return what is left of the day, as last seen; None before anything was asked."""
-        return self._budget
+        return self._seen.budget
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
         """
@@ -127,74 +111,16 @@ class SQLiteIdentifyQueue:
             IdentifyBudgetSpent: the day's identifies are used up but for the reserve.
             UsageError: the file cannot be used.
         """
-        loop = asyncio.get_running_loop()
-        lines = self._lines.setdefault(loop, {})
-        table = self._begin()
-        attempt = Attempt(shard_id)
-        try:
-            async with lines.setdefault(shard_id % self._max_concurrency, asyncio.Lock()):
-                while True:
-                    try:
-                        wait_s = await table.attempt(attempt)
-                    finally:
-                        self._look(table)
-                    if attempt.number is not None:
-                        return _Turn(self, table, attempt.number)
-                    await asyncio.sleep(wait_s)
-        except BaseException:
-            # The thread may be about to give it; what comes after that takes it back.
-            table.give_back(attempt)
-            self._end(table)
-            raise
+        return await self._lines.acquire(shard_id)
 
-    # --- inside ----------------------------------------------------------------------------------
-
-    def _begin(self) -> TurnTable:
-        if self._table is None:
-            kind = None if self._is_told else network_file_system(self._path)
-            self._is_told = True
-            if kind is not None:
-                log.warning(
-                    "%s is on a network file system (%s): its locks may not hold between "
-                    "machines; put it on a disk of this machine",
-                    self._path, kind,
-                )  # fmt: skip
-            self._table = TurnTable(self._path, self._rules, after=self._last)
-            self._last = self._table
-        self._table.users += 1
-        return self._table
-
-    def _end(self, table: TurnTable) -> None:
-        table.users -= 1
-        if table.users == 0:
-            self._table = None
-            table.close()
-
-    def _look(self, table: TurnTable) -> None:
-        """Keep what the thread has seen in the file."""
-        self._max_concurrency = table.max_concurrency
-        if (budget := table.budget) is not None:
-            free_at = budget.free_at
-            if free_at is not None:
-                free_at = self._rules.clock.as_monotonic(free_at)
-            self._budget = replace(budget, free_at=free_at)
-
-
-class _Turn:
-    __slots__ = ("_is_released", "_number", "_queue", "_table")
-
-    def __init__(self, queue: SQLiteIdentifyQueue, table: TurnTable, number: int) -> None:
-        self._queue = queue
-        self._table = table
-        self._number = number
-        self._is_released = False
-
-    def written(self) -> None:
-        if not self._is_released:
-            self._table.written(self._number)
-
-    def release(self) -> None:
-        if not self._is_released:
-            self._is_released = True
-            self._table.release(self._number)
-            self._queue._end(self._table)
+    def _open_table(self) -> TurnTable:
+        kind = None if self._is_told else network_file_system(self._path)
+        self._is_told = True
+        if kind is not None:
+            log.warning(
+                "%s is on a network file system (%s): its locks may not hold between "
+                "machines; put it on a disk of this machine",
+                self._path, kind,
+            )  # fmt: skip
+        self._last = TurnTable(self._path, self._rules, self._clock, self._seen, after=self._last)
+        return self._last

@@ -15,11 +15,11 @@ just now.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import UsageError
-from .budget import DAY_S, Window, budget_spent, judge, learn
+from .budget import DAY_S, Window, check_budget, judge, learn
 from .file_locks import ByteLocks
 from .job_thread import JobThread
 from .sqlite_file import HOLDERS_FROM, SQLiteFile, immediate, lock_path
@@ -30,18 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ..health.figures import IdentifyBudget
     from .boot_clock import BootClock
     from .gateway_info import SessionStartLimit
+    from .queue_options import TurnRules
+    from .turn_lines import Attempt, LastSeen
 
     T = TypeVar("T")
 
-__all__ = ["Attempt", "TurnRules", "TurnTable"]
+__all__ = ["TurnTable"]
 
 log = logging.getLogger("fastgw.identify")
 
-# Who waits for a turn that another process holds looks this many times an interval.
-LOOKS_AN_INTERVAL = 50
 # A shard holds its turn until READY or a failure, by its own deadlines at most 220 s. A process
 # that was stopped (a debugger, a frozen container) must not hold up the others for ever.
 MAX_HOLD_S = 300.0
@@ -49,50 +48,29 @@ MAX_HOLD_S = 300.0
 SPACING_S = 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRules:
-    """What `SQLiteIdentifyQueue` was told; max_concurrency and reserve are None for the usual."""
-
-    max_concurrency: int | None
-    interval_s: float
-    padding_s: tuple[float, float]
-    reserve: int | None
-    clock: BootClock
-    random: Callable[[], float]
-
-    def free_at(self, now: float) -> float:
-        """Return when a key is free whose IDENTIFY is written now."""
-        least, most = self.padding_s
-        return now + self.interval_s + least + (most - least) * self.random()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One wait for a turn; `number` is its row once the turn is given."""
-
-    shard_id: int
-    number: int | None = None
-
-
 class TurnTable:
     """
-    The file, open while somebody of this process waits or holds.
+    The file, open while somebody of this process waits or holds: the `Desk` of its lines.
 
     Args:
-        path, rules: as the queue was told.
+        path, rules, clock: as the queue was told.
+        seen: is told what is seen in the file.
         after: the one before, which may still have to write down that its last turn is over.
-    Attributes:
-        users: how many those are; counted by the queue.
-        budget: as last seen, in seconds of the boot clock.
-        max_concurrency: as last seen.
     """
 
-    def __init__(self, path: Path, rules: TurnRules, *, after: TurnTable | None = None) -> None:
-        self.users = 0
-        self.budget: IdentifyBudget | None = None
-        self.max_concurrency = rules.max_concurrency or 1
+    def __init__(
+        self,
+        path: Path,
+        rules: TurnRules,
+        clock: BootClock,
+        seen: LastSeen,
+        *,
+        after: TurnTable | None = None,
+    ) -> None:
         self._path = path
         self._rules = rules
+        self._clock = clock
+        self._seen = seen
         before = None if after is None else after._thread
         self._thread: JobThread = JobThread(path.name, after=before)
         self._file = SQLiteFile(path)
@@ -126,22 +104,17 @@ class TurnTable:
                     (
                         bot_id if bot_id is not None or bound is None else bound[0],
                         limit.max_concurrency, window.total, window.remaining,
-                        window.asked_at, window.reset_at, self._rules.clock.wall(),
+                        window.asked_at, window.reset_at, self._clock.wall(),
                     ),
                 )  # fmt: skip
             self._look(connection)
 
         return self._call(work)
 
-    def attempt(self, attempt: Attempt) -> asyncio.Future[float]:
-        """
-        Give it a turn if there is one; else return after how many seconds to ask again.
+    def ask(self, attempt: Attempt) -> asyncio.Future[float | None]:
+        """Give it a turn if there is one; see `Desk.ask`."""
 
-        Raises (through the future):
-            IdentifyBudgetSpent: nothing is left of the day but the reserve.
-        """
-
-        def work(connection: sqlite3.Connection) -> float:
+        def work(connection: sqlite3.Connection) -> float | None:
             key = attempt.shard_id % self._keys(connection)
             wait_s = self._wait_s(connection, key)
             if wait_s is not None and wait_s > 0:
@@ -150,42 +123,37 @@ class TurnTable:
                 self._bury(connection, key)
                 wait_s = self._wait_s(connection, key)
                 if wait_s is None:
-                    return self._rules.interval_s / LOOKS_AN_INTERVAL
+                    return self._rules.look_s
                 if wait_s > 0:
                     return wait_s
                 self._look(connection)
                 self._check_budget()
                 attempt.number = self._insert(connection, attempt.shard_id)
                 self._look(connection)
-            return 0.0
+            return None
 
         return self._call(work)
 
-    def give_back(self, attempt: Attempt) -> None:
+    def take_back(self, attempt: Attempt) -> None:
         """Nobody waits any more; should the thread have given a turn meanwhile, it goes back."""
+        self._post(lambda connection: self._release(connection, attempt))
 
-        def work(connection: sqlite3.Connection) -> None:
-            if attempt.number is not None:
-                self._release(connection, attempt.number)
-
-        self._post(work)
-
-    def written(self, number: int) -> None:
+    def written(self, attempt: Attempt) -> None:
         """IDENTIFY is being written now."""
-        now = self._rules.clock.boot()
+        now = self._clock.boot()
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE identifies SET is_written = 1, at = ?, free_at = ?, wall_s = ?"
                 " WHERE number = ?",
-                (now, self._rules.free_at(now), self._rules.clock.wall(), number),
+                (now, now + self._rules.spacing_s(), self._clock.wall(), attempt.number),
             )
 
         self._post(work)
 
-    def release(self, number: int) -> None:
-        """The turn is over."""
-        self._post(lambda connection: self._release(connection, number))
+    def released(self, attempt: Attempt, *, is_written: bool) -> None:
+        """The turn is over; the file knows whether it was written."""
+        self._post(lambda connection: self._release(connection, attempt))
 
     def close(self) -> None:
         """End it after what was asked for; from then on nobody here holds anything."""
@@ -248,7 +216,7 @@ class TurnTable:
 
     def _date(self, connection: sqlite3.Connection) -> None:
         """Date the rows of an earlier boot anew; see the theory."""
-        clock = self._rules.clock
+        clock = self._clock
         now, wall = clock.boot(), clock.wall()
         (newest,) = connection.execute("SELECT max(at) FROM identifies").fetchone()
         row = connection.execute("SELECT boot_id FROM boot").fetchone()
@@ -273,19 +241,19 @@ class TurnTable:
         """Return how many keys there are: what we were told, else what the API said, else one."""
         if self._rules.max_concurrency is None:
             row = connection.execute("SELECT max_concurrency FROM budget").fetchone()
-            self.max_concurrency = 1 if row is None else max(1, row[0])
-        return self.max_concurrency
+            self._seen.max_concurrency = 1 if row is None else max(1, row[0])
+        return self._seen.max_concurrency
 
     def _held(self, connection: sqlite3.Connection, key: int) -> list[tuple[int, int, float]]:
         return connection.execute(
             "SELECT number, holder, at FROM identifies WHERE holder IS NOT NULL"
             " AND shard_id % ? = ?",
-            (self.max_concurrency, key),
+            (self._seen.max_concurrency, key),
         ).fetchall()
 
     def _is_dead(self, holder: int, since: float) -> bool:
         assert self._locks is not None
-        if self._rules.clock.boot() - since > MAX_HOLD_S:
+        if self._clock.boot() - since > MAX_HOLD_S:
             return True
         return holder != self._holder and not self._locks.is_held(HOLDERS_FROM + holder)
 
@@ -295,12 +263,12 @@ class TurnTable:
         for _, holder, at in self._held(connection, key):
             if self._is_dead(holder, at):
                 return None
-            wait_s = self._rules.interval_s / LOOKS_AN_INTERVAL
-        now = self._rules.clock.boot()
+            wait_s = self._rules.look_s
+        now = self._clock.boot()
         (free_at,) = connection.execute(
             "SELECT max(free_at) FROM identifies WHERE is_written = 1 AND at > ?"
             " AND shard_id % ? = ?",
-            (now - SPACING_S, self.max_concurrency, key),
+            (now - SPACING_S, self._seen.max_concurrency, key),
         ).fetchone()
         return wait_s if free_at is None else max(wait_s, free_at - now)
 
@@ -308,33 +276,35 @@ class TurnTable:
         """Release what the dead hold, as if they had written in this moment."""
         for number, holder, at in self._held(connection, key):
             if self._is_dead(holder, at):
-                now = self._rules.clock.boot()
+                now = self._clock.boot()
                 connection.execute(
                     "UPDATE identifies SET holder = NULL, is_written = 1, at = ?, free_at = ?,"
                     " wall_s = ? WHERE number = ?",
-                    (now, self._rules.free_at(now), self._rules.clock.wall(), number),
+                    (now, now + self._rules.spacing_s(), self._clock.wall(), number),
                 )
 
     def _insert(self, connection: sqlite3.Connection, shard_id: int) -> int:
-        now = self._rules.clock.boot()
+        now = self._clock.boot()
         connection.execute("DELETE FROM identifies WHERE at < ? AND holder IS NULL", (now - DAY_S,))
         number = connection.execute(
             "INSERT INTO identifies (shard_id, holder, is_written, at, free_at, wall_s)"
             " VALUES (?, ?, 0, ?, ?, ?)",
-            (shard_id, self._holder, now, self._rules.free_at(now), self._rules.clock.wall()),
+            (shard_id, self._holder, now, now + self._rules.spacing_s(), self._clock.wall()),
         ).lastrowid
         assert number is not None
         return number
 
-    def _release(self, connection: sqlite3.Connection, number: int) -> None:
+    def _release(self, connection: sqlite3.Connection, attempt: Attempt) -> None:
+        if attempt.number is None:
+            return
         with immediate(connection):
             connection.execute(
                 "DELETE FROM identifies WHERE number = ? AND holder = ? AND is_written = 0",
-                (number, self._holder),
+                (attempt.number, self._holder),
             )
             connection.execute(
                 "UPDATE identifies SET holder = NULL WHERE number = ? AND holder = ?",
-                (number, self._holder),
+                (attempt.number, self._holder),
             )
 
     def _window(self, connection: sqlite3.Connection) -> Window | None:
@@ -344,21 +314,18 @@ class TurnTable:
         return None if row is None else Window(*row)
 
     def _look(self, connection: sqlite3.Connection) -> None:
-        now = self._rules.clock.boot()
-        self.budget = judge(
-            self._window(connection), _Log(connection), now, reserve=self._rules.reserve
-        )
+        budget = judge(
+            self._window(connection), _Log(connection), self._clock.boot(),
+            reserve=self._rules.reserve,
+        )  # fmt: skip
+        if budget.free_at is not None:
+            budget = replace(budget, free_at=self._clock.as_monotonic(budget.free_at))
+        self._seen.budget = budget
 
     def _check_budget(self) -> None:
-        budget, clock = self.budget, self._rules.clock
+        budget = self._seen.budget
         assert budget is not None
-        if budget.free_at is not None:
-            raise budget_spent(
-                budget,
-                now=clock.monotonic(),
-                free_at=clock.as_monotonic(budget.free_at),
-                wall=clock.wall(),
-            )
+        check_budget(budget, now=self._clock.monotonic(), wall=self._clock.wall())
 
 
 class _Log:

@@ -1,35 +1,38 @@
 -- Give an identify turn, or say how long to wait, or that the day's identifies are spent.
--- KEYS turn (key -> holder|number|until|written), free (key -> ms), log (zset of writes), budget, number
--- ARGV shard, holder, max_concurrency or '', interval ms with padding, look ms, reserve or '',
---      hold ms, prefix of the keys of holders
--- Returns {what, ms, number, max_concurrency, total, remaining, reserve, ms until free or ''}
+-- KEYS turn (key -> holder|attempt|until|written), free (key -> ms), log (zset of writes), budget, my holder
+-- ARGV shard, holder, attempt, max_concurrency or '', interval ms with padding, look ms, reserve or '',
+--      hold ms, alive ms, prefix of the keys of holders
+-- Returns {what, ms, max_concurrency, total, remaining, reserve, ms until free or ''}
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local DAY = 86400000
+redis.call('SET', KEYS[5], '1', 'PX', ARGV[9])
 local budget = redis.call('HMGET', KEYS[4], 'max_concurrency', 'total', 'remaining', 'asked_at', 'reset_at')
-local keys = math.max(1, tonumber(ARGV[3] ~= '' and ARGV[3] or budget[1] or 1))
+local keys = math.max(1, tonumber(ARGV[4] ~= '' and ARGV[4] or budget[1] or 1))
 local key = tostring(tonumber(ARGV[1]) % keys)
 
 local function is_dead(holder, until_ms)
-  return until_ms <= now or redis.call('EXISTS', ARGV[8] .. holder) == 0
+  return until_ms <= now or redis.call('EXISTS', ARGV[10] .. holder) == 0
 end
 
--- What the dead hold counts as written now: nobody knows whether it was.
-local held = 0
+-- What the dead hold counts as written now: nobody knows whether it was. And this attempt may have
+-- its turn already: then the answer that said so was lost.
+local held, has_it = 0, false
 for other, text in pairs((function()
   local flat, found = redis.call('HGETALL', KEYS[1]), {}
   for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
   return found
 end)()) do
-  local holder, number, until_ms, written = string.match(text, '(.-)|(%d+)|(%d+)|(%d)')
+  local holder, attempt, until_ms, written = string.match(text, '(.-)|(%d+)|(%d+)|(%d)')
   if is_dead(holder, tonumber(until_ms)) then
     redis.call('HDEL', KEYS[1], other)
     if written == '0' then
-      redis.call('ZADD', KEYS[3], now, number)
-      redis.call('HSET', KEYS[2], other, string.format('%d', now + tonumber(ARGV[4])))
+      redis.call('ZADD', KEYS[3], now, holder .. ':' .. attempt)
+      redis.call('HSET', KEYS[2], other, string.format('%d', now + tonumber(ARGV[5])))
     end
   elseif written == '0' then
     held = held + 1
+    has_it = has_it or (holder == ARGV[2] and attempt == ARGV[3])
   end
 end
 
@@ -45,7 +48,7 @@ else
   remaining = total - redis.call('ZCOUNT', KEYS[3], since, '+inf')
 end
 remaining = math.max(0, remaining - held)
-local reserve = ARGV[6] ~= '' and tonumber(ARGV[6]) or math.min(math.max(50, math.floor(total / 20)), math.floor(total / 2))
+local reserve = ARGV[7] ~= '' and tonumber(ARGV[7]) or math.min(math.max(50, math.floor(total / 20)), math.floor(total / 2))
 local free_in = ''
 if remaining <= reserve then
   if budget[2] and now < reset_at then
@@ -56,14 +59,14 @@ if remaining <= reserve then
   end
 end
 
-local function answer(what, ms, number, left)
-  return {what, math.ceil(ms), number, keys, total, left, reserve, tostring(free_in)}
+local function answer(what, ms, left)
+  return {what, math.ceil(ms), keys, total, left, reserve, tostring(free_in)}
 end
 
+if has_it then return answer('given', 0, remaining) end
 local free_at = tonumber(redis.call('HGET', KEYS[2], key) or 0)
-if redis.call('HEXISTS', KEYS[1], key) == 1 then return answer('wait', math.max(tonumber(ARGV[5]), free_at - now), 0, remaining) end
-if free_at > now then return answer('wait', free_at - now, 0, remaining) end
-if remaining <= reserve then return answer('spent', free_in, 0, remaining) end
-local number = redis.call('INCR', KEYS[5])
-redis.call('HSET', KEYS[1], key, string.format('%s|%d|%d|0', ARGV[2], number, now + tonumber(ARGV[7])))
-return answer('given', 0, number, remaining - 1)
+if redis.call('HEXISTS', KEYS[1], key) == 1 then return answer('wait', math.max(tonumber(ARGV[6]), free_at - now), remaining) end
+if free_at > now then return answer('wait', free_at - now, remaining) end
+if remaining <= reserve then return answer('spent', free_in, remaining) end
+redis.call('HSET', KEYS[1], key, string.format('%s|%s|%d|0', ARGV[2], ARGV[3], now + tonumber(ARGV[8])))
+return answer('given', 0, remaining - 1)

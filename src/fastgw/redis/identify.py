@@ -1,26 +1,30 @@
 """
 The identify queue of all processes of all machines: turns and the day's budget in Redis.
 
-What is decided stands in `attempt.lua`, in one step and by the server's clock. A turn is held by a
-process, which says that it is alive; what the dead hold counts as written in the moment that this
-is noticed. Here is who waits: the callers of one loop in line, one of each key asking again.
+Theory. What is decided stands in `attempt.lua`, in one step and by the server's clock; who waits
+stands in `fleet.turn_lines`. A turn is held by an attempt of a process. The process says that it is
+alive, and which of its attempts wait or hold. What the dead hold, and what is held for an attempt
+that is over (the server heard too late that it began, or never that it ended), counts as written in
+the moment that this is noticed. An attempt that asks again, because no answer came, gets the turn
+that it has.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random as _random
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..fleet.boot_clock import check_clock
-from ..fleet.budget import DAY_S, budget_spent, check_reserve
+from ..fleet.boot_clock import wall_seconds
+from ..fleet.budget import DAY_S, check_budget
 from ..fleet.job_thread import JobThread
-from ..fleet.queue_options import check_functions, check_queue_options
+from ..fleet.queue_options import check_rules
+from ..fleet.trouble import Trouble
+from ..fleet.turn_lines import LastSeen, TurnLines
+from ..health.figures import IdentifyBudget
 from ..log import careful_logger
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .server import Server, check_prefix, check_url
@@ -29,18 +33,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..fleet.gateway_info import SessionStartLimit
-    from ..health.figures import IdentifyBudget
+    from ..fleet.queue_options import TurnRules
+    from ..fleet.turn_lines import Attempt
     from ..shard.ports import IdentifyTurn
 
 __all__ = ["RedisIdentifyQueue"]
 
 log = careful_logger("fastgw.identify")
 
-_KEYS = ["turn", "free", "log", "budget", "number"]
+_TURNS = ["turn", "free", "log"]
 ALIVE_S = 10.0  # a process of which nothing is heard for so long holds no turn
 # A shard holds its turn until READY or a failure, by its own deadlines at most 220 s.
 MAX_HOLD_S = 300.0
-LOOKS_AN_INTERVAL = 50
 # Between two attempts while the server is away.
 AGAIN_S = 1.0
 
@@ -72,22 +76,11 @@ class RedisIdentifyQueue:
         reserve: int | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        check_queue_options(max_concurrency, interval_s, padding_s)
-        check_functions(random=random)
+        self._rules = check_rules(max_concurrency, interval_s, padding_s, reserve, random)
         self._url = check_url(url, "RedisIdentifyQueue")
         self._prefix = check_prefix(prefix)
-        self._given_concurrency = max_concurrency
-        self._max_concurrency = max_concurrency or 1  # as last seen
-        self._interval_s, self._padding_s = interval_s, padding_s
-        self._reserve = check_reserve(reserve)
-        self._random = random
-        self._me = uuid.uuid4().hex
-        self._budget: IdentifyBudget | None = None
-        self._desk: _Desk | None = None
-        self._users = 0  # who waits, or holds
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Lock]] = (
-            WeakKeyDictionary()
-        )
+        self._seen = LastSeen(max_concurrency or 1)
+        self._lines = TurnLines(self._open_desk, self._seen)
 
     def __repr__(self) -> str:
         return f"<RedisIdentifyQueue {self._prefix!r}>"  # the URL has a password
@@ -106,39 +99,19 @@ class RedisIdentifyQueue:
         Raises:
             UsageError: the prefix is another bot's, or the server cannot be used now.
         """
-        desk = self._begin()
-        try:
-            bot = "" if bot_id is None else str(bot_id)
-            reset_ms = int(min(limit.reset_after_s, DAY_S) * 1000)
-
-            def work() -> Any:
-                age_ms = int((time.monotonic() - asked_at) * 1000)
-                arguments: list[object] = [
-                    bot, limit.max_concurrency, limit.total, limit.remaining, reset_ms, age_ms,
-                    "1" if is_fresh else "",
-                ]  # fmt: skip
-                return desk.server.script("learn", ["budget", "log"], arguments)
-
+        with self._lines.at_desk() as desk:
             try:
-                answer = await desk.thread.call(work)
+                await desk.learn(limit, asked_at=asked_at, is_fresh=is_fresh, bot_id=bot_id)
             except UsageError:
                 raise
             except Exception as error:
                 raise UsageError(f"the identify queue cannot be reached: {error}") from error
-            if answer[0] == "bot":
-                raise UsageError(
-                    f"{desk.server.shown} holds the identify turns of bot {answer[1]} under "
-                    f"{desk.server.key('*')}, and this is bot {bot_id}: give each bot its own "
-                    "prefix"
-                )
-            if self._given_concurrency is None:
-                self._max_concurrency = max(1, limit.max_concurrency)
-        finally:
-            self._end()
+        if self._rules.max_concurrency is None:
+            self._seen.max_concurrency = max(1, limit.max_concurrency)
 
     def budget(self) -> IdentifyBudget | None:
         """Return what is left of the day, as last seen; None before anything was asked."""
-        return self._budget
+        return self._seen.budget
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
         """
@@ -150,136 +123,141 @@ class RedisIdentifyQueue:
             IdentifyBudgetSpent: the day's identifies are used up but for the reserve.
             UsageError: the server cannot be used.
         """
-        lines = self._lines.setdefault(asyncio.get_running_loop(), {})
-        desk = self._begin()
-        numbers: list[int] = []  # the thread may be about to give one
+        return await self._lines.acquire(shard_id)
+
+    def _open_desk(self) -> RedisDesk:
+        return RedisDesk(Server(self._url, self._prefix), self._rules, self._seen)
+
+
+class RedisDesk:
+    """
+    The scripts in a server: the `Desk` of a queue's lines.
+
+    Args:
+        server: of this desk alone.
+        rules: as the queue was told.
+        seen: is told what the server says.
+    """
+
+    def __init__(self, server: Server, rules: TurnRules, seen: LastSeen) -> None:
+        self._server = server
+        self._rules = rules
+        self._seen = seen
+        self._me = uuid.uuid4().hex
+        self._trouble = Trouble(
+            log,
+            lambda error: f"no identify turn ({error}); asking again until it works",
+            "identify turns are given again",
+        )
+        self._last = 0  # the thread's: number of an attempt
+        self._live: set[int] = set()  # and of those that wait or hold
+        self._thread = JobThread("redis")
+        self._thread.every(ALIVE_S / 3, self._renew)
+
+    # --- on the loop -----------------------------------------------------------------------------
+
+    async def learn(
+        self, limit: SessionStartLimit, *, asked_at: float, is_fresh: bool, bot_id: int | None
+    ) -> None:
+        """Take an answer of the API; raise what the server says."""
+        bot = "" if bot_id is None else str(bot_id)
+        reset_ms = int(min(limit.reset_after_s, DAY_S) * 1000)
+
+        def work() -> Any:
+            age_ms = int((time.monotonic() - asked_at) * 1000)
+            arguments: list[object] = [
+                bot, limit.max_concurrency, limit.total, limit.remaining, reset_ms, age_ms,
+                "1" if is_fresh else "",
+            ]  # fmt: skip
+            return self._server.script("learn", ["budget", "log"], arguments)
+
+        answer = await self._thread.call(work)
+        if answer[0] == "bot":
+            raise UsageError(
+                f"{self._server.shown} holds the identify turns of bot {answer[1]} under "
+                f"{self._server.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
+            )
+
+    async def ask(self, attempt: Attempt) -> float | None:
+        """Give it a turn if there is one; see `Desk.ask`. While the server is away, says so."""
         try:
-            async with lines.setdefault(shard_id % self._max_concurrency, asyncio.Lock()):
-                is_told = False
-                while True:
-                    try:
-                        answer = await desk.thread.call(
-                            lambda: self._attempt(desk.server, shard_id, numbers)
-                        )
-                    except UsageError:
-                        raise
-                    except Exception as error:
-                        if not is_told:
-                            is_told = True
-                            log.error("no identify turn (%s); asking again until it works", error)
-                        await asyncio.sleep(AGAIN_S)
-                        continue
-                    self._look(answer)
-                    if answer[0] == "given":
-                        return _Turn(self, desk, numbers[0])
-                    if answer[0] == "spent":
-                        assert self._budget is not None
-                        now = time.monotonic()
-                        free_at = now if self._budget.free_at is None else self._budget.free_at
-                        raise budget_spent(
-                            self._budget, now=now, free_at=free_at, wall=check_clock(None).wall()
-                        )
-                    await asyncio.sleep(float(answer[1]) / 1000)
-        except BaseException:
-            desk.thread.post(lambda: self._give_back(desk.server, numbers), _told)
-            self._end()
+            answer = await self._thread.call(lambda: self._attempt(attempt))
+        except UsageError:
             raise
+        except Exception as error:
+            self._trouble.failed(error)
+            return AGAIN_S
+        self._trouble.ended()
+        what, wait_ms, keys, total, remaining, reserve, free_ms = answer
+        now = time.monotonic()
+        budget = IdentifyBudget(
+            total=int(total), remaining=int(remaining), reserve=int(reserve),
+            free_at=now + float(free_ms) / 1000 if free_ms else None,
+        )  # fmt: skip
+        self._seen.max_concurrency, self._seen.budget = int(keys), budget
+        if what == "spent":
+            check_budget(budget, now=now, wall=wall_seconds())
+        return None if what == "given" else float(wait_ms) / 1000
 
-    # --- inside ----------------------------------------------------------------------------------
+    def take_back(self, attempt: Attempt) -> None:
+        """Nobody waits any more; should there be a turn by now, it is free again."""
+        self._post(attempt, "release")
 
-    def _spacing_ms(self) -> int:
-        least, most = self._padding_s
-        return int((self._interval_s + least + (most - least) * self._random()) * 1000) + 1
+    def written(self, attempt: Attempt) -> None:
+        """IDENTIFY is being written now."""
+        self._post(attempt, "written")
 
-    def _attempt(self, server: Server, shard_id: int, numbers: list[int]) -> Any:
-        """In the thread: be alive, and ask."""
-        self._say_alive(server)
-        answer = server.script(
+    def released(self, attempt: Attempt, *, is_written: bool) -> None:
+        """The turn is over; the word of its write may be lost, so it is said again."""
+        self._post(attempt, "late" if is_written else "release")
+
+    def close(self) -> None:
+        """End it after all that it was told."""
+        self._thread.stop(self._server.close)
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def _attempt(self, attempt: Attempt) -> Any:
+        if attempt.number is None:
+            self._last += 1
+            attempt.number = self._last
+            self._live.add(attempt.number)
+        rules = self._rules
+        return self._server.script(
             "attempt",
-            _KEYS,
+            [*_TURNS, "budget", f"holder:{self._me}"],
             [
-                shard_id, self._me, self._given_concurrency or "", self._spacing_ms(),
-                max(1, int(self._interval_s * 1000 / LOOKS_AN_INTERVAL)),
-                "" if self._reserve is None else self._reserve,
-                int(MAX_HOLD_S * 1000), server.key("holder:"),
+                attempt.shard_id, self._me, attempt.number, rules.max_concurrency or "",
+                self._spacing_ms(), max(1, int(rules.look_s * 1000)),
+                "" if rules.reserve is None else rules.reserve,
+                int(MAX_HOLD_S * 1000), int(ALIVE_S * 1000), self._server.key("holder:"),
             ],
         )  # fmt: skip
-        if answer[0] == "given":
-            numbers.append(int(answer[2]))
-        return answer
 
-    def _say_alive(self, server: Server) -> None:
-        server.script("alive", [f"holder:{self._me}"], [int(ALIVE_S * 1000)])
+    def _post(self, attempt: Attempt, what: str) -> None:
+        def work() -> None:
+            if attempt.number is None:
+                return  # it never asked
+            if what != "written":
+                self._live.discard(attempt.number)
+            arguments: list[object] = [self._me, attempt.number, what, self._spacing_ms()]
+            self._server.script("turn", _TURNS, arguments)
 
-    def _tell(self, server: Server, number: int, what: str) -> None:
-        server.script("turn", _KEYS[:3], [self._me, number, what, self._spacing_ms()])
+        self._thread.post(work, _told)
 
-    def _give_back(self, server: Server, numbers: list[int]) -> None:
-        for number in numbers:
-            self._tell(server, number, "release")
+    def _renew(self) -> None:
+        """Be alive; whatever turn is held here and nobody knows of is over."""
+        with contextlib.suppress(Exception):  # the next attempt tells
+            self._server.script(
+                "alive",
+                [*_TURNS, f"holder:{self._me}"],
+                [self._me, int(ALIVE_S * 1000), self._spacing_ms(), self._last, *self._live],
+            )
 
-    def _look(self, answer: list[Any]) -> None:
-        """Keep what was seen."""
-        from ..health.figures import IdentifyBudget
-
-        _, _, _, keys, total, remaining, reserve, free_ms = answer
-        self._max_concurrency = int(keys)
-        free_at = time.monotonic() + float(free_ms) / 1000 if free_ms else None
-        self._budget = IdentifyBudget(
-            total=int(total), remaining=int(remaining), reserve=int(reserve), free_at=free_at
-        )
-
-    def _begin(self) -> _Desk:
-        if self._desk is None:
-            self._desk = desk = _Desk(JobThread("redis"), Server(self._url, self._prefix))
-
-            def renew() -> None:
-                with contextlib.suppress(Exception):  # the next attempt tells
-                    self._say_alive(desk.server)
-
-            desk.thread.every(ALIVE_S / 3, renew)
-        self._users += 1
-        return self._desk
-
-    def _end(self) -> None:
-        self._users -= 1
-        if self._users == 0 and self._desk is not None:
-            desk, self._desk = self._desk, None
-            desk.thread.stop(desk.server.close)
-
-
-class _Desk(NamedTuple):
-    """Where turns are asked for, while somebody waits or holds."""
-
-    thread: JobThread
-    server: Server
-
-
-class _Turn:
-    __slots__ = ("_desk", "_is_released", "_is_written", "_number", "_queue")
-
-    def __init__(self, queue: RedisIdentifyQueue, desk: _Desk, number: int) -> None:
-        self._queue = queue
-        self._desk = desk
-        self._number = number
-        self._is_released = self._is_written = False
-
-    def written(self) -> None:
-        if not self._is_released:
-            self._is_written = True
-            self._tell("written")
-
-    def release(self) -> None:
-        if not self._is_released:
-            self._is_released = True
-            self._tell("late" if self._is_written else "release")  # that of the write may be lost
-            self._queue._end()
-
-    def _tell(self, what: str) -> None:
-        queue, server, number = self._queue, self._desk.server, self._number
-        self._desk.thread.post(lambda: queue._tell(server, number, what), _told)
+    def _spacing_ms(self) -> int:
+        return int(self._rules.spacing_s() * 1000) + 1
 
 
 def _told(error: Exception) -> None:
-    # It stays held until its process is gone or its time is over: later than need be, and safe.
-    log.warning("an identify turn could not be given back (%s)", error)
+    # The next sign of life takes it back: later than need be, and safe.
+    log.warning("an identify turn could not be given back yet (%s)", error)
