@@ -81,8 +81,9 @@ class Controller:
         self.memory = memory
         self.options = options
         self.items: dict[str, pytest.Item] = {}
-        self.seen_by: dict[Line, set[str]] = {}
+        self.seen_by: dict[Line, set[str]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
+        self.cpu_s: dict[str, float] = {}
         self.counts = dict.fromkeys(("killed", "live", "reached by no test"), 0)
 
     @pytest.hookimpl(tryfirst=True)
@@ -93,7 +94,7 @@ class Controller:
         gc.collect()
         gc.freeze()
         gc.unfreeze = lambda: None
-        self.seen_by, self.seconds = self._coverage({mutant.path for mutant in self.mutants})
+        self._look_at_tests({mutant.path for mutant in self.mutants})
         left = self._try_all()
         say(
             f"{len(self.mutants)} mutants tried: "
@@ -137,7 +138,7 @@ class Controller:
             verdict = FAILS
             try:
                 hush()
-                limit(10.0 + 5.0 * seconds)
+                limit_memory()
                 verdict = self._verdict(mutant, tests)
             finally:
                 os._exit(verdict)
@@ -149,6 +150,7 @@ class Controller:
         except ValueError:  # it closes over less than before
             return UNFIT
         for name, following in pairs(tests):
+            limit_cpu(2.0 + self.cpu_s[name])
             if not self._passes(name, following):
                 return FAILS
         return LIVES
@@ -171,33 +173,33 @@ class Controller:
         if tried % 100 == 0:
             say(f"({tried} of {len(self.mutants)} tried)")
 
-    def _coverage(self, paths: set[str]) -> tuple[dict[Line, set[str]], dict[str, float]]:
-        """Run every test once, in a process that may leave what it likes behind."""
+    def _look_at_tests(self, paths: set[str]) -> None:
+        """Run every test once, in a process that may leave what it likes behind: what, how long."""
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             child = os.fork()
             if not child:
                 hush()
-                reached = {}
+                looks = {}
                 for name, following in pairs(list(self.items)):
-                    tracer, start = Tracer(paths), time.monotonic()
+                    tracer, start = Tracer(paths), (time.monotonic(), time.process_time())
                     threading.settrace(tracer)
                     sys.settrace(tracer)
                     passed = self._passes(name, following)
                     sys.settrace(None)
                     threading.settrace(None)
+                    took = time.monotonic() - start[0], time.process_time() - start[1]
                     if passed:  # else nothing that it says about a mutant counts
-                        reached[name] = (time.monotonic() - start, sorted(tracer.lines))
-                Path(file.name).write_text(json.dumps(reached))
+                        looks[name] = (*took, sorted(tracer.lines))
+                Path(file.name).write_text(json.dumps(looks))
                 os._exit(0)
             os.waitpid(child, 0)
-            reached = json.loads(Path(file.name).read_text())
-        seen_by: dict[Line, set[str]] = defaultdict(set)
-        for name, (_, lines) in reached.items():
+            looks = json.loads(Path(file.name).read_text())
+        for name, (seconds, cpu_s, lines) in looks.items():
+            self.seconds[name], self.cpu_s[name] = seconds, cpu_s
             for path, line in lines:
-                seen_by[path, line].add(name)
-        if len(reached) < len(self.items):
-            say(f"left out, for they fail by themselves: {sorted(self.items.keys() - reached)}")
-        return seen_by, {name: seconds for name, (seconds, _) in reached.items()}
+                self.seen_by[path, line].add(name)
+        if len(looks) < len(self.items):
+            say(f"left out, for they fail by themselves: {sorted(self.items.keys() - looks)}")
 
     def _passes(self, name: str, following: str | None) -> bool:
         from _pytest.runner import runtestprotocol
@@ -257,12 +259,17 @@ def hush() -> None:
     os.dup2(nowhere, 2)
 
 
-def limit(cpu_s: float) -> None:
-    """End this process when it takes more of the machine than its tests can need."""
+def limit_memory() -> None:
+    """End this process when it takes much more memory than by now."""
     used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     bytes_ = used_bytes + MORE_MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 2))
+
+
+def limit_cpu(seconds: float) -> None:
+    """End this process when it computes for longer than this, from now on."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, most))
 
 
 def say(text: str) -> None:
