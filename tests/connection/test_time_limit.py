@@ -31,9 +31,9 @@ async def test_what_takes_too_long_is_cancelled():
 
 async def test_what_is_quick_is_not():
     """Nothing strikes later."""
-    with time_limit(0.01):
+    with time_limit(0.1):  # not so short that a busy machine needs it all
         await asyncio.sleep(0)
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(0.15)
 
 
 async def test_errors_pass():

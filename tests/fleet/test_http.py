@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import ssl
-import time
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
@@ -255,18 +254,15 @@ async def test_one_deadline_covers_the_whole_call():
 
     async def drip(reader, writer):
         with contextlib.suppress(ConnectionError):
-            for byte in WITH_LENGTH:
-                if writer.is_closing():
-                    return  # who asked has gone
-                writer.write(bytes([byte]))
+            writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not writer.is_closing():  # who asked has gone then
+                writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(0.02)
 
     async with server(drip) as api_url:
-        began = time.monotonic()
         with pytest.raises(ConnectTimeout):
-            await fetch_gateway_info(api_url, TOKEN, timeout_s=0.2)
-        assert time.monotonic() - began < len(WITH_LENGTH) * 0.02
+            await asyncio.wait_for(fetch_gateway_info(api_url, TOKEN, timeout_s=0.2), scaled(10.0))
 
 
 async def test_every_address_of_the_api_is_tried(monkeypatch):
@@ -317,17 +313,19 @@ async def test_a_bad_api_url(api_url):
 async def test_cancelling_returns_at_once():
     """And leaves no socket: conftest counts them."""
 
+    asked = asyncio.Event()
+
     async def silent(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
         await reader.read()
 
     async with server(silent) as api_url:
-        asking = asyncio.ensure_future(ask(api_url, timeout_s=60.0))
-        await asyncio.sleep(0.05)
-        began = time.monotonic()
+        asking = asyncio.ensure_future(ask(api_url, timeout_s=600.0))
+        await asyncio.wait_for(asked.wait(), scaled(5.0))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asking
-        assert time.monotonic() - began < scaled(1.0)
+            await asyncio.wait_for(asking, scaled(10.0))
 
 
 async def patiently(fake, **options):

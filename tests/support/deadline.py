@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 SCALE = float(os.environ.get("FASTGW_TEST_TIMEOUT_SCALE", "1"))
+# A process that got no core for seconds has not waited: it must have had its turns as well.
+LEAST_LOOKS = 200
 
 
 def scaled(seconds: float) -> float:
@@ -18,6 +20,8 @@ def scaled(seconds: float) -> float:
 async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
     """Wait until `condition()` holds; fail after `timeout_s` (scaled) seconds."""
     end = time.monotonic() + scaled(timeout_s)
+    looks = 0
     while not condition():
-        assert time.monotonic() < end, f"not within {scaled(timeout_s):g} s"
+        looks += 1
+        assert looks < LEAST_LOOKS or time.monotonic() < end, f"not within {scaled(timeout_s):g} s"
         await asyncio.sleep(0.002)

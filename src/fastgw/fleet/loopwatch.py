@@ -50,6 +50,7 @@ class LoopWatch:
         self._ticks = 0
         self._ticked_at = 0.0
         self._reported = -1  # the tick after which silence was reported
+        self._suspect = -1  # the tick after which it was noticed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -105,26 +106,28 @@ class LoopWatch:
         self._on_tick()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
-        suspect = -1
         while not self._stop.wait(self._blocked_s / 10) and not loop.is_closed():
-            ticks = self._ticks
-            if not loop.is_running():  # nothing blocks it: the program does something else
-                self._reported = ticks
-                continue
-            silence_s = time.monotonic() - self._ticked_at - self._tick_s
-            if silence_s < self._blocked_s / 2 or ticks == self._reported:
-                continue
-            if ticks != suspect:
-                suspect = ticks  # a process that was stopped looks the same: look once more
-                continue
-            if silence_s < self._blocked_s:
-                continue
-            frame = sys._current_frames().get(loop_thread)
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
-            self._reported = ticks
-            self.blocked += 1
-            log.warning(
-                "the event loop has been blocked for %.1f s; heartbeats are late. It is here:\n%s",
-                silence_s,
-                stack,
-            )
+            if loop.is_running():
+                self._look(time.monotonic(), loop_thread)
+            else:  # nothing blocks it: the program does something else
+                self._reported = self._ticks
+
+    def _look(self, now: float, loop_thread: int) -> None:
+        ticks = self._ticks
+        silence_s = now - self._ticked_at - self._tick_s
+        if silence_s < self._blocked_s / 2 or ticks == self._reported:
+            return
+        if ticks != self._suspect:
+            self._suspect = ticks  # a process that was stopped looks the same: look once more
+            return
+        if silence_s < self._blocked_s:
+            return
+        frame = sys._current_frames().get(loop_thread)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "unknown\n"
+        self._reported = ticks
+        self.blocked += 1
+        log.warning(
+            "the event loop has been blocked for %.1f s; heartbeats are late. It is here:\n%s",
+            silence_s,
+            stack,
+        )
