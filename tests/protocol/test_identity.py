@@ -34,12 +34,49 @@ def test_the_prefix_of_a_token_is_dropped():
         {"token": ""}, {"shard_id": 1}, {"shard_id": -1}, {"shard_count": 0},
         {"large_threshold": 49}, {"large_threshold": 251}, {"presence": {"status": {1}}},
         {"identify_extra": {"token": "x"}}, {"identify_extra": {"intents": 0}},
+        {"presence": "idle"}, {"properties": [("os", "x")]}, {"identify_extra": {1, 2}},
+        {"properties": {"os": 1}}, {"properties": {1: "os"}}, {"large_threshold": "50"},
+        {"capabilities": -1}, {"capabilities": True}, {"capabilities": "1"},
+        {"capabilities": 1.0},
     ],
 )  # fmt: skip
 def test_bad_values_are_refused_when_made(changes):
     """Nothing is opened for an IDENTIFY that could not be sent."""
     with pytest.raises(UsageError):
         an_identity(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"capabilities": 0}, {"large_threshold": 50}, {"large_threshold": 250},
+        {"shard_id": 7, "shard_count": 8}, {"properties": {}},
+    ],
+)  # fmt: skip
+def test_the_least_and_the_most_are_taken(changes):
+    """What stands at a bound is within it, and is said."""
+    identity = an_identity(**changes)
+    data = orjson.loads(identity.encode())["d"]
+    said = {**data, "shard_id": data["shard"][0], "shard_count": data["shard"][1]}
+    assert said["properties"]
+    assert all(said[name] == value or value == {} for name, value in changes.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({}, "intents", int(Intents.default())),
+        ({}, "large_threshold", 50),
+        ({"large_threshold": 250}, "large_threshold", 250),
+        ({}, "capabilities", 0),
+        ({"capabilities": 5}, "capabilities", 5),
+        ({"compress_payload": True}, "compress", True),
+        ({"identify_extra": {"x": 1}}, "identify_extra", {"x": 1}),
+    ],
+)
+def test_the_terms_of_a_session(changes, name, value):
+    """What RESUME cannot change, with what is meant where nothing was said."""
+    assert an_identity(**changes).terms()[name] == value
 
 
 def test_an_identity_too_large_to_send_is_refused_when_made():

@@ -242,6 +242,38 @@ def test_a_new_main_url_is_used_from_the_next_attempt():
         client.proto.url = "https://gateway.discord.gg"
 
 
+def test_before_the_first_connection_there_is_nothing_to_tell():
+    """No outcome, no session, no heart, nothing due."""
+    proto = Client().proto
+    assert (proto.outcome, proto.session, proto.session_sequence) == (None, None, None)
+    assert (proto.heartbeat, proto.ready_at, proto.timer_at()) == (None, None, None)
+    assert (proto.replayed, proto.duplicates, proto.main_failures) == (0, 0, 0)
+
+
+def test_the_sequence_of_the_session_goes_with_it():
+    """What came for a session that is gone is nobody's."""
+    client = Client().become_ready()
+    client.dispatch("MESSAGE_CREATE", s=7)
+    assert client.proto.session_sequence == 7
+    client.serve(Opcode.INVALID_SESSION, False)
+    client.dispatch("MESSAGE_CREATE", s=8)
+    assert client.proto.session_sequence is None
+
+
+def test_another_compression_is_asked_for_from_the_next_attempt():
+    """On both hosts."""
+    client = Client().become_ready()
+    client.proto.compress = None
+    assert client.proto.compress is None
+    client.end()
+    client.refuse()
+    urls = [client.url]
+    for _ in range(2):
+        client.refuse()
+        urls.append(client.url)
+    assert urls == [f"{url}/?v=10&encoding=json" for url in (RESUME_URL, RESUME_URL, MAIN_URL)]
+
+
 def test_an_old_plan_is_refused():
     """A plan to resume does not outlive its session."""
     client = Client(session=Session("stored", 1, RESUME_URL))

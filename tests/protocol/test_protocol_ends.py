@@ -322,6 +322,30 @@ def test_op_7_resumes_at_once():
     client.resume()
 
 
+def test_a_connection_that_is_replaced_resumes():
+    """Somebody wants another one: closed resumably, and nothing was wrong."""
+    client = Client().become_ready()
+    client.proto.replace(client.now)
+    client.pump()
+    assert client.closes[-1].close_code == 4000
+    outcome = client.obey()
+    assert (outcome.action, outcome.cause, outcome.error) == (Action.RESUME, Cause.REPLACED, None)
+
+
+@pytest.mark.parametrize(
+    "state", [State.DISCONNECTED, State.CONNECTING, State.CLOSING, State.STOPPED]
+)
+def test_there_may_be_nothing_to_replace(state):
+    """While no connection is up there will be another one anyway, or none."""
+    client = Client()
+    reach(client, state)
+    closes = len(client.closes)
+    client.proto.replace(client.now)
+    client.pump()
+    assert client.proto.state is state
+    assert len(client.closes) == closes
+
+
 def test_a_graver_close_of_the_service_wins_while_we_close():
     """Two CLOSE frames cross: what the service said is not lost."""
     client = Client().become_ready()

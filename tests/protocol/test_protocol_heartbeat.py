@@ -193,6 +193,18 @@ def test_a_pause_before_hello_is_remembered():
     assert client.proto.state is State.IDENTIFYING
 
 
+def test_a_beat_that_was_asked_for_in_a_pause_measures_nothing():
+    """Also when the pause began before the heart, and no periodic beat was due yet."""
+    client = Client()
+    client.connect()
+    client.proto.reading_paused()
+    client.hello()
+    client.serve(Opcode.HEARTBEAT)
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.heartbeat.acked == 1
+    assert client.proto.heartbeat.latency is None
+
+
 def test_a_pause_ends_with_its_connection():
     """The next connection reads, so its ACKs are missed again."""
     client = Client().become_ready()
@@ -245,6 +257,7 @@ def test_latency_goes_stale():
     heart = client.proto.heartbeat
     assert heart is not None
     assert heart.latency_if_fresh(client.now) == 0.0
+    assert heart.latency_if_fresh(heart.latency_at + 2 * INTERVAL_S) == 0.0
     assert heart.latency_if_fresh(client.now + 2.1 * INTERVAL_S) is None
     assert client.proto.heartbeat.latency == 0.0
 

@@ -447,6 +447,19 @@ def test_bytes_of_events_keep_a_session_young():
     assert client.proto.plan(client.now).resume
 
 
+def test_bytes_alone_keep_a_session_young():
+    """No message of the protocol was among them."""
+    client = Client().become_ready()
+    client.now += 100.0
+    client.proto.handle_timer(client.now, bytes_received=1)
+    client.now += 10.0
+    client.end()
+    client.now += 289.0
+    assert client.proto.plan(client.now).resume
+    client.now += 1.0
+    assert not client.proto.plan(client.now).resume
+
+
 def test_a_session_ages_from_its_last_drop():
     """Each RESUMED makes the session young again."""
     client = Client().become_ready()
@@ -616,3 +629,16 @@ def test_a_retry_after_of_the_upgrade_is_obeyed():
     refusal = HandshakeRefused("upgrade answered with 429", status=429, retry_after_s=17.0)
     outcome = client.refuse(refusal)
     assert (outcome.delay_s, outcome.error, outcome.action) == (17.0, refusal, Action.IDENTIFY)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HandshakeRefused("upgrade answered with 503", status=503),
+        HandshakeRefused("upgrade answered with 429", status=429, retry_after_s=0.0),
+        OSError(111, "Connection refused"),
+    ],
+)
+def test_a_refusal_that_names_no_wait_asks_for_none(error):
+    """How long to wait then is the shard's to say."""
+    assert Client().refuse(error).delay_s == 0.0
