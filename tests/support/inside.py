@@ -52,6 +52,11 @@ def inside(gateway: Gateway, shard_index: int = 0) -> Inside:
     return Inside(list(gateway._fleet._drivers.values())[shard_index])
 
 
+def drivers(gateway: Gateway) -> dict[int, Any]:
+    """Return what runs the shards, by id."""
+    return gateway._fleet._drivers
+
+
 def innards(gateway: Gateway) -> list[Any]:
     """Return the objects inside whose repr must not show a secret."""
     return [gateway._fleet, *gateway._fleet._drivers.values()]

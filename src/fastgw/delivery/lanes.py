@@ -87,7 +87,7 @@ class WaitingLanes:
         self._count = 0  # of all that ever waited: numbers them
 
     def __len__(self) -> int:
-        return sum(len(lane.waiting) for lane in self.lanes)
+        return sum(len(lane.waiting) for lane in list(self.lanes))  # other threads ask, too
 
     def put(self, lane: Lane, delivery: Delivery) -> None:
         """Let a delivery wait, behind all others of its lane."""

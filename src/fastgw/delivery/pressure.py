@@ -160,10 +160,14 @@ class Pressure:
         self._named = holding
 
     def holding(self) -> dict[str, float]:
-        """Return who holds reading, by name in logs, and for how many seconds."""
+        """
+        Return who holds reading, by name in logs, and for how many seconds; from any thread.
+
+        So it goes over copies: the loop opens and closes deliveries meanwhile.
+        """
         now = self._clock()
         holding: dict[str, float] = {}
-        for ledger, held_at in self._held_at.items():
+        for ledger, held_at in list(self._held_at.items()):
             for name in self._holders(ledger):
                 holding[name] = max(holding.get(name, 0.0), now - held_at)
         return holding
@@ -172,12 +176,12 @@ class Pressure:
         """Yield who keeps a shard from reading: full iterators, or who has most of the bytes."""
         full = self._full.get(ledger)
         if full:
-            yield from (holder.name for holder in full)
+            yield from (holder.name for holder in list(full))
             return
-        ledgers = self._ledgers if self._is_over else [ledger]
+        ledgers = list(self._ledgers) if self._is_over else [ledger]
         by_holder: dict[Holder, int] = {}
         for each in ledgers:
-            for delivery in each.deliveries:
+            for delivery in list(each.deliveries):
                 holder = delivery.holder
                 by_holder[holder] = by_holder.get(holder, 0) + delivery.size
         shares: Counter[str] = Counter()

@@ -217,8 +217,8 @@ class Fleet:
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """The shards, by id; empty before they are started."""
-        return tuple(driver.shard for driver in self._drivers.values())
+        """The shards, by id; empty before they are started. Other threads may ask."""
+        return tuple(driver.shard for driver in list(self._drivers.values()))
 
     def shard(self, shard_id: int) -> Shard | None:
         """Return one shard; None when it does not run here."""
