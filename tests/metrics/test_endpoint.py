@@ -114,7 +114,8 @@ async def test_alive_and_ready(fake, url, ask):
     status, text = await ask(f"{url}/readyz?away_s=0")
     assert status == 503
     assert text.startswith("shard 0: away for ")
-    assert (await ask(f"{url}/readyz?away_s=soon"))[0] == 400
+    for no_time in ("soon", "nan"):
+        assert (await ask(f"{url}/readyz?away_s={no_time}"))[0] == 400
     await gateway.close()
 
 
@@ -180,3 +181,12 @@ def test_a_port_alone_is_loopback():
     assert check_metrics(9100) == check_metrics("9100") == ("127.0.0.1", 9100)
     assert check_metrics("0.0.0.0:9100") == ("0.0.0.0", 9100)
     assert check_metrics("[::1]:9100") == ("::1", 9100)
+
+
+async def test_no_name_server_is_asked(fake, monkeypatch):
+    """One that does not answer would hold the loop where the endpoint is for other machines."""
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", lambda *names: asked.append(names) or "host")
+    async with gateway_to(fake, metrics=f"0.0.0.0:{free_port()}"):
+        pass
+    assert asked == []

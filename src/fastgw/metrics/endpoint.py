@@ -8,9 +8,11 @@ default it listens on loopback alone. `/metrics`, `/stats.json`, `/healthz`, `/r
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,6 +78,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def server_bind(self) -> None:
+        # Not HTTPServer's, which asks the name server who this host is: it would hold the loop.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("a request for metrics failed", exc_info=True)
 
@@ -121,6 +128,8 @@ def _answer(document: Callable[[], Document], path: str) -> Answer:
         try:
             away_s = float(away) if away else AWAY_S
         except ValueError:
+            away_s = math.nan
+        if math.isnan(away_s):  # than which nothing is longer
             return _text(400, "away_s is a number of seconds, such as 60\n")
         return _verdict(what_is_away(document(), away_s))
     return _text(404, "here are /metrics, /stats.json, /healthz and /readyz\n")
