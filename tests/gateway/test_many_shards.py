@@ -9,7 +9,14 @@ import pytest
 from deadline import scaled, until
 from gateways import gateway_to, no_jitter, quick_queue
 
-from fastgw import MemorySessionStore, StartProgress, State, UsageError, shard_id_for
+from fastgw import (
+    MemorySessionStore,
+    StartProgress,
+    State,
+    Timeouts,
+    UsageError,
+    shard_id_for,
+)
 from fastgw.connection.dial import Dial
 from fastgw.fleet import setup as fleet_setup
 from fastgw.testing import FakeGateway
@@ -263,3 +270,17 @@ async def test_a_timeout_names_how_many_are_missing():
         with pytest.raises(Exception, match=r"8 of 8 shards .*\.\.\."):
             await gateway.wait_ready(0.05)
         await gateway.close()
+
+
+async def test_a_close_waits_for_a_shard_that_is_being_stopped():
+    """Its service does not answer our CLOSE; the gateway is closed when its socket is gone, too."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake, shards=2, timeouts=Timeouts(close_s=0.2))
+        async with gateway:
+            fake.connection(1).freeze()
+            shard = gateway.shards[1]
+            stopping = asyncio.create_task(gateway.stop_shard(1))
+            await until(lambda: len(gateway.shards) == 1)
+            await gateway.close()
+            assert shard.status is State.STOPPED
+            await stopping

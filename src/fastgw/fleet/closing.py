@@ -14,29 +14,43 @@ if TYPE_CHECKING:
     from ..shard.driver import ShardDriver
     from .sessions import SessionWriter
 
-__all__ = ["close_shards", "close_store", "stop_shard"]
+__all__ = ["Stops", "close_store"]
 
 log = careful_logger("fastgw.gateway")
 
 # A store that takes longer to close does not close at all.
 STORE_CLOSE_S = 10.0
 
-# Loops hold their tasks weakly.
-_stopping: set[asyncio.Task[None]] = set()
 
+class Stops:
+    """The ends of one fleet's shards, each to its end: of one at run time, of all at the close."""
 
-async def stop_shard(
-    driver: ShardDriver, sessions: SessionWriter | None, *, keep_session: bool
-) -> None:
-    """
-    Stop one shard, and let others run it.
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()  # of single ones
 
-    To the end, also when who asked for it is cancelled: half of it, and nobody could ever run it.
-    """
-    task = asyncio.get_running_loop().create_task(_stop_shard(driver, sessions, keep_session))
-    _stopping.add(task)
-    task.add_done_callback(_stopping.discard)
-    await asyncio.shield(task)
+    async def one(
+        self, driver: ShardDriver, sessions: SessionWriter | None, *, keep_session: bool
+    ) -> None:
+        """
+        Stop one shard, and let others run it.
+
+        To the end, also when who asked for it is cancelled: half of it, and nobody could ever run
+        it.
+        """
+        task = asyncio.get_running_loop().create_task(_stop_shard(driver, sessions, keep_session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def all(self, drivers: Collection[ShardDriver], *, keep_session: bool) -> None:
+        """
+        Stop all of them at once; return when their sockets are gone.
+
+        And those of single shards that are under way, for the store is closed next.
+        """
+        await asyncio.gather(*(_close_shard(driver, keep_session) for driver in drivers))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STORE_CLOSE_S)
 
 
 async def _stop_shard(
@@ -48,11 +62,6 @@ async def _stop_shard(
     await driver.close(keep_session=keep_session)
     if sessions is not None:
         await sessions.release(driver.shard.id)
-
-
-async def close_shards(drivers: Collection[ShardDriver], *, keep_session: bool) -> None:
-    """Stop all of them at once; return when their sockets are gone."""
-    await asyncio.gather(*(_close_shard(driver, keep_session) for driver in drivers))
 
 
 async def _close_shard(driver: ShardDriver, keep_session: bool) -> None:

@@ -30,7 +30,7 @@ from ..protocol.token import redact
 from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
 from .asking import ApiQuestion
-from .closing import close_shards, close_store, stop_shard
+from .closing import Stops, close_store
 from .fencing import Fencing
 from .figures import FleetFigures
 from .identify import open_gate
@@ -121,6 +121,7 @@ class Fleet:
         self._relief = Relief(options.relief_bytes)
         self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief)
         self._fencing = Fencing(self.stop_shard, self.start_shard, self.shard)
+        self._stops = Stops()
         self._question = ApiQuestion(options)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch: UrlWatch | None = None
@@ -324,7 +325,7 @@ class Fleet:
         self._stopped.discard(shard_id)
         self._outages.forget(shard_id)
         self._announce()
-        await stop_shard(driver, self._sessions, keep_session=self.keeps_sessions)
+        await self._stops.one(driver, self._sessions, keep_session=self.keeps_sessions)
 
     async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
@@ -449,7 +450,7 @@ class Fleet:
             self._fencing.stop()
             if self._url_watch is not None:
                 self._url_watch.stop()
-            await close_shards(list(self._drivers.values()), keep_session=self.keeps_sessions)
+            await self._stops.all(list(self._drivers.values()), keep_session=self.keeps_sessions)
             self._handlers.end()
             await self._handlers.tasks.drain(self.drain_s)
         except Exception as error:
