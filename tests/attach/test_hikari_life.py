@@ -15,7 +15,6 @@ from library_traffic import BOT_ID, TOKEN, LibraryTraffic
 
 import fastgw
 from fastgw.errors import UsageError
-from fastgw.ext.hikari import join, leave
 from fastgw.testing import FakeGateway, Traffic
 from fastgw.testing.service.peer import Moment
 
@@ -160,7 +159,7 @@ async def test_a_dropped_event_costs_nothing():
             for _ in range(5):
                 fake.dispatch("TYPING_START", typing())
             await bot.settle(fake)
-            counts = bot.link.gateway.stats().events["TYPING_START"]
+            counts = bot.attachment.gateway.stats().events["TYPING_START"]
             assert (counts.seen, counts.delivered) == (5, 0)
 
 
@@ -169,7 +168,7 @@ async def test_listeners_come_and_go_while_it_runs():
     async with FakeGateway() as fake:
         bot = Bot.make(fake, is_attached=True, listen=(), caches=0)
         async with running(bot):
-            wanted = bot.link.interests.wanted
+            wanted = bot.wanted
             assert "TYPING_START" not in wanted()
             bot.bot.subscribe(hikari.GuildTypingEvent, bot.hear)
             fake.dispatch("TYPING_START", typing())
@@ -223,7 +222,7 @@ async def test_payload_events_want_everything():
             fake.dispatch("NEVER_HEARD_OF", {"a": 1})
             await until(lambda: names == ["TYPING_START", "NEVER_HEARD_OF"])
             bot.bot.unsubscribe(hikari.ShardPayloadEvent, hear)
-            assert "*" not in bot.link.interests.wanted()
+            assert "TYPING_START" not in bot.wanted()
 
 
 async def test_events_of_the_bots_own_member():
@@ -385,19 +384,19 @@ def test_a_store_needs_a_bot_without_caches(tmp_path):
     """With caches a resumed session would leave them empty: refused, with what to do."""
     store = fastgw.SQLiteSessionStore(tmp_path / "sessions")
     with pytest.raises(UsageError, match=r"CacheComponents\.NONE"):
-        join(plain_bot(), options={"store": store})
+        fastgw.attach(plain_bot(), store=store)
 
 
 def test_it_is_attached_once_and_can_leave():
-    """A second attach is refused; after leave() the classes are the bot's own."""
+    """A second attach is refused; after detach() the classes are the bot's own."""
     bot = plain_bot()
-    link = join(bot, options={})
+    attachment = fastgw.attach(bot)
     assert isinstance(bot, hikari.GatewayBot)
     with pytest.raises(UsageError, match="attached already"):
-        join(bot, options={})
-    leave(link)
+        fastgw.attach(bot)
+    attachment.detach()
     assert type(bot) is hikari.GatewayBot
-    join(bot, options={})
+    fastgw.attach(bot)
 
 
 async def test_a_running_bot_is_refused():
@@ -405,8 +404,8 @@ async def test_a_running_bot_is_refused():
     async with FakeGateway() as fake:
         bot = Bot.make(fake, is_attached=False, listen=())
         async with running(bot):
-            with pytest.raises(UsageError, match="running"):
-                join(bot.bot, options={})
+            with pytest.raises(UsageError, match="runs already"):
+                fastgw.attach(bot.bot)
 
 
 def test_a_missing_seam_is_named(monkeypatch):
@@ -414,19 +413,27 @@ def test_a_missing_seam_is_named(monkeypatch):
     monkeypatch.delattr(hikari.impl.shard.GatewayShardImpl, "_keep_alive")
     bot = plain_bot()
     with pytest.raises(UsageError, match=rf"{hikari.__version__} has no GatewayShardImpl\._keep"):
-        join(bot, options={})
+        fastgw.attach(bot)
     assert type(bot) is hikari.GatewayBot
 
 
 def test_keep_and_drop():
     """Names may be wanted, or not, whatever listens."""
     bot = plain_bot(cache_settings=hikari.impl.CacheSettings(components=CacheComponents.NONE))
-    link = join(bot, keep={"TYPING_START"}, drop={"INVITE_CREATE"}, options={})
+    attachment = fastgw.attach(bot, keep={"TYPING_START"}, drop={"INVITE_CREATE"})
     bot.subscribe(hikari.InviteCreateEvent, plain_listener)
-    assert "TYPING_START" in link.interests.wanted()
-    assert "INVITE_CREATE" not in link.interests.wanted()
-    leave(link)
-    assert join(bot, is_filtering=False, options={}).interests.wanted() == {"*"}
+    assert reasons_of(attachment)["TYPING_START"] == (True, ("keep= of attach()",))
+    assert reasons_of(attachment)["INVITE_CREATE"] == (False, ("drop= of attach()",))
+    attachment.detach()
+    attachment.detach()  # once more does nothing
+    all_of_them = reasons_of(fastgw.attach(bot, filter=False)).values()
+    assert set(all_of_them) == {(True, ("filter=False of attach()",))}
+
+
+def reasons_of(attachment):
+    """Return event -> whether it is delivered, and why."""
+    reasons = attachment.explain().reasons
+    return {reason.event: (reason.is_delivered, reason.because) for reason in reasons}
 
 
 async def plain_listener(event):
@@ -436,8 +443,9 @@ async def plain_listener(event):
 def test_reasons_name_listeners_and_caches():
     """Why an event is delivered, in words."""
     bot = plain_bot(cache_settings=hikari.impl.CacheSettings(components=CacheComponents.ROLES))
-    link = join(bot, options={})
+    attachment = fastgw.attach(bot)
     bot.subscribe(hikari.GuildTypingEvent, plain_listener)
-    assert link.interests.reasons("TYPING_START") == ["GuildTypingEvent in plain_listener"]
-    assert link.interests.reasons("GUILD_ROLE_CREATE") == ["cache ROLES"]
-    assert link.interests.reasons("MESSAGE_CREATE") == []
+    reasons = reasons_of(attachment)
+    assert reasons["TYPING_START"] == (True, ("GuildTypingEvent in plain_listener",))
+    assert reasons["GUILD_ROLE_CREATE"] == (True, ("cache ROLES",))
+    assert not reasons["MESSAGE_CREATE"][0]

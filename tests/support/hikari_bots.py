@@ -19,7 +19,7 @@ from hikari.events import base_events
 from hikari.impl.config import CacheSettings
 from library_traffic import TOKEN
 
-from fastgw.ext.hikari import Link, join
+import fastgw
 from fastgw.testing import FakeGateway
 
 __all__ = ["EVENTS", "OF_THE_BOT", "Bot", "running"]
@@ -50,13 +50,13 @@ class Bot:
 
     Attributes:
         bot: the hikari bot.
-        link: what it has of fastgw; None on its own gateway.
+        attachment: what it has of fastgw; None on its own gateway.
         heard: one line an event, with all that it holds.
         life: names of events that tell of the bot and its connections.
     """
 
     bot: hikari.GatewayBot
-    link: Link | None = None
+    attachment: fastgw.Attachment | None = None
     heard: list[str] = field(default_factory=list)
     life: list[str] = field(default_factory=list)
 
@@ -95,11 +95,15 @@ class Bot:
                 "identify_queue": quick_queue(fake.service.max_concurrency),
                 "random": no_jitter,
             }
-            bot.link = join(bot.bot, options={**quick, **(options or {})})
+            bot.attachment = fastgw.attach(bot.bot, **{**quick, **(options or {})})
         bot.listen(listen)
         for kind in OF_THE_BOT:
             bot.bot.subscribe(kind, bot.live)
         return bot
+
+    def wanted(self) -> set[str]:
+        """Return the names of the events that go to the bot now."""
+        return {reason.event for reason in self.attachment.explain().reasons if reason.is_delivered}
 
     def listen(self, kinds: Iterable[type[base_events.Event]]) -> None:
         """Write down the events of these classes from now on."""
@@ -131,7 +135,7 @@ class Bot:
             await asyncio.sleep(0.005)
 
     def _sequence(self, shard_id: int) -> int | None:
-        if self.link is None:
+        if self.attachment is None:
             return self.bot.shards[shard_id]._seq
         session = self.bot.shards[shard_id]._fastgw._keeper.session
         return None if session is None else session.sequence

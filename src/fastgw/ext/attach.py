@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..quoting import quote
+from .attachment import Attachment
+from .verdict import Choice
 
 if TYPE_CHECKING:
-    from .attachment import Attachment
+    from .link import Link
 
 __all__ = ["attach", "attachment_of"]
 
@@ -57,27 +59,32 @@ def attach(
         raise UsageError(
             f"attach() takes a bot of {_KNOWN}; this is {made} of {kind.__module__}.{kind.__name__}"
         )
-    if package == "hikari":
-        from .hikari.attachment import attach_hikari
-
-        return attach_hikari(bot, kept, dropped, filter, gateway_options)
-    from .discord_py import attach_discord_py
-
-    return attach_discord_py(bot, kept, dropped, filter, gateway_options)
+    family = _family(package)
+    link = family(bot, Choice(kept, dropped, filter), gateway_options)
+    if family.of(bot) is not None:
+        raise UsageError("this bot is attached already")
+    if link.is_running:
+        raise UsageError("this bot runs already: attach(bot) before bot.run() or bot.start()")
+    link.install()
+    return Attachment(link)
 
 
 def attachment_of(bot: Any) -> Attachment | None:
     """Return what `attach` made of a bot; None when it is not attached, or no bot at all."""
     package = _package(bot)
-    if package is None:
-        return None
+    link = None if package is None else _family(package).of(bot)
+    return None if link is None else Attachment(link)
+
+
+def _family(package: str) -> type[Link]:
+    """Import what a library's bots are attached by; it may import the library."""
     if package == "hikari":
-        from .hikari.attachment import attachment_of_hikari
+        from .hikari.link import HikariLink
 
-        return attachment_of_hikari(bot)
-    from .discord_py import attachment_of_discord_py
+        return HikariLink
+    from .discord_py.link import DiscordPyLink
 
-    return attachment_of_discord_py(bot)
+    return DiscordPyLink
 
 
 def _names(option: str, names: Iterable[str]) -> frozenset[str]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
+from ..protocol.events import EVENT_INTENTS
+from ..words import Intents
+from .verdict import Verdict, Wanted
+
 if TYPE_CHECKING:
     from ..gateway import Gateway
+    from .link import Link
 
 __all__ = ["Attachment", "Explanation", "Reason"]
 
@@ -63,31 +69,77 @@ class Explanation:
         return "\n".join(lines)
 
 
-class Attachment(ABC):
+class Attachment:
     """
     A bot of another library that runs on fastgw's gateway; `attach()` makes it.
 
     The bot is started and closed as ever.
     """
 
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __repr__(self) -> str:
+        return f"<Attachment of a {type(self._link.bot).__name__} of {self._link.library}>"
+
     @property
-    @abstractmethod
     def gateway(self) -> Gateway | None:
         """
         The gateway: health, status, and handlers of fastgw's own beside the library's.
 
-        None until the bot connects, and a new one each time that it does.
+        A new one each time that the bot connects. Before the first time there is one for a hikari
+        bot; None for others, whose token comes with `run()`.
         """
+        return self._link.gateway
 
-    @abstractmethod
     def detach(self) -> None:
         """
-        Leave the bot to its own gateway again.
+        Leave the bot to its own gateway again; nothing, when it has it already.
 
         Raises:
             UsageError: it runs.
         """
+        link = self._link
+        if link.is_running:
+            raise UsageError("the bot runs: detach() comes before it is started, or after its end")
+        if link.of(link.bot) is link:
+            link.uninstall()
 
-    @abstractmethod
     def explain(self) -> Explanation:
         """Say of each event why the library gets it or does not, as it is at this moment."""
+        link = self._link
+        # `made`: to be explained before it runs must not make a gateway.
+        counted = {} if link.made is None else link.made.stats().events
+        verdicts = {event: link.verdict(event) for event in link.events()}
+        reasons = []
+        for event, verdict in verdicts.items():
+            counts = counted.get(event)
+            reasons.append(
+                Reason(
+                    event,
+                    is_delivered=verdict.wanted is Wanted.WHOLE,
+                    own_only=verdict.wanted is Wanted.OWN,
+                    because=verdict.because,
+                    seen=counts.seen if counts else 0,
+                    delivered=counts.delivered if counts else 0,
+                    bytes=counts.bytes if counts else 0,
+                )
+            )
+        reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
+        advice = _idle_intents(link.intents, verdicts) + link.advice()
+        return Explanation(str(link.library), tuple(reasons), tuple(advice))
+
+
+def _idle_intents(intents: int, verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Say which intents are on, and open events that are all dropped."""
+    opening = useful = Intents(0)
+    for event, verdict in verdicts.items():
+        gates = EVENT_INTENTS.get(event, Intents(0))
+        opening |= gates
+        # Of the bot itself events come without the intent.
+        if verdict.wanted not in (Wanted.NOTHING, Wanted.OWN):
+            useful |= gates
+    # Without GUILDS a library knows no guild at all.
+    idle = Intents(intents) & opening & ~useful & ~Intents.GUILDS
+    names = ", ".join(intent.name for intent in Intents if intent in idle and intent.name)
+    return [f"intents that open nothing that anybody needs: {names}"] if names else []

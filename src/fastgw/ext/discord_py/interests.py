@@ -6,19 +6,16 @@ and no cache that is on could tell the difference. Unknown means wanted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from ...log import careful_logger
-from ...protocol.events import EVENT_INTENTS
-from ...words import Intents
+from ..verdict import Choice, Verdict, Wanted
 from .library import Library
 from .listeners import Listeners
 from .parsers import Parser, known_parsers, read_parsers
 from .rules import RULES, Rule
 
-__all__ = ["Interests", "Verdict", "Wanted"]
+__all__ = ["Interests"]
 
 log = careful_logger("fastgw.attach")
 
@@ -28,46 +25,20 @@ _SHOW_MEMBERS = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
 _DISPATCH = "dispatch"
 
 
-class Wanted(Enum):
-    """How much of an event the library gets."""
-
-    WHOLE = "whole"
-    OWN = "only what is about the bot itself"
-    NAME = "its name"
-    NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the library gets of an event, and why."""
-
-    wanted: Wanted
-    because: tuple[str, ...]
-
-
 class Interests:
     """
     What a client wants, event by event, at any moment.
 
     Args:
         client, library: whose.
-        keep, drop, is_filtering: of `attach`.
-        changed: is told the events whose verdict may have changed.
+        choice: what `attach` was told.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        library: Library,
-        keep: frozenset[str],
-        drop: frozenset[str],
-        is_filtering: bool,
-        changed: Callable[[list[str]], None],
-    ) -> None:
+    def __init__(self, client: Any, library: Library, choice: Choice) -> None:
         self._client = client
         self._library = library
-        self._keep, self._drop, self._is_filtering = keep, drop, is_filtering
-        self._changed = changed
+        self._choice = choice
+        self._changed: Callable[[list[str]], None] = lambda events: None
         state_class = type(client._connection)
         try:
             self._parsers = read_parsers(state_class)
@@ -89,7 +60,20 @@ class Interests:
         for event, parser in self._parsers.items():
             for name in parser.dispatches or ():
                 self._events_of.setdefault(name, []).append(event)
-        self.listeners = Listeners(client, library.package, self._listener_changed)
+        self._listeners = Listeners(client, library.package, self._listener_changed)
+
+    def watch(self, changed: Callable[[list[str]], None]) -> None:
+        """Change the client, so that `changed` is told the events whose verdict may be another."""
+        self._changed = changed
+        self._listeners.watch()
+
+    def look(self) -> None:
+        """Look for what comes and goes without anybody being told."""
+        self._listeners.look()
+
+    def forget(self) -> None:
+        """Leave the client alone."""
+        self._listeners.forget()
 
     def events(self) -> list[str]:
         """Return the names of all events that the library has a parser for."""
@@ -105,12 +89,8 @@ class Interests:
 
     def of(self, event: str) -> Verdict:
         """Judge an event."""
-        if event in self._drop:
-            return Verdict(Wanted.NOTHING, ("drop= of attach()",))
-        if event in self._keep:
-            return Verdict(Wanted.WHOLE, ("keep= of attach()",))
-        if not self._is_filtering:
-            return Verdict(Wanted.WHOLE, ("filter=False of attach()",))
+        if (said := self._choice.of(event)) is not None:
+            return said
         if why := self._everything():
             return Verdict(Wanted.WHOLE, (why,))
         verdict = self._by_rule(event)
@@ -158,7 +138,7 @@ class Interests:
         return Verdict(Wanted.NOTHING, (nobody,))
 
     def _who(self, dispatch: str) -> tuple[str, ...]:
-        return tuple(self.listeners.of(dispatch))
+        return tuple(self._listeners.of(dispatch))
 
     def _caches(self, event: str, rule: Rule) -> tuple[str, ...]:
         """Which caches would miss it."""
@@ -178,13 +158,10 @@ class Interests:
             found.append(f"member_cache_flags: {', '.join(flags)}")
         return tuple(found)
 
-    def advice(self) -> tuple[str, ...]:
-        """Say which intents and caches could go, and what that would save."""
+    def advice(self) -> list[str]:
+        """Say which caches could go, and what that would save."""
         state = self._client._connection
         found = []
-        if idle := self._idle_intents():
-            names = ", ".join(intent.name for intent in Intents if intent in idle and intent.name)
-            found.append(f"intents that open nothing that anybody needs: {names}")
         if state._messages is not None:
             found.append(
                 "max_messages=None would let messages go that nobody listens to: the cache of "
@@ -195,16 +172,4 @@ class Interests:
                 "member_cache_flags=MemberCacheFlags.none() would let updates of members and "
                 "presences, and messages, go that nobody listens to"
             )
-        return tuple(found)
-
-    def _idle_intents(self) -> Intents:
-        """Return the intents that are on, and open events that are all dropped."""
-        opening = useful = Intents(0)
-        for event in self.events():
-            gates = EVENT_INTENTS.get(event, Intents(0))
-            opening |= gates
-            # Of the bot itself events come without the intent.
-            if self.of(event).wanted not in (Wanted.NOTHING, Wanted.OWN):
-                useful |= gates
-        # Without GUILDS a library knows no guild at all.
-        return Intents(self._client.intents.value) & opening & ~useful & ~Intents.GUILDS
+        return found

@@ -14,64 +14,83 @@ from ...fleet.gateway_info import GatewayInfo
 from ...fleet.identify import LocalIdentifyQueue
 from ...fleet.ports import IdentifyQueue
 from ...gateway import Gateway
+from ...log import careful_logger
 from ...protocol.states import State
 from ...shard.face import Shard, StatusChange
 from ...shard.ports import IdentifyTurn
-from ..attachment import Explanation, Reason
-from .interests import Interests, Wanted
+from ..link import Link
+from ..verdict import Choice, Verdict, Wanted
+from . import seam
+from .interests import Interests
 from .library import Library
 from .socket import socket_class_of
 
-__all__ = ["Link"]
+__all__ = ["DiscordPyLink"]
+
+log = careful_logger("fastgw.attach")
 
 # How often listeners are looked for that came or went without anybody being told.
 LOOK_S = 1.0
 LARGE_THRESHOLD = 250  # as the libraries say
 
 
-class Link:
-    """
-    A client, and the gateway that it connects by; a new one for each time that it does.
+class DiscordPyLink(Link):
+    """A client of the family; each time that it connects it has a new gateway."""
 
-    Args:
-        client, library: whose.
-        keep, drop, is_filtering, gateway_options: of `attach`.
-    Attributes:
-        gateway: None until the client connects.
-    """
-
-    def __init__(
-        self,
-        client: Any,
-        library: Library,
-        keep: frozenset[str],
-        drop: frozenset[str],
-        is_filtering: bool,
-        gateway_options: Mapping[str, Any],
-    ) -> None:
-        self.client = client
-        self.library = library
-        self.gateway: Gateway | None = None
-        self._options = dict(gateway_options)
+    def __init__(self, bot: Any, choice: Choice, options: Mapping[str, Any]) -> None:
+        super().__init__(bot, choice, options)
+        self.library: Library = Library(bot)
+        _refuse(bot, self.library, options)
         self._sockets: dict[int, Any] = {}
         self._own = ValueSet()  # the bot's id, once it is known
         self._looking: asyncio.TimerHandle | None = None
-        self._state = client._connection
+        self._state = bot._connection
         self._wanted: dict[str, Wanted] = {}
         self._tells_all = False  # names of events without a parser, too
         self._opening = asyncio.Lock()
-        self._interests = Interests(client, library, keep, drop, is_filtering, self._apply)
+        self._interests = Interests(bot, self.library, choice)
 
-    def forget(self) -> None:
-        """Leave the client alone."""
-        self._interests.listeners.forget()
+    @classmethod
+    def of(cls, bot: Any) -> DiscordPyLink | None:
+        link: DiscordPyLink | None = seam.link_of(bot)
+        return link
+
+    @property
+    def is_running(self) -> bool:
+        return seam.is_running(self.bot)
+
+    @property
+    def intents(self) -> int:
+        return int(self.bot.intents.value)
+
+    def install(self) -> None:
+        if not self.library.is_tested:
+            log.warning(
+                "%s was not tested with fastgw: parsers that it does not know get every event",
+                self.library,
+            )
+        self._interests.watch(self._apply)
+        seam.install(self.bot, self.library, self)
+
+    def uninstall(self) -> None:
+        seam.uninstall(self.bot)
+        self._interests.forget()
+
+    def events(self) -> list[str]:
+        return self._interests.events()
+
+    def verdict(self, event: str) -> Verdict:
+        return self._interests.of(event)
+
+    def advice(self) -> list[str]:
+        return self._interests.advice()
 
     def shard(self, number: int) -> Shard | None:
         """Return a shard that runs."""
         return self._running().get(number)
 
     def _running(self) -> dict[int, Shard]:
-        shards = () if self.gateway is None else self.gateway.shards
+        shards = () if self.made is None else self.made.shards
         return {shard.id: shard for shard in shards if shard.status is not State.STOPPED}
 
     # --- opening and closing ---------------------------------------------------------------------
@@ -81,30 +100,30 @@ class Link:
         number = shard_id or 0
         async with self._opening:
             running = self._running()
-            if self.gateway is None or not running:
+            if self.made is None or not running:
                 self._stop_looking()
-                if self.gateway is not None:
+                if self.made is not None:
                     with suppress(UsageError):  # it ended in another loop
-                        await self.gateway.close()  # without shards it would go on
-                self.gateway = await self._make(number)
+                        await self.made.close()  # without shards it would go on
+                self.made = await self._make(number)
             socket = socket_class_of(cast("Any", self.library.socket_class))(
                 self, shard_id, self._state.shard_count
             )
             self._sockets[number] = socket
             self._state._update_references(socket)
             if not running:
-                await self.gateway.start()
+                await self.made.start()
                 self._look()
             elif number not in running:
-                await self.gateway.start_shard(number)
+                await self.made.start_shard(number)
         return socket
 
     async def close(self, number: int) -> None:
         """Stop a shard; with a client that closes, everything."""
-        gateway = self.gateway
+        gateway = self.made
         if gateway is None:
             return
-        if self.client.is_closed():
+        if self.bot.is_closed():
             self._stop_looking()
             self._opening = asyncio.Lock()  # the next run may be in another loop
             await gateway.close()
@@ -112,17 +131,17 @@ class Link:
             await gateway.stop_shard(number)
 
     async def _make(self, number: int) -> Gateway:
-        options = dict(self._options)
+        options = dict(self.options)
         if options.get("info") is None:
-            options["info"] = GatewayInfo.parse(await self.library.gateway_bot(self.client))
-        if options.get("proxy") is None and self.client.http.proxy:
-            options["proxy"] = _proxy(self.client.http)
-        if self.library.has_own_hook(self.client):
+            options["info"] = GatewayInfo.parse(await self.library.gateway_bot(self.bot))
+        if options.get("proxy") is None and self.bot.http.proxy:
+            options["proxy"] = _proxy(self.bot.http)
+        if self.library.has_own_hook(self.bot):
             queue = options.get("identify_queue") or LocalIdentifyQueue()
-            options["identify_queue"] = HookedQueue(queue, self.client)
+            options["identify_queue"] = HookedQueue(queue, self.bot)
         ids = getattr(self._state, "shard_ids", None)
         gateway = Gateway(
-            self.client.http.token,
+            self.bot.http.token,
             intents=self._state._intents.value,
             shards=[number] if ids is None else list(ids),
             shard_count=self._state.shard_count or 1,
@@ -132,7 +151,7 @@ class Link:
         )
         gateway.on_status(self._status)
         self._wanted, self._tells_all = {}, False
-        self._interests.listeners.look()
+        self._interests.look()
         self._apply(self._interests.events(), gateway)
         return gateway
 
@@ -152,16 +171,16 @@ class Link:
         if change.new is State.STOPPED:
             code = getattr(change.error, "close_code", None)
             socket.ended(1000 if change.error is None else code or 4000)
-        elif change.old is State.READY and not self.client.is_closed():
-            self.client.dispatch("disconnect")
-            if hasattr(self.client, "shards"):
-                self.client.dispatch("shard_disconnect", change.shard.id)
+        elif change.old is State.READY and not self.bot.is_closed():
+            self.bot.dispatch("disconnect")
+            if hasattr(self.bot, "shards"):
+                self.bot.dispatch("shard_disconnect", change.shard.id)
 
     # --- interests -------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Look again once a second, while the gateway lives."""
-        self._interests.listeners.look()
+        self._interests.look()
         self._apply(self._interests.events())
         self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
@@ -172,7 +191,7 @@ class Link:
 
     def _apply(self, events: list[str], gateway: Gateway | None = None) -> None:
         """Tell the gateway which of these events the library gets now."""
-        gateway = gateway or self.gateway
+        gateway = gateway or self.made
         if gateway is None:
             return
         if self._interests.hears_every_name is not self._tells_all:
@@ -203,12 +222,12 @@ class Link:
         return bool(intents.presences if event == "PRESENCE_UPDATE" else intents.members)
 
     def _tell_name(self, event: Event) -> None:
-        self.client.dispatch("socket_event_type", event.name)
+        self.bot.dispatch("socket_event_type", event.name)
 
     def _tell_other(self, event: Event) -> None:
         """Tell the name of an event that the library has no parser for."""
         if event.name not in self._state.parsers:
-            self.client.dispatch("socket_event_type", event.name)
+            self.bot.dispatch("socket_event_type", event.name)
 
     def _deliver_own(self, event: Event) -> None:
         self._deliver(event)
@@ -216,7 +235,7 @@ class Link:
     def _deliver(self, event: Event) -> None:
         """What the library's own socket does with a dispatch."""
         name, data = event.name, event.data
-        self.client.dispatch("socket_event_type", name)
+        self.bot.dispatch("socket_event_type", name)
         if name == "READY":
             self._own.add(data["user"]["id"])
         if name in ("READY", "RESUMED"):
@@ -229,28 +248,26 @@ class Link:
         if parser is not None:
             parser(data)
 
-    # --- explaining ------------------------------------------------------------------------------
 
-    def explain(self) -> Explanation:
-        """See `Attachment.explain`."""
-        counted = {} if self.gateway is None else self.gateway.stats().events
-        reasons = []
-        for event in self._interests.events():
-            verdict = self._interests.of(event)
-            counts = counted.get(event)
-            reasons.append(
-                Reason(
-                    event,
-                    is_delivered=verdict.wanted is Wanted.WHOLE,
-                    own_only=verdict.wanted is Wanted.OWN,
-                    because=verdict.because,
-                    seen=counts.seen if counts else 0,
-                    delivered=counts.delivered if counts else 0,
-                    bytes=counts.bytes if counts else 0,
-                )
-            )
-        reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
-        return Explanation(str(self.library), tuple(reasons), self._interests.advice())
+def _refuse(client: Any, library: Library, options: Mapping[str, Any]) -> None:
+    """
+    Say what cannot be.
+
+    Raises:
+        UsageError: of the client, or of the options.
+    """
+    if getattr(client, "_enable_debug_events", False):
+        raise UsageError(
+            "a bot with enable_debug_events=True hears every message of its own socket, which an "
+            "attached bot has not; turn them off, or use on_socket_event_type"
+        )
+    if "store" in options:
+        raise UsageError(
+            f"attach(store=...) cannot be with {library.name}: a session that is resumed after a "
+            "restart sends no GUILD_CREATE, and the guild cache would stay empty"
+        )
+    # Now: while it connects the library would take an error for a lost connection, and try again.
+    Gateway("checked", intents=client.intents.value, shards=[0], shard_count=1, **options)
 
 
 class HookedQueue:

@@ -37,8 +37,11 @@ class Listeners:
         self._package = package
         self._changed = changed
         self._own_class = type(client)
-        client.__class__ = _class_that_tells(cast("Any", self._own_class))
-        client.__dict__["_fastgw_listeners"] = self
+
+    def watch(self) -> None:
+        """Change the client, so that it tells."""
+        self._client.__class__ = _class_that_tells(cast("Any", self._own_class))
+        self._client.__dict__["_fastgw_listeners"] = self
         self.look()
 
     def forget(self) -> None:

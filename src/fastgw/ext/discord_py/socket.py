@@ -20,7 +20,7 @@ __all__ = ["socket_class_of"]
 class Owner(Protocol):
     """What stands behind all sockets of a client."""
 
-    client: Any
+    bot: Any
     library: Library
 
     def shard(self, number: int) -> Shard | None:
@@ -53,7 +53,7 @@ def socket_class_of(base: Any) -> Any:
 
         def __init__(self, link: Owner, shard_id: int | None, shard_count: int | None) -> None:
             # Not the library's: it wants aiohttp's socket, and begins to limit rates.
-            client, state = link.client, link.client._connection
+            client, state = link.bot, link.bot._connection
             self.loop = asyncio.get_running_loop()
             self.socket = _Closed()
             self.thread_id = threading.get_ident()

@@ -9,10 +9,12 @@ what comes and goes at run time takes effect before `subscribe` or `wait_for` go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hikari.events import shard_events
+
+from ..verdict import Choice, Verdict, Wanted
 
 if TYPE_CHECKING:
     from typing import Any
@@ -32,24 +34,13 @@ class Interests:
     Args:
         manager: the bot's.
         components: the cache components that are on.
-        keep, drop: names that are always, or never, wanted.
-        is_filtering: False wants everything.
+        choice: what `attach` was told.
     """
 
-    def __init__(
-        self,
-        manager: EventManagerBase,
-        components: int,
-        *,
-        keep: Collection[str] = (),
-        drop: Collection[str] = (),
-        is_filtering: bool = True,
-    ) -> None:
+    def __init__(self, manager: EventManagerBase, components: int, choice: Choice) -> None:
         self._manager = manager
         self._components = components
-        self._keep = frozenset(keep)
-        self._drop = frozenset(drop)
-        self._is_filtering = is_filtering
+        self._choice = choice
         self._gateway: Gateway | None = None
         self._target: Callable[[Event], None] | None = None
         self._routed: frozenset[str] = frozenset()
@@ -65,32 +56,28 @@ class Interests:
             return frozenset("*")
         consumers = self._manager._consumers.items()
         enabled = {name.upper() for name, consumer in consumers if consumer.is_enabled}
-        return frozenset(enabled - self._drop | self._keep)
+        return frozenset(enabled - self._choice.drop | self._choice.keep)
 
-    def is_dropped(self, name: str) -> bool:
-        """Whether it is not wanted even where everything is."""
-        return name in self._drop
+    def of(self, name: str) -> Verdict:
+        """Judge an event."""
+        if (said := self._choice.of(name)) is not None:
+            return said
+        if because := tuple(self._reasons(name)):
+            return Verdict(Wanted.WHOLE, because)
+        return Verdict(Wanted.NOTHING, ("no listener and no cache needs it",))
 
-    def reasons(self, name: str) -> list[str]:
-        """Return why an event is delivered, in words; nothing when it is not."""
-        if name in self._drop:
-            return []
-        return list(self._reasons(name))
-
-    def only_cached(self) -> dict[str, list[str]]:
-        """Return the caches that are on, and the events that are delivered for each alone."""
+    def advice(self) -> list[str]:
+        """Say which events are delivered for a cache alone."""
         found: dict[str, list[str]] = {}
         for name in self.names:
-            reasons = self.reasons(name)
-            if len(reasons) == 1 and reasons[0].startswith("cache "):
-                found.setdefault(reasons[0].removeprefix("cache "), []).append(name)
-        return found
+            because = self.of(name).because
+            if len(because) == 1 and because[0].startswith("cache "):
+                found.setdefault(because[0], []).append(name)
+        return [
+            f"delivered for the {cache} alone: {', '.join(names)}" for cache, names in found.items()
+        ]
 
     def _reasons(self, name: str) -> Iterator[str]:
-        if not self._is_filtering:
-            yield "filter=False"
-        if name in self._keep:
-            yield "keep="
         if self._manager._enabled_for_event(shard_events.ShardPayloadEvent):
             yield "ShardPayloadEvent, which is every event"
         consumer = self._manager._consumers.get(name.lower())
@@ -114,7 +101,9 @@ class Interests:
 
     def _wants_everything(self) -> bool:
         manager = self._manager
-        return not self._is_filtering or manager._enabled_for_event(shard_events.ShardPayloadEvent)
+        return not self._choice.is_filtering or manager._enabled_for_event(
+            shard_events.ShardPayloadEvent
+        )
 
     # --- the routes ------------------------------------------------------------------------------
 

@@ -12,21 +12,27 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+import hikari
+from hikari.internal.data_binding import default_json_loads
+
 from ...errors import UsageError
 from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
 from ...fleet.placement import Placement
 from ...gateway import Gateway
 from ...log import careful_logger
+from ..link import Link
+from .interests import Interests
+from .seam import check_seam, install, uninstall
 
 if TYPE_CHECKING:
     from hikari import GatewayBot
 
     from ..._decode import Event
     from ...shard.face import Shard, StatusChange
-    from .interests import Interests
+    from ..verdict import Choice, Verdict
     from .shard import AttachedShard
 
-__all__ = ["Link"]
+__all__ = ["HikariLink"]
 
 log = careful_logger("fastgw.attach")
 
@@ -34,21 +40,16 @@ log = careful_logger("fastgw.attach")
 LARGE_THRESHOLD = 250
 
 
-class Link:
-    """
-    What an attached bot has of fastgw.
+class HikariLink(Link):
+    """A `hikari.GatewayBot`; each run has a gateway, and the first has it before it starts."""
 
-    Args:
-        bot: the bot.
-        interests: which events it wants.
-        options: of the gateway, beyond what the bot itself says.
-    """
-
-    def __init__(self, bot: GatewayBot, interests: Interests, options: Mapping[str, Any]) -> None:
-        self.bot = bot
-        self.interests = interests
-        self._options = options
-        self._gateway: Gateway | None = None
+    def __init__(self, bot: Any, choice: Choice, options: Mapping[str, Any]) -> None:
+        super().__init__(bot, choice, options)
+        self.library: str = f"hikari {hikari.__version__}"
+        check_seam(bot)
+        _refuse(bot, options)
+        components = int(bot.cache.settings.components)
+        self.interests = Interests(bot._event_manager, components, choice)
         self._large_threshold = LARGE_THRESHOLD
         self._shards: dict[int, AttachedShard] = {}
         self._running: set[int] = set()
@@ -56,22 +57,46 @@ class Link:
         self._is_begun = False  # the gateway was placed, and lives once
         self._is_started = False  # and further shards can be taken in
         self._is_over = False
-        self._loads = None if bot._loads is _default_loads() else bot._loads
+        self._loads = None if bot._loads is default_json_loads else bot._loads
+
+    @classmethod
+    def of(cls, bot: Any) -> HikariLink | None:
+        return getattr(bot, "fastgw_link", None)
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway of this run, of the last one when that is over, or of the first."""
-        if self._gateway is None:
-            return self._make(LARGE_THRESHOLD)
-        return self._gateway
+        return self._make(LARGE_THRESHOLD) if self.made is None else self.made
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self.bot.is_alive)
+
+    @property
+    def intents(self) -> int:
+        return int(self.bot.intents)
+
+    def install(self) -> None:
+        install(self.bot, self)
+
+    def uninstall(self) -> None:
+        uninstall(self.bot)
+
+    def events(self) -> list[str]:
+        return self.interests.names
+
+    def verdict(self, event: str) -> Verdict:
+        return self.interests.of(event)
+
+    def advice(self) -> list[str]:
+        return self.interests.advice()
 
     def _make(self, large_threshold: int) -> Gateway:
-        options = {"large_threshold": large_threshold, **of_the_bot(self.bot), **self._options}
+        options = {"large_threshold": large_threshold, **_of_the_bot(self.bot), **self.options}
         self._large_threshold = options["large_threshold"]
         gateway = Gateway(self.bot._token, intents=int(self.bot._intents), **options)
         self.interests.connect(gateway, self._receive)
         gateway.on_status(self._moved)
-        self._gateway = gateway
+        self.made = gateway
         return gateway
 
     # --- shards come and go ----------------------------------------------------------------------
@@ -88,8 +113,8 @@ class Link:
             return await self.gateway.start_shard(shard.id)
 
     async def _start(self, shard: AttachedShard) -> None:
-        asked = self._options.get("large_threshold", shard._large_threshold)
-        if self._gateway is None or self._is_over:
+        asked = self.options.get("large_threshold", shard._large_threshold)
+        if self.made is None or self._is_over:
             self._make(asked)
         elif asked != self._large_threshold:
             raise UsageError(
@@ -98,7 +123,7 @@ class Link:
                 "later, or leave large_threshold as it is"
             )
         self._is_begun, self._is_over = True, False
-        info = None if "info" in self._options else await _info(self.bot, shard._gateway_url)
+        info = None if "info" in self.options else await _info(self.bot, shard._gateway_url)
         self.gateway.place(
             Placement(shard_ids=[shard.id], shard_count=shard.shard_count, info=info)
         )
@@ -110,21 +135,21 @@ class Link:
         self._running.discard(shard.id)
         if not self._running:
             await self.close()
-        elif self._gateway is not None:
+        elif self.made is not None:
             with suppress(UsageError):  # it never started, or the gateway has ended
-                await self._gateway.stop_shard(shard.id)
+                await self.made.stop_shard(shard.id)
         if self._shards.get(shard.id) is shard:  # it was told of its end
             del self._shards[shard.id]
 
     async def close(self) -> None:
         """End the gateway of this run, if there is one; its figures stay to be looked at."""
-        if self._gateway is None or not self._is_begun:
+        if self.made is None or not self._is_begun:
             return
         self._is_over = True
         self._is_started = False
         self._lock = asyncio.Lock()  # the next run may be in another loop
         self.interests.disconnect()
-        await self._gateway.close()
+        await self.made.close()
 
     def set_presence(self, shard: AttachedShard, presence: Mapping[str, Any]) -> None:
         """Show a presence on one shard, also after sessions were lost."""
@@ -134,7 +159,7 @@ class Link:
 
     def _receive(self, event: Event[Any]) -> None:
         shard = self._shards.get(event.shard_id)
-        if shard is None or self.interests.is_dropped(event.name):
+        if shard is None or event.name in self.choice.drop:
             return
         data: Any = event.data if self._loads is None else self._loads(event.raw)
         try:
@@ -148,10 +173,22 @@ class Link:
             shard.moved(change)
 
 
-def _default_loads() -> Any:
-    from hikari.internal.data_binding import default_json_loads
+def _refuse(bot: GatewayBot, options: Mapping[str, Any]) -> None:
+    """
+    Say what cannot be.
 
-    return default_json_loads
+    Raises:
+        UsageError: of the bot, or of the options.
+    """
+    store = options.get("store")
+    if store is not None and store.is_durable and bot.cache.settings.components:
+        raise UsageError(
+            "a store of sessions needs a bot without caches: a session that is resumed after a "
+            "restart brings no guilds, and hikari's caches would stay empty; make the bot with "
+            "cache_settings=CacheSettings(components=CacheComponents.NONE), or leave store= out"
+        )
+    # Both raise early what would be raised when a shard starts.
+    Gateway(bot._token, intents=int(bot._intents), **{**_of_the_bot(bot), **options})
 
 
 async def _info(bot: GatewayBot, url: str) -> GatewayInfo:
@@ -170,7 +207,7 @@ async def _info(bot: GatewayBot, url: str) -> GatewayInfo:
     )
 
 
-def of_the_bot(bot: GatewayBot) -> dict[str, Any]:
+def _of_the_bot(bot: GatewayBot) -> dict[str, Any]:
     """
     Return the options of a gateway that the bot's own settings say.
 

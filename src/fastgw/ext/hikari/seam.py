@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import hikari
 from hikari.impl.event_manager_base import EventManagerBase, _Consumer
 from hikari.impl.shard import GatewayShardImpl
 
 from ...errors import UsageError
-from .shard import AttachedShard
+from .shard import AttachedShard, ShardKeeper
 
 if TYPE_CHECKING:
-    from .link import Link
+    from .interests import Interests
 
-__all__ = ["check_seam", "install", "uninstall"]
+__all__ = ["BotKeeper", "check_seam", "install", "uninstall"]
 
 _START_ONE_SHARD = (
     "activity", "afk", "idle_since", "status", "large_threshold", "shard_id", "shard_count", "url",
@@ -43,6 +43,15 @@ _METHODS = {
     ),
     _Consumer: ("is_enabled",),
 }  # fmt: skip
+
+
+class BotKeeper(ShardKeeper, Protocol):
+    """What an attached bot needs of who has the gateway."""
+
+    interests: Interests
+
+    async def close(self) -> None:
+        """End the gateway of this run, if there is one."""
 
 
 def check_seam(bot: Any) -> None:
@@ -67,7 +76,7 @@ def check_seam(bot: Any) -> None:
         )
 
 
-def install(bot: Any, link: Link) -> None:
+def install(bot: Any, link: BotKeeper) -> None:
     """Swap the classes of the bot and of its event manager for attached ones."""
     manager = bot._event_manager
     manager.__class__ = _manager_class(type(manager), link)
@@ -80,7 +89,7 @@ def uninstall(bot: Any) -> None:
         thing.__class__ = type(thing).__mro__[1]
 
 
-def _manager_class(kind: Any, link: Link) -> type[Any]:
+def _manager_class(kind: Any, link: BotKeeper) -> type[Any]:
     class AttachedEventManager(kind):  # type: ignore[misc]
         __slots__ = ()
 
@@ -95,7 +104,7 @@ def _manager_class(kind: Any, link: Link) -> type[Any]:
     return _named(AttachedEventManager, kind)
 
 
-def _bot_class(kind: Any, link: Link) -> type[Any]:
+def _bot_class(kind: Any, link: BotKeeper) -> type[Any]:
     class AttachedBot(kind):  # type: ignore[misc]
         __slots__ = ()
         fastgw_link = link

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...shard.face import Shard, StatusChange
 
-__all__ = ["AttachedShard"]
+__all__ = ["AttachedShard", "ShardKeeper"]
 
 
 class ShardKeeper(Protocol):
