@@ -26,6 +26,7 @@ from .options import (
     check_api_url,
     check_compress,
     check_drain,
+    check_early_heartbeat,
     check_http_headers,
     check_identify_queue,
     check_info,
@@ -117,6 +118,8 @@ class Gateway(EventSource, CommandSender):
         drain_s: how many seconds running handlers may go on after the end has begun, whatever
             ended it; then they are cancelled.
         random: gives floats in [0, 1), for jitter; another one is for tests.
+        early_heartbeat: send one heartbeat as soon as a shard is READY or has resumed, so that its
+            `latency` is known a round trip later, instead of within one interval (41 s).
         limits: how many handlers may run at once, and how much may wait for them.
         metrics: serve `/metrics` for Prometheus (needs the extra `metrics`), `/stats.json`,
             `/healthz` and `/readyz` at this "host:port", or at this port of loopback, from
@@ -155,6 +158,7 @@ class Gateway(EventSource, CommandSender):
         on_fatal: Literal["continue", "stop"] = "continue",
         drain_s: float = DRAIN_S,
         random: Callable[[], float] = _random.random,
+        early_heartbeat: bool = False,
         limits: DeliveryLimits | None = None,
         metrics: str | int | None = None,
         relief_bytes: int | None = None,
@@ -191,6 +195,7 @@ class Gateway(EventSource, CommandSender):
             on_fatal=check_on_fatal(on_fatal),
             drain_s=check_drain(drain_s),
             random=check_random(random),
+            early_heartbeat=check_early_heartbeat(early_heartbeat),
             publish=check_publish(publish),
         )
         self._status_handlers: list[Callable[[StatusChange], object]] = []

@@ -35,6 +35,7 @@ __all__ = [
     "check_api_url",
     "check_compress",
     "check_drain",
+    "check_early_heartbeat",
     "check_http_headers",
     "check_identify_queue",
     "check_info",
@@ -247,6 +248,13 @@ def check_drain(drain_s: object) -> float:
     if type(drain_s) not in (int, float) or not 0 <= drain_s < math.inf:  # type: ignore[operator]
         raise UsageError(f"drain_s={drain_s!r} is not a number of seconds, 0 or more")
     return float(drain_s)  # type: ignore[arg-type]
+
+
+def check_early_heartbeat(early_heartbeat: object) -> bool:
+    """Return whether a shard beats as soon as it is up."""
+    if not isinstance(early_heartbeat, bool):
+        raise UsageError(f"early_heartbeat={early_heartbeat!r} is neither True nor False")
+    return early_heartbeat
 
 
 def check_random(random: object) -> Callable[[], float]:

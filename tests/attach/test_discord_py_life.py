@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import math
 import weakref
 
 import pytest
@@ -237,6 +238,17 @@ async def test_a_lost_connection_resumes_and_nothing_is_lost(shards):
             assert ("shard_disconnect 0" in bot.life) == (shards is not None)
             await until(lambda: len(bot.heard) == 1)  # of no guild: shard 0 has it
             assert len(fake.identifies) == (shards or 1)
+
+
+async def test_latency_is_finite_before_the_first_periodic_beat():
+    """One heartbeat goes at READY and at RESUMED, so `round(bot.latency * 1000)` can be said."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, random=lambda: 0.99)  # the periodic one is due in 40 s
+        async with running(bot):
+            await until(lambda: math.isfinite(bot.client.latency))
+            fake.cut()
+            await bot.until("resumed")
+            await until(lambda: math.isfinite(bot.client.latency))
 
 
 async def test_a_refused_token_and_refused_intents_are_the_librarys_own_errors():

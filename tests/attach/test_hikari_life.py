@@ -309,6 +309,19 @@ async def test_latency_is_that_of_the_last_heartbeat():
             assert 0 <= bot.bot.shards[0].heartbeat_latency < scaled(5)
 
 
+async def test_latency_is_known_before_the_first_periodic_beat():
+    """One heartbeat goes as soon as the shard is up, also where the next is due in 40 s."""
+    async with FakeGateway() as fake:
+        bot = Bot.make(fake, is_attached=True, listen=(), caches=0, options={"random": late})
+        async with running(bot):
+            await until(lambda: not math.isnan(bot.bot.heartbeat_latency))
+
+
+def late():
+    """Give nearly all the chance there is: the first periodic beat after a whole interval."""
+    return 0.99
+
+
 # --- many shards, many processes -----------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ GATEWAY = {
     "on_fatal": ["x", 5, None, [], True],
     "drain_s": NOT_SECONDS,
     "random": [5, "x", None],
+    "early_heartbeat": [None, 0, 1, "x"],
     "limits": [5, {}, "x"],
 }  # fmt: skip
 

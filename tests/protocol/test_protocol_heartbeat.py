@@ -353,3 +353,46 @@ def test_beats_and_acks_are_counted():
     assert heart is not None
     assert (heart.sent, heart.acked) == (2, 1)
     assert client.proto.heartbeat.interval_s == INTERVAL_S
+
+
+@pytest.mark.parametrize(
+    ("is_early", "reach", "beats"),
+    [
+        (False, "identifying", 0), (False, "ready", 0), (False, "resuming", 0),
+        (False, "resumed", 0),
+        (True, "identifying", 0), (True, "ready", 1), (True, "resuming", 1), (True, "resumed", 2),
+    ],
+)  # fmt: skip
+def test_an_early_beat_comes_when_the_session_is_up(is_early, reach, beats):
+    """One a connection, at READY or RESUMED and not before; the periodic beat does not move."""
+    client = Client(early_heartbeat=is_early)
+    if reach == "identifying":
+        client.connect()
+        client.hello()
+    else:
+        client.become_ready()
+    if reach in ("resuming", "resumed"):
+        client.end()
+        client.start_resume()
+    if reach == "resumed":
+        client.dispatch("RESUMED")
+    assert client.count(Opcode.HEARTBEAT) == beats
+    assert client.proto.heartbeat.next_at == client.now + client.roll * INTERVAL_S
+    if beats:
+        assert client.last(Opcode.HEARTBEAT) == client.proto.sequence.last
+
+
+def test_an_early_beat_makes_the_latency_known():
+    """Its ACK is measured, long before the first periodic beat is due."""
+    client = Client(early_heartbeat=True).become_ready()
+    assert client.proto.heartbeat.latency is None
+    client.now += 0.08
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.heartbeat.latency == pytest.approx(0.08)
+
+
+def test_an_early_beat_that_nobody_answers_zombies_nothing():
+    """Judged are periodic beats: a connection that is alive is not left for the early one."""
+    client = Client(early_heartbeat=True).become_ready()
+    client.advance(10 * INTERVAL_S)
+    assert client.proto.state is State.READY

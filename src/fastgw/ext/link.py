@@ -35,7 +35,8 @@ class Link(ABC):
     def __init__(self, bot: Any, choice: Choice, options: Mapping[str, Any]) -> None:
         self.bot = bot
         self.choice = choice
-        self.options = dict(options)
+        # Libraries show a latency that is infinite or nan until it is known, and bots round it.
+        self.options = {"early_heartbeat": True, **options}
         self.made: Gateway | None = None
 
     @classmethod

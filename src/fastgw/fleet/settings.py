@@ -53,6 +53,7 @@ class FleetOptions:
     on_fatal: str
     drain_s: float
     random: Callable[[], float]
+    early_heartbeat: bool = False
     publish: EventPublisher | None = None
     answer: tuple[GatewayInfo, float] | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None

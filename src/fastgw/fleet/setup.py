@@ -43,4 +43,5 @@ def make_setup(
         opening=asyncio.Semaphore(MAX_OPENING),
         turns=turns,
         stores_handled=options.store.acknowledge == "handled",
+        early_heartbeat=options.early_heartbeat,
     )

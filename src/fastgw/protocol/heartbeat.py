@@ -78,7 +78,7 @@ class Heartbeat:
         self._excused = self._paused
 
     def beat_extra(self, now: float) -> None:
-        """Note a beat that the service asked for (op 1); the periodic ones do not move."""
+        """Note a beat that is not periodic; the periodic ones do not move."""
         self._written.append(now)
         self.sent += 1
 

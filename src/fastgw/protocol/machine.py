@@ -12,7 +12,7 @@ Theory.
 - `generation` names the connection. It moves when one begins and when one ends, so a callback that
   remembers another number is stale and must be ignored by the caller.
 - IDENTIFY is produced by `identify()` alone, which the shard calls when it holds a turn; a beat
-  that the service asks for by `beat()`, which the shard calls when its send budget has room.
+  that is not periodic by `beat()`, which the shard calls when its send budget has room.
 - `receive()`, `handle_timer()` and `connection_ended()` never raise because of what the service
   did: a broken rule closes the connection and stands in the outcome. What the caller does out of
   turn raises.
@@ -100,6 +100,7 @@ class GatewayProtocol:
         random: Callable[[], float],
         session: Session | None = None,
         last_byte_at: float | None = None,
+        early_heartbeat: bool = False,
     ) -> None:
         """
         Make a disconnected protocol.
@@ -113,6 +114,9 @@ class GatewayProtocol:
             random: returns a float in [0, 1); jitter comes from it.
             session: a stored session to resume.
             last_byte_at: when a byte of it came last, None when that is not known.
+            early_heartbeat: want one beat more as soon as a session is up, READY or RESUMED, so
+                that its latency is known a round trip later. Discord allows beats before they are
+                due (docs, "Sending Heartbeats"); the periodic ones keep their jitter.
         Raises:
             UsageError: a bad URL, a session of another shard, or one that RESUME cannot hold.
         """
@@ -123,6 +127,7 @@ class GatewayProtocol:
         self.generation = 0
         self.outcome: Outcome | None = None
         self._random = random
+        self._early_heartbeat = early_heartbeat
         self._keeper = SessionKeeper(url, compress, self.sequence)
         if session is not None:
             if (session.shard_id, session.shard_count) != (identity.shard_id, identity.shard_count):
@@ -302,7 +307,7 @@ class GatewayProtocol:
 
     def beat(self, now: float) -> None:
         """
-        Write a heartbeat because the service asked for one; the periodic ones do not move.
+        Write a heartbeat that `HeartbeatWanted` asked for; the periodic ones do not move.
 
         After this, call `commands_to_send()` at once. No effect when the connection is on its way
         out already.
@@ -539,6 +544,8 @@ class GatewayProtocol:
         self._move(trigger)
         attempt.deadline = None
         attempt.ready_at = now
+        if self._early_heartbeat:
+            self.signals.append(HeartbeatWanted())
 
     def _invalid_session(self, attempt: Attempt, resumable: bool, now: float) -> None:
         if self.state is State.IDENTIFYING:

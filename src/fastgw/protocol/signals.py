@@ -95,9 +95,10 @@ class IdentifyWanted:
 @dataclass(frozen=True, slots=True)
 class HeartbeatWanted:
     """
-    The service asked for a heartbeat (op 1): call `beat()` at once if the send budget has room.
+    A heartbeat that is not periodic: call `beat()` at once if the send budget has room.
 
-    Otherwise the next periodic heartbeat is the answer.
+    The service asked for it (op 1), or a session is up whose latency is to be known early. Without
+    room the next periodic heartbeat is the answer.
     """
 
 

@@ -110,6 +110,7 @@ class ShardDriver:
             random=setup.random,
             session=session,
             last_byte_at=last_byte_at,
+            early_heartbeat=setup.early_heartbeat,
         )
         self._reading = Reading(self._protocol)
         self._ledger.on_hold = self._reading.hold

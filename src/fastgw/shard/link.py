@@ -54,6 +54,7 @@ class ShardSetup:
         delivery: hears straight from the listener how what it called for an event fared, also
             from that of an old connection; and has the ledger of each shard.
         stores_handled: the store is told the sequence handled, not the one received.
+        early_heartbeat: a shard beats as soon as it is up, and knows its latency.
         opening: how many connections that resume may be on their way up at once; a place is held
             from the first packet to the upgrade. Those that identify have their turns for it.
         turns: how long all of them together may deliver in one turn of the loop.
@@ -73,6 +74,7 @@ class ShardSetup:
     opening: asyncio.Semaphore
     turns: Turns
     stores_handled: bool
+    early_heartbeat: bool
 
 
 class LinkOwner(Receiver, Protocol):
