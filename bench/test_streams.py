@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -183,7 +184,9 @@ async def _xadd(clock: Clock, prefix: str, count: int, per_call: int) -> None:
 
 
 class _NoShards:
-    """Shards whose connections nobody looks at."""
+    """Shards whose connections nobody looks at, and for which no commands come."""
+
+    fleet = SimpleNamespace(shards=())
 
     def is_here(self, shard_id: int) -> bool:
         return True
@@ -198,6 +201,7 @@ async def _publish(clock: Clock, prefix: str, count: int, per_call: int) -> None
     handlers = Handlers(fastgw.Intents.all())
     publisher, nobody = Publisher(_server(), prefix=prefix), cast("Any", _NoShards())
     await publisher.open(handlers, nobody)
+    await cast("Any", publisher._orders).end()
     publisher._is_flushing = True  # so much a call, not so much in 4 ms
     decoder = Decoder(interests=handlers.interests, shard_id=0)
     ready = b'{"t":"READY","s":1,"op":0,"d":{"session_id":"s"}}'

@@ -27,6 +27,7 @@ PUBLIC = """
     BuildInfo DeliveryLimits StartProgress build_info __version__ shard_id_for
     Fields Filter ValueSet field
     MemberRequest MembersChunk MembersRateLimited ProxyRefused ShardNotHere
+    ShardNotRunning CommandTimeout
     Attachment attach
     EventStats GatewayStats LatencyStats ShardStats Timing
 """

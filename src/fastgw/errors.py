@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationFailed",
     "CertificateRefused",
+    "CommandTimeout",
     "CommandTooBig",
     "ConnectFailed",
     "ConnectTimeout",
@@ -44,6 +45,7 @@ __all__ = [
     "SendQueueFull",
     "SessionLost",
     "ShardNotHere",
+    "ShardNotRunning",
     "ShardingRequired",
     "UsageError",
     "WaitFailed",
@@ -296,6 +298,35 @@ class SendQueueFull(FastgwError):
     def __init__(self, message: str, *, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class ShardNotRunning(FastgwError):
+    """
+    No process that takes commands of a `Consumer` runs the shard at this moment; nothing was sent.
+
+    Attributes:
+        shard_id: the shard; None when not even the number of shards is known.
+    """
+
+    def __init__(self, message: str, *, shard_id: int | None) -> None:
+        super().__init__(message)
+        self.shard_id = shard_id
+
+
+class CommandTimeout(FastgwError):
+    """
+    A command of a `Consumer` was not answered in time.
+
+    Attributes:
+        timeout_s: how long it could take, in seconds.
+        may_be_sent: False: the process that has the shard took it back, as no budget was left to
+            send it. True: nobody answered, so nobody knows; it is not sent again by itself.
+    """
+
+    def __init__(self, message: str, *, timeout_s: float, may_be_sent: bool) -> None:
+        super().__init__(message)
+        self.timeout_s = timeout_s
+        self.may_be_sent = may_be_sent
 
 
 class MembersRateLimited(FastgwError):

@@ -162,7 +162,7 @@ class Fleet:
             if self._options.may_take is not None:
                 await self._options.may_take(self._sessions.is_durable)
                 self._refuse_if_closing()
-            await open_publisher(self._options.publish, self._handlers, self.running)
+            await open_publisher(self._options.publish, self._handlers, self)
             self._drivers = await self._make_drivers(ids)
             self._refuse_if_closing()
             self._watch.start()

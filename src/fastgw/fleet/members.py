@@ -23,7 +23,7 @@ from collections import deque
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._decode import Event, Fields
 from ..delivery.ledger import Delivery
@@ -105,6 +105,13 @@ class MembersChunk:
         return [str(user_id) for user_id in self.event.data.get("not_found") or ()]
 
 
+class Chunks(Protocol):
+    """What answers a query."""
+
+    def chunks(self, query: MemberQuery) -> AsyncGenerator[MembersChunk, None]:
+        """Ask, and yield what comes."""
+
+
 class MemberRequest:
     """
     A request of members, made by `gateway.request_members(...)`, to be used once:
@@ -127,8 +134,8 @@ class MemberRequest:
 
     __slots__ = ("_query", "_requests")
 
-    def __init__(self, requests: MemberRequests, query: MemberQuery) -> None:
-        self._requests: MemberRequests | None = requests
+    def __init__(self, requests: Chunks, query: MemberQuery) -> None:
+        self._requests: Chunks | None = requests
         self._query = query
 
     def __repr__(self) -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import ShardNotHere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection, Mapping
+    from typing import Any
 
     from ..delivery.handlers import Handlers
     from ..shard.driver import ShardDriver
-
-    Running = Callable[[int], ShardDriver]
+    from ..shard.face import Shard
+    from .members import MemberRequests
 
 __all__ = ["EventPublisher", "PublishedShards", "open_publisher"]
 
@@ -28,16 +29,40 @@ class EventPublisher(Protocol):
         """No event comes any more."""
 
 
+class PublishedFleet(Protocol):
+    """What of a fleet its publisher may use; see `Fleet`."""
+
+    members: MemberRequests
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Those that run here."""
+
+    @property
+    def shard_count(self) -> int:
+        """How many the bot has in all."""
+
+    def running(self, shard_id: int) -> ShardDriver:
+        """Return the driver of one that runs here, or raise ShardNotHere."""
+
+    def shard(self, shard_id: int) -> Shard | None:
+        """Return one that runs here."""
+
+    def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
+        """Show it from now on."""
+
+
 class PublishedShards:
     """
     The shards of one fleet, as a publisher sees them.
 
-    Args:
-        running: gives the driver of a shard that runs here.
+    Attributes:
+        fleet: for commands: each is taken as one of the program itself.
     """
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, fleet: PublishedFleet) -> None:
+        self.fleet = fleet
+        self._running = fleet.running
         self._stops: set[asyncio.Task[None]] = set()
 
     def session_id(self, shard_id: int) -> str:
@@ -74,8 +99,8 @@ class PublishedShards:
 
 
 async def open_publisher(
-    publisher: EventPublisher | None, handlers: Handlers, running: Running
+    publisher: EventPublisher | None, handlers: Handlers, fleet: PublishedFleet
 ) -> None:
     """Let a publisher, if there is one, subscribe to what it publishes."""
     if publisher is not None:
-        await publisher.open(handlers, PublishedShards(running))
+        await publisher.open(handlers, PublishedShards(fleet))

@@ -18,18 +18,21 @@ import contextlib
 import time
 import uuid
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._decode import Calls, Decoder, Plan
 from ..delivery.face import EventSource
 from ..delivery.handlers import Handlers
 from ..errors import UsageError
+from ..fleet.guild_commands import GuildCommands
 from ..log import careful_logger
 from ..options import DRAIN_S, check_drain, check_limits, check_shards
 from ..words import Intents
+from .commands import RemoteShards
 from .interests import encode_interests
 from .server import check_url
-from .streams import EventStreams
+from .streams import EventStreams, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from ..delivery.ledger import Ledger
     from ..delivery.limits import DeliveryLimits
+    from ..fleet.guild_commands import MemberSource, WayToShard
 
 __all__ = ["Consumer"]
 
@@ -118,7 +122,7 @@ class Mailbox:
             calls.make()
 
 
-class Consumer(EventSource):
+class Consumer(EventSource, GuildCommands):
     """
     Handles the events that a `Publisher` put into Redis, with the handlers of a `Gateway`.
 
@@ -135,6 +139,7 @@ class Consumer(EventSource):
         limits: how many handlers may run at once, and how much may wait for them.
         lease_s: after so long the mailboxes of a consumer that died are another's.
         drain_s: how many seconds running handlers may go on at the close.
+        command_timeout_s: how long a command may take until it is sent.
     Raises:
         UsageError: anything that cannot work; the text says what to do.
     """
@@ -149,11 +154,14 @@ class Consumer(EventSource):
         limits: DeliveryLimits | None = None,
         lease_s: float = LEASE_S,
         drain_s: float = DRAIN_S,
+        command_timeout_s: float = 10.0,
     ) -> None:
         if not isinstance(group, str) or not group or set(group) & set("{}*: \n"):
             raise UsageError(f"group={group!r} is no name of a group, such as 'bot'")
         if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
             raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
+        if not isinstance(command_timeout_s, (int, float)) or not 0 < command_timeout_s <= 300.0:
+            raise UsageError(f"command_timeout_s={command_timeout_s!r} is not 0 to 300 seconds")
         ids = range(shards) if isinstance(shards, int) else tuple(shards)
         check_shards(ids, max(ids, default=0) + 1)
         self._streams = EventStreams(check_url(url, "Consumer"), prefix)
@@ -168,6 +176,8 @@ class Consumer(EventSource):
         self._is_closing = False
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
+        count = shards if isinstance(shards, int) else 0
+        self._shards = RemoteShards(self._streams, count, float(command_timeout_s))
         EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
 
     def __repr__(self) -> str:
@@ -194,6 +204,7 @@ class Consumer(EventSource):
         try:
             await self._streams.load("lease", "give_back")
             await self._tell()
+            await self._shards.open()
         except Exception as error:
             await self._streams.close()
             raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
@@ -209,6 +220,7 @@ class Consumer(EventSource):
         await asyncio.wait((task,))
         self._handlers.end()
         await self._handlers.tasks.drain(self.drain_s)
+        self._shards.close()
         with contextlib.suppress(Exception):  # the leases run out by themselves
             await self._acknowledge()
             await self._give_back(list(self._mailboxes), is_leaving=True)
@@ -226,6 +238,37 @@ class Consumer(EventSource):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    # --- commands --------------------------------------------------------------------------------
+
+    def set_presence(
+        self, presence: Mapping[str, Any], *, shard_ids: Iterable[int] | None = None
+    ) -> None:
+        """
+        Show a presence from now on, on these shards or on all; return at once.
+
+        It is kept in Redis: gateways show it within a second or two, and in every later session,
+        also those that start later. See `Gateway.set_presence`.
+
+        Raises:
+            UsageError: no mapping, no JSON, too long, or no number of a shard.
+        """
+        self._handlers.home.check_loop("consumer.set_presence")
+        if not isinstance(presence, Mapping):
+            raise UsageError("a presence is a mapping, the `d` of op 3")
+        self._shards.show(presence, shard_ids)
+
+    def _shard_id_of(self, guild_id: int | str) -> int:
+        return self._shards.shard_id_of(guild_id)
+
+    def _way_to(self, shard_id: int, guild_id: int | str | None = None) -> WayToShard:
+        return self._shards.way_to(shard_id, guild_id)
+
+    def _shard_count_now(self) -> int:
+        return self._shards.shard_count
+
+    def _members(self) -> MemberSource:
+        return self._shards
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -269,7 +312,7 @@ class Consumer(EventSource):
         if time.monotonic() >= self._lease_until:
             self._mailboxes.clear()  # we stood still: others may have them; see `_lease`
             return
-        for key, entries in _pairs(found):
+        for key, entries in entries_of(found):
             by_key[key].backlog.extend(entries)
             by_key[key].hand_out(is_held)
         await self._acknowledge()
@@ -352,10 +395,3 @@ class Consumer(EventSource):
     def _lease_keys(self) -> list[str]:
         names = ("leases", "owners", "members")
         return [self._streams.key("group", self._group, name) for name in names]
-
-
-def _pairs(found: Any) -> Iterable[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
-    """Return streams with their entries, as RESP2 has them and as RESP3."""
-    if isinstance(found, dict):
-        return [(key, [e for part in parts for e in part]) for key, parts in found.items()]
-    return found or ()

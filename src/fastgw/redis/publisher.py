@@ -22,6 +22,7 @@ from ..delivery.subscription import Rank, Subscription
 from ..errors import UsageError
 from ..log import careful_logger
 from .interests import decode_interests
+from .orders import OrderTaker
 from .server import check_url
 from .streams import EventStreams
 
@@ -92,6 +93,7 @@ class Publisher:
         self._is_flushing = False
         self._is_ended = False
         self._poll: asyncio.Task[None] | None = None
+        self._orders: OrderTaker | None = None
         self.appended = 0
         self.fenced = 0
         self.tails_lost = 0
@@ -115,6 +117,8 @@ class Publisher:
         try:
             await self._streams.load("begin", "append")
             await self._follow()
+            self._orders = OrderTaker(self._streams, shards.fleet)
+            await self._orders.begin()
         except Exception as error:
             await self._streams.close()
             raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
@@ -237,6 +241,8 @@ class Publisher:
         finally:
             self._is_flushing = False
             if self._is_ended:
+                if self._orders is not None:
+                    await self._orders.end()
                 await self._streams.close()
 
     async def _turn(self) -> bool:

@@ -8,13 +8,20 @@ and hide that appended events were lost.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .server import check_prefix, shown_url
 
-__all__ = ["EventStreams"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["EventStreams", "entries_of"]
 
 TIMEOUT_S = 5.0  # of a connection, and of an answer
+# Of commands of consumers, and their answers.
+ANSWERS_KEPT = 10_000  # for one consumer
+ANSWER_KEPT_MS = 60_000
+MEMBER_WINDOW = 4  # chunks on their way, each of up to some hundred kilobytes
 _SCRIPTS = Path(__file__).parent
 
 
@@ -102,3 +109,10 @@ class EventStreams:
         """Close the connections."""
         if self.client is not None:
             await self.client.aclose()
+
+
+def entries_of(found: Any) -> Iterable[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
+    """Return streams with their entries, as RESP2 has them and as RESP3."""
+    if isinstance(found, dict):
+        return [(key, [e for part in parts for e in part]) for key, parts in found.items()]
+    return found or ()
