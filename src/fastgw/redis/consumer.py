@@ -29,8 +29,8 @@ from ..fleet.guild_commands import GuildCommands
 from ..log import careful_logger
 from ..options import DRAIN_S, check_drain, check_limits, check_shards
 from ..words import Intents
-from .commands import RemoteShards
 from .interests import encode_interests
+from .remote import RemoteShards
 from .server import check_url
 from .streams import EventStreams, entries_of
 
