@@ -9,14 +9,11 @@ import sys
 
 import pytest
 from deadline import scaled
-from discord_py_bots import LIBRARY, PACKAGE
+from discord_py_bots import LIBRARY, MARKS, PACKAGE
 
 import fastgw
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-]
+pytestmark = MARKS
 
 BOT = f"""
 import {PACKAGE} as library

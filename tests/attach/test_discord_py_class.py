@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-from discord_py_bots import LIBRARY
+from discord_py_bots import LIBRARY, MARKS
 
 import fastgw
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-]
+pytestmark = MARKS
 
 
 async def test_a_class_that_is_called_client_as_well():

@@ -10,16 +10,13 @@ import weakref
 
 import pytest
 from deadline import scaled, until
-from discord_py_bots import LIBRARY, PACKAGE, Bot, running
+from discord_py_bots import LIBRARY, MARKS, PACKAGE, Bot, running
 from library_traffic import BOT_ID, LibraryTraffic
 
 import fastgw
 from fastgw.testing import FakeGateway
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-]
+pytestmark = MARKS
 
 
 def _message(n=0, channel=5):

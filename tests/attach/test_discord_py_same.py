@@ -5,15 +5,12 @@ from __future__ import annotations
 import difflib
 
 import pytest
-from discord_py_bots import LIBRARY, Bot, listenable, running
+from discord_py_bots import MARKS, Bot, listenable, running
 from library_traffic import LibraryTraffic, serve
 
 from fastgw.testing import FakeGateway
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-]
+pytestmark = MARKS
 
 FEW = ("interaction", "guild_join", "guild_remove")
 CONFIGURATIONS = {

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from deadline import scaled
 from gateways import no_jitter, quick_queue
 from library_traffic import TOKEN
@@ -21,12 +22,22 @@ from library_traffic import TOKEN
 import fastgw
 from fastgw.testing import FakeGateway
 
-__all__ = ["LIBRARY", "Bot", "listenable", "running"]
+__all__ = ["LIBRARY", "MARKS", "Bot", "listenable", "running"]
 
 PACKAGE = next((p for p in ("disnake", "nextcord", "discord") if importlib.util.find_spec(p)), None)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # audioop
     LIBRARY: Any = importlib.import_module(PACKAGE) if PACKAGE else None
+# What the tests of the family are marked with. What the libraries warn of is theirs, not ours.
+MARKS = [
+    pytest.mark.attach,
+    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
+    # disnake and nextcord, of a bot that has a prefix and is not told what messages say.
+    pytest.mark.filterwarnings("ignore:Message Content intent:Warning"),
+    pytest.mark.filterwarnings("ignore:Message content intent:Warning"),
+    # nextcord's own way to call aiohttp.
+    pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning"),
+]
 # They tell of connections, and of the socket; not of what came.
 # Not what later events change: calls begin when the loop turns.
 _PLAIN = ("id", "message_id", "user_id", "guild_id", "channel_id")
@@ -246,14 +257,18 @@ async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[Non
         if not client.is_closed():
             await client.close()
         await asyncio.wait((task,), timeout=scaled(10.0))
+        if bot.attachment is None and task.done() and not task.cancelled():
+            task.exception()  # py-cord's own client ends with "Session is closed" at close()
         if default is not None:
             gateway.DEFAULT_GATEWAY = default
 
 
 def _answering(fake: FakeGateway) -> Any:
-    """What the forks ask the API before they connect: where."""
+    """What the forks ask the API: where to connect, and what there is."""
 
-    async def request(*_: object, **__: object) -> dict[str, Any]:
+    async def request(route: Any, *_: object, **__: object) -> Any:
+        if not route.path.startswith("/gateway"):
+            return []  # the commands that there are, and py-cord's default sounds
         limit = {
             "total": 1000, "remaining": 1000, "reset_after": 0,
             "max_concurrency": fake.service.max_concurrency,

@@ -65,12 +65,14 @@ class LibraryTraffic:
         self._traffic = Traffic(seed, guilds=guilds, mix=EVERY_EVENT)
         self._messages: deque[tuple[str, str, str | None]] = deque(maxlen=40)
         self._things: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._known = [str(guild_id) for guild_id in self._traffic.guild_ids]
         self.guilds = [self._with_the_bot(guild) for guild in self._traffic.startup()]
 
     def dispatches(self, count: int) -> list[Dispatch]:
         """Make the next ones: each name once in turn first, then by its share."""
         each = [self._traffic.dispatch(name) for name in Traffic.names()][:count]
-        return [self._linked(d) for d in each + self._traffic.dispatches(count - len(each))]
+        made = [self._linked(d) for d in each + self._traffic.dispatches(count - len(each))]
+        return [dispatch for dispatch in made if dispatch is not None]
 
     def _with_the_bot(self, guild: Dispatch) -> Dispatch:
         data = orjson.loads(guild.data)
@@ -81,15 +83,27 @@ class LibraryTraffic:
         data["members"].append(member)
         return Dispatch(guild.name, orjson.dumps(data), guild.guild_id)
 
-    def _linked(self, dispatch: Dispatch) -> Dispatch:
+    def _linked(self, dispatch: Dispatch) -> Dispatch | None:
         name, data = dispatch.name, orjson.loads(dispatch.data)
         if name == "GUILD_CREATE":
+            if data["id"] not in self._known:
+                self._known.append(data["id"])
             return self._with_the_bot(dispatch)
         if name == "MESSAGE_CREATE":
             self._messages.append((data["id"], data["channel_id"], data.get("guild_id")))
             return dispatch
-        if name == "GUILD_DELETE" and self._random.random() < 0.3:
-            del data["unavailable"]  # the bot was removed
+        if name == "GUILD_DELETE":
+            if data["id"] in self._known:
+                self._known.remove(data["id"])
+            if self._random.random() < 0.3:
+                del data["unavailable"]  # the bot was removed
+        elif name == "VOICE_CHANNEL_EFFECT_SEND":
+            # It comes only of a channel that the bot is connected to, so of a guild that it knows;
+            # py-cord's parser fails otherwise.
+            if not self._known:
+                return None
+            if data["guild_id"] not in self._known:
+                data["guild_id"] = self._random.choice(self._known)
         elif name in _ABOUT_A_MESSAGE or name == "MESSAGE_DELETE_BULK":
             self._about_a_message(name, data)
         elif name in ("GUILD_MEMBER_UPDATE", "PRESENCE_UPDATE") and self._random.random() < 0.3:

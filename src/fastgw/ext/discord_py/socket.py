@@ -60,6 +60,8 @@ def socket_class_of(base: Any) -> Any:
             self.token = client.http.token
             self.shard_id, self.shard_count = shard_id, shard_count
             self.gateway = getattr(base, "DEFAULT_GATEWAY", None)  # forks have none
+            # Where the next socket connects: disnake's, py-cord's, nextcord's name for it.
+            self.resume_gateway = self.resume_gateway_url = self.resume_url = None
             self.session_id = self.sequence = None
             self.call_hooks = state.call_hooks
             self._connection = state

@@ -248,7 +248,7 @@ def voice_effect(world: World) -> Built:
         "channel_id": guild.voice[0],
         "guild_id": guild.key,
         "user_id": guild.member().user_id,
-        "emoji": {"id": None, "name": "🎉"},
+        "emoji": {"id": None, "name": "🎉", "animated": False},
         "animation_type": 0,
         "animation_id": 4,
     }, guild.id
