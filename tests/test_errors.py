@@ -19,7 +19,7 @@ VALUES = {
     "shard_id": 3, "intents": Intents.GUILDS, "free_at": 1_000.0,
     "remaining": 40, "total": 1_000, "reserve": 50, "compression": "zstd-stream",
     "path": "author.id",
-    "running": (0, 1), "guild_id": 5,
+    "running": (0, 1), "guild_id": 5, "may_be_sent": True,
 }  # fmt: skip
 
 
