@@ -335,15 +335,15 @@ class Fleet:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
         check_shard_id(shard_id, self._shard_count)
         if shard_id in self._stopped:
+            self._stopped.discard(shard_id)  # at once: whoever asks as well finds it taken
+            del self._drivers[shard_id]
             await sessions.release(shard_id)
         elif shard_id in self._drivers:
             raise UsageError(f"shard {shard_id} runs already; see reconnect_shard()")
         driver = (await self._make_drivers((shard_id,)))[shard_id]
         if self._closing is not None:  # meanwhile; it lets go of what was taken, too
             raise UsageError(f"shard {shard_id} was not started: the gateway was closed")
-        self._stopped.discard(shard_id)
-        self._drivers[shard_id] = driver
-        self._drivers = dict(sorted(self._drivers.items()))
+        self._drivers = dict(sorted({**self._drivers, shard_id: driver}.items()))
         driver.start()
         return driver.shard
 
