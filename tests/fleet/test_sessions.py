@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
+from deadline import scaled
 
 from fastgw import Intents, UsageError
 from fastgw.fleet.ports import StoredSession
@@ -199,6 +201,41 @@ async def test_a_shard_that_is_stopped_keeps_what_is_stored():
     rig.tick()
     await writer.close()
     assert (await rig.left())[0][0] == 9
+
+
+async def test_a_shard_is_taken_by_one_call_at_a_time():
+    """A store gives its holder a shard again: two starts at once would both run it."""
+    rig = Rig()
+    writer = await rig.start()
+    may_answer = asyncio.Event()
+
+    async def take(shard_ids, shard_count):
+        await may_answer.wait()
+        return {}
+
+    writer._store.take = take
+    first = asyncio.create_task(writer.take({0: identity(0), 1: identity(1)}))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="shard 1 is being started already"):
+        await asyncio.wait_for(writer.take({1: identity(1)}), scaled(5.0))
+    may_answer.set()
+    assert await first == {}
+    assert await writer.take({1: identity(1)}) == {}
+
+
+async def test_a_store_that_refuses_costs_no_connection(caplog):
+    """Whatever it raises, of the user's or of ours, is told once and goes no further."""
+    rig = Rig()
+    writer = await rig.start()
+
+    def refuse(*_):
+        raise UsageError("not this one")
+
+    writer._store.forget = writer._store.save_sequences = refuse
+    writer.began(session(), {})
+    writer.tick()
+    writer.ended(0)
+    assert caplog.text.count("the session store failed; the bot goes on without it") == 1
 
 
 async def test_another_bots_store_is_told_once_and_left_alone(caplog):

@@ -138,6 +138,7 @@ class SessionWriter:
         self._clock = clock
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
+        self._taking: set[int] = set()  # by calls that are not answered yet
         self._fenced: set[int] = set()
         self._is_refused = False
         self._failed_at = -FAILED_AGAIN_S
@@ -160,10 +161,17 @@ class SessionWriter:
         Become the only one who runs these shards; return the sessions that are worth a RESUME.
 
         Raises:
-            UsageError: see `OpenStore.take`.
+            UsageError: see `OpenStore.take`; Occupied also while another call asks for one of them:
+                a store gives whoever has a shard the same shard again.
         """
         count = next(iter(identities.values())).shard_count if identities else 0
-        taken = await self._store.take(tuple(identities), count)
+        if asked := sorted(self._taking & identities.keys()):
+            raise Occupied(f"shard {ranges(asked)} is being started already")
+        self._taking |= identities.keys()
+        try:
+            taken = await self._store.take(tuple(identities), count)
+        finally:
+            self._taking -= identities.keys()
         self._fenced.difference_update(identities)
         return usable_sessions(taken, identities)
 
@@ -202,10 +210,12 @@ class SessionWriter:
             return
         stored = StoredSession(session=session, terms=self._terms, bot_id=_user_id(ready))
         try:
-            self._tell(self._store.save, stored)
+            self._store.save(stored)
         except UsageError as error:
             self._is_refused = True
             log.error("sessions are kept in memory only, and the next start identifies: %s", error)
+        except Exception as error:
+            self._failed(error)
 
     def ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
@@ -238,13 +248,14 @@ class SessionWriter:
         """Call the store, which may be the user's: what it raises costs no connection."""
         try:
             tell(what)
-        except UsageError:
-            raise
         except Exception as error:
-            now = self._clock()
-            if now - self._failed_at >= FAILED_AGAIN_S:
-                self._failed_at = now
-                log.error("the session store failed; the bot goes on without it", exc_info=error)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        now = self._clock()
+        if now - self._failed_at >= FAILED_AGAIN_S:
+            self._failed_at = now
+            log.error("the session store failed; the bot goes on without it", exc_info=error)
 
 
 def _user_id(ready: Mapping[str, Any]) -> int | None:
