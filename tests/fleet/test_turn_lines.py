@@ -14,7 +14,8 @@ from fastgw.fleet.turn_lines import LastSeen, TurnLines
 class Desk:
     """A desk that gives a turn when it is told to; of one key after the other."""
 
-    def __init__(self):
+    def __init__(self, last=None):
+        self.last = last
         self.asked: list[int] = []
         self.told: list[tuple] = []
         self.free = 0  # turns that may be given
@@ -54,8 +55,8 @@ def desks():
 def lines(desks):
     """Lines of one key."""
 
-    def open_desk():
-        desks.append(Desk())
+    def open_desk(last):
+        desks.append(Desk(last))
         return desks[-1]
 
     return TurnLines(open_desk, LastSeen())
@@ -80,7 +81,7 @@ async def test_the_first_in_line_asks_for_itself_alone(lines, desks):
 
 async def test_keys_do_not_wait_for_each_other(desks):
     """Each has a line of its own."""
-    lines = TurnLines(lambda: desks.append(Desk()) or desks[-1], LastSeen(max_concurrency=2))
+    lines = TurnLines(lambda last: desks.append(Desk()) or desks[-1], LastSeen(max_concurrency=2))
     callers = waiting(lines, 0, 1)
     await until(lambda: desks and set(desks[0].asked) == {0, 1})
     desks[0].free = 2
@@ -139,6 +140,7 @@ async def test_the_desk_is_open_while_somebody_waits_or_holds(lines, desks):
     with lines.at_desk() as desk:
         assert desk is desks[1]
     assert desks[1].told == [("closed",)]
+    assert desks[1].last is desks[0]  # which may have something to say first
 
 
 async def test_a_turn_is_over_once(lines, desks):

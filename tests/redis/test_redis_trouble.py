@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 from deadline import scaled, until
@@ -327,6 +328,17 @@ async def test_a_shard_that_is_given_up_while_the_server_hangs_is_free_afterward
     assert command(server, "HKEYS", "{fgw}:owner") == ["1"]
     assert command(server, "HKEYS", "{fgw}:session") == ["0"]
     await store.close()
+
+
+async def test_a_turn_is_over_before_the_next_is_asked_for(server):
+    """However slow the server is: what was released is not counted as held by who comes next."""
+    queue = RedisIdentifyQueue(server.url, reserve=10)
+    limit = SessionStartLimit(total=1_000, remaining=11, reset_after_s=3_600, max_concurrency=4)
+    await queue.learn(limit, asked_at=time.monotonic(), is_fresh=True)
+    for shard_id in range(4):
+        turn = await queue.acquire(shard_id)
+        queue._lines.desk._thread.post(lambda: time.sleep(0.2), failed=print)
+        turn.release()
 
 
 async def test_an_identify_whose_write_was_not_heard_of_counts_all_the_same(server):

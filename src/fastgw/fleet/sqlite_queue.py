@@ -67,7 +67,6 @@ class SQLiteIdentifyQueue:
         self._clock = check_clock(clock)
         self._seen = LastSeen(max_concurrency or 1)
         self._lines = TurnLines(self._open_table, self._seen)
-        self._last: TurnTable | None = None
         self._is_told = False
 
     def __repr__(self) -> str:
@@ -113,7 +112,7 @@ class SQLiteIdentifyQueue:
         """
         return await self._lines.acquire(shard_id)
 
-    def _open_table(self) -> TurnTable:
+    def _open_table(self, last: TurnTable | None) -> TurnTable:
         kind = None if self._is_told else network_file_system(self._path)
         self._is_told = True
         if kind is not None:
@@ -122,5 +121,4 @@ class SQLiteIdentifyQueue:
                 "machines; put it on a disk of this machine",
                 self._path, kind,
             )  # fmt: skip
-        self._last = TurnTable(self._path, self._rules, self._clock, self._seen, after=self._last)
-        return self._last
+        return TurnTable(self._path, self._rules, self._clock, self._seen, after=last)

@@ -110,14 +110,16 @@ class TurnLines(Generic[D]):
     The callers of one queue.
 
     Args:
-        open_desk: opens the desk; called when nobody waited or held before.
+        open_desk: opens the desk; called when nobody waited or held before. It is given the one
+            before, None the first time: what that was told comes first.
         seen: of which is taken how many keys there are.
     """
 
-    def __init__(self, open_desk: Callable[[], D], seen: LastSeen) -> None:
+    def __init__(self, open_desk: Callable[[D | None], D], seen: LastSeen) -> None:
         self._open_desk = open_desk
         self._seen = seen
         self._desk: D | None = None
+        self._last: D | None = None  # that one, or the one before
         self._users = 0
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Lock]] = (
             WeakKeyDictionary()
@@ -170,7 +172,7 @@ class TurnLines(Generic[D]):
 
     def _enter(self) -> D:
         if self._desk is None:
-            self._desk = self._open_desk()
+            self._desk = self._last = self._open_desk(self._last)
         self._users += 1
         return self._desk
 

@@ -125,8 +125,8 @@ class RedisIdentifyQueue:
         """
         return await self._lines.acquire(shard_id)
 
-    def _open_desk(self) -> RedisDesk:
-        return RedisDesk(Server(self._url, self._prefix), self._rules, self._seen)
+    def _open_desk(self, last: RedisDesk | None) -> RedisDesk:
+        return RedisDesk(Server(self._url, self._prefix), self._rules, self._seen, after=last)
 
 
 class RedisDesk:
@@ -137,9 +137,17 @@ class RedisDesk:
         server: of this desk alone.
         rules: as the queue was told.
         seen: is told what the server says.
+        after: the one before, which may still have to say that its last turn is over.
     """
 
-    def __init__(self, server: Server, rules: TurnRules, seen: LastSeen) -> None:
+    def __init__(
+        self,
+        server: Server,
+        rules: TurnRules,
+        seen: LastSeen,
+        *,
+        after: RedisDesk | None = None,
+    ) -> None:
         self._server = server
         self._rules = rules
         self._seen = seen
@@ -151,7 +159,8 @@ class RedisDesk:
         )
         self._last = 0  # the thread's: number of an attempt
         self._live: set[int] = set()  # and of those that wait or hold
-        self._thread = JobThread("redis")
+        before = None if after is None else after._thread
+        self._thread: JobThread = JobThread("redis", after=before)
         self._thread.every(ALIVE_S / 3, self._renew)
 
     # --- on the loop -----------------------------------------------------------------------------
