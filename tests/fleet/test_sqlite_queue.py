@@ -415,6 +415,15 @@ async def test_a_file_that_another_program_holds_says_so(path, monkeypatch):
     await queue.learn(limit(), asked_at=time.monotonic(), is_fresh=True)
 
 
+async def test_a_network_file_system_is_told_once(path, monkeypatch, caplog):
+    """However often the file is opened."""
+    monkeypatch.setattr(sqlite_file, "mounted_type", lambda mounts, directory: "nfs4")
+    queue = SQLiteIdentifyQueue(path, **FAST)
+    for _ in range(2):
+        await identify(queue)
+    assert caplog.text.count("is on a network file system (nfs4)") == 1
+
+
 async def test_a_full_disk_lets_nobody_identify_uncounted(path):
     """It raises, and the shard asks again; sessions that can be resumed need no turn."""
     queue = SQLiteIdentifyQueue(path, max_concurrency=2, **FAST)

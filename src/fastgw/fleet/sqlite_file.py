@@ -37,6 +37,8 @@ __all__ = [
     "lock_path",
     "network_file_system",
     "open_database",
+    "open_locks",
+    "warn_of_network",
 ]
 
 log = careful_logger("fastgw.store")
@@ -110,6 +112,28 @@ def check_path(path: object, what: str) -> Path:
 def lock_path(path: Path) -> Path:
     """Return the lock file beside a file; SQLite's own locks are on the file itself."""
     return path.with_name(path.name + "-locks")
+
+
+def open_locks(path: Path) -> ByteLocks:
+    """Open the lock file beside a file; raise UsageError when it cannot be written."""
+    locks = lock_path(path)
+    try:
+        return ByteLocks(locks)
+    except OSError as error:
+        raise UsageError(
+            f"{locks} cannot be written ({error.strerror}): choose a path in a directory that this "
+            f"user may write"
+        ) from error
+
+
+def warn_of_network(path: Path) -> None:
+    """Tell whoever has put a file of ours on a network file system."""
+    if (kind := network_file_system(path)) is not None:
+        log.warning(
+            "%s is on a network file system (%s): its locks may not hold between machines, and "
+            "WAL is off; put it on a disk of this machine",
+            path, kind,
+        )  # fmt: skip
 
 
 def network_file_system(path: Path) -> str | None:

@@ -7,7 +7,6 @@ waits, in `turn_lines`.
 
 from __future__ import annotations
 
-import logging
 import random as _random
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .boot_clock import BootClock, check_clock
 from .ports import Occupied
 from .queue_options import check_rules
-from .sqlite_file import check_path, network_file_system
+from .sqlite_file import check_path, warn_of_network
 from .sqlite_turns import TurnTable
 from .turn_lines import LastSeen, TurnLines
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from .gateway_info import SessionStartLimit
 
 __all__ = ["SQLiteIdentifyQueue"]
-
-log = logging.getLogger("fastgw.identify")
 
 
 class SQLiteIdentifyQueue:
@@ -67,7 +64,6 @@ class SQLiteIdentifyQueue:
         self._clock = check_clock(clock)
         self._seen = LastSeen(max_concurrency or 1)
         self._lines = TurnLines(self._open_table, self._seen)
-        self._is_told = False
 
     def __repr__(self) -> str:
         return f"SQLiteIdentifyQueue({str(self._path)!r})"
@@ -113,12 +109,6 @@ class SQLiteIdentifyQueue:
         return await self._lines.acquire(shard_id)
 
     def _open_table(self, last: TurnTable | None) -> TurnTable:
-        kind = None if self._is_told else network_file_system(self._path)
-        self._is_told = True
-        if kind is not None:
-            log.warning(
-                "%s is on a network file system (%s): its locks may not hold between "
-                "machines; put it on a disk of this machine",
-                self._path, kind,
-            )  # fmt: skip
+        if last is None:
+            warn_of_network(self._path)
         return TurnTable(self._path, self._rules, self._clock, self._seen, after=last)

@@ -27,8 +27,8 @@ from .sqlite_file import (
     SQLiteFile,
     check_path,
     immediate,
-    lock_path,
-    network_file_system,
+    open_locks,
+    warn_of_network,
 )
 from .trouble import Trouble
 from .write_behind import Changes, WriteBehind
@@ -143,13 +143,7 @@ class OpenSQLiteStore:
         """Open the file; see `SQLiteSessionStore.open`."""
         import sqlite3
 
-        if (kind := network_file_system(self._path)) is not None:
-            log.warning(
-                "%s is on a network file system (%s): its locks may not hold between machines, and "
-                "WAL is off; put it on a disk of this machine",
-                self._path,
-                kind,
-            )
+        warn_of_network(self._path)
         try:
             bound = await self._do(_read_bot)
         except sqlite3.Error as error:
@@ -169,13 +163,7 @@ class OpenSQLiteStore:
         if self._is_closed:
             raise UsageError(f"{self._path} is closed")
         if self._locks is None:
-            try:
-                self._locks = ByteLocks(lock_path(self._path))
-            except OSError as error:
-                raise UsageError(
-                    f"{lock_path(self._path)} cannot be written ({error.strerror}): choose a path "
-                    f"in a directory that this user may write"
-                ) from error
+            self._locks = open_locks(self._path)
         taken: list[int] = []
         try:
             for shard_id in shard_ids:

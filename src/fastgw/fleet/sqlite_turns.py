@@ -22,7 +22,7 @@ from ..errors import UsageError
 from .budget import DAY_S, Window, check_budget, judge, learn
 from .file_locks import ByteLocks
 from .job_thread import JobThread
-from .sqlite_file import HOLDERS_FROM, SQLiteFile, immediate, lock_path
+from .sqlite_file import HOLDERS_FROM, SQLiteFile, immediate, open_locks
 
 if TYPE_CHECKING:
     import asyncio
@@ -188,13 +188,7 @@ class TurnTable:
         return connection
 
     def _become_holder(self, connection: sqlite3.Connection) -> None:
-        try:
-            locks = ByteLocks(lock_path(self._path))
-        except OSError as error:
-            raise UsageError(
-                f"{lock_path(self._path)} cannot be written ({error.strerror}): choose a path in a "
-                f"directory that this user may write"
-            ) from error
+        locks = open_locks(self._path)
         try:
             with immediate(connection):
                 (number,) = connection.execute(

@@ -31,12 +31,11 @@ from ..options import DRAIN_S, check_drain, check_limits, check_shards
 from ..words import Intents
 from .interests import encode_interests
 from .remote import RemoteShards
-from .server import check_url
+from .server import check_lease, check_url
 from .streams import EventStreams, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -158,8 +157,6 @@ class Consumer(EventSource, GuildCommands):
     ) -> None:
         if not isinstance(group, str) or not group or set(group) & set("{}*: \n"):
             raise UsageError(f"group={group!r} is no name of a group, such as 'bot'")
-        if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
-            raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
         if not isinstance(command_timeout_s, (int, float)) or not 0 < command_timeout_s <= 300.0:
             raise UsageError(f"command_timeout_s={command_timeout_s!r} is not 0 to 300 seconds")
         ids = range(shards) if isinstance(shards, int) else tuple(shards)
@@ -167,7 +164,7 @@ class Consumer(EventSource, GuildCommands):
         self._streams = EventStreams(check_url(url, "Consumer"), prefix)
         self._group = group
         self._shard_ids = tuple(ids)
-        self._lease_s = lease_s
+        self._lease_s = check_lease(lease_s)
         self.drain_s = check_drain(drain_s)
         self._me = uuid.uuid4().hex
         self._mailboxes: dict[int, Mailbox] = {}
@@ -231,12 +228,7 @@ class Consumer(EventSource, GuildCommands):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     # --- commands --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from ..fleet.turn_lines import LastSeen, TurnLines
 from ..health.figures import IdentifyBudget
 from ..log import careful_logger
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
-from .server import Server, check_prefix, check_url
+from .server import Server, check_prefix, check_url, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,13 +99,8 @@ class RedisIdentifyQueue:
         Raises:
             UsageError: the prefix is another bot's, or the server cannot be used now.
         """
-        with self._lines.at_desk() as desk:
-            try:
-                await desk.learn(limit, asked_at=asked_at, is_fresh=is_fresh, bot_id=bot_id)
-            except UsageError:
-                raise
-            except Exception as error:
-                raise UsageError(f"the identify queue cannot be reached: {error}") from error
+        with self._lines.at_desk() as desk, reaching("the identify queue"):
+            await desk.learn(limit, asked_at=asked_at, is_fresh=is_fresh, bot_id=bot_id)
         if self._rules.max_concurrency is None:
             self._seen.max_concurrency = max(1, limit.max_concurrency)
 

@@ -7,6 +7,7 @@ Commands are never repeated by redis-py: whoever sent one knows whether it may b
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,16 @@ from urllib.parse import urlsplit
 from ..errors import UsageError
 from ..quoting import without_credentials
 
-__all__ = ["Redis", "Server", "check_prefix", "check_url", "is_for_good", "shown_url"]
+__all__ = [
+    "Redis",
+    "Server",
+    "check_lease",
+    "check_prefix",
+    "check_url",
+    "is_for_good",
+    "reaching",
+    "shown_url",
+]
 
 Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 
@@ -63,6 +73,24 @@ def check_prefix(prefix: object) -> str:
     if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}* \n"):
         raise UsageError(f"prefix={prefix!r} is no name for the keys of one bot, such as 'fgw'")
     return prefix
+
+
+def check_lease(lease_s: object) -> float:
+    """Return how long a lease is; raise UsageError for what none can be."""
+    if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
+        raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
+    return lease_s
+
+
+@contextlib.contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Let what a server that is away raises be a UsageError that names what is there."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{what} cannot be reached: {error}") from error
 
 
 def is_for_good(error: Exception) -> bool:

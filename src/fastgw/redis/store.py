@@ -28,7 +28,15 @@ from ..fleet.trouble import Trouble
 from ..fleet.write_behind import Changes, WriteBehind
 from ..log import careful_logger
 from ..protocol.session import Session
-from .server import CONNECT_S, Server, check_prefix, check_url, is_for_good
+from .server import (
+    CONNECT_S,
+    Server,
+    check_lease,
+    check_prefix,
+    check_url,
+    is_for_good,
+    reaching,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -84,9 +92,7 @@ class RedisSessionStore:
         self._url = check_url(url, "RedisSessionStore")
         self._prefix = check_prefix(prefix)
         self._acknowledge = check_acknowledge(acknowledge)
-        if not isinstance(lease_s, (int, float)) or not 0.1 <= lease_s <= 300.0:
-            raise UsageError(f"lease_s={lease_s!r} is not a number of seconds from 0.1 to 300")
-        self._lease_s = lease_s
+        self._lease_s = check_lease(lease_s)
 
     def __repr__(self) -> str:
         return f"<RedisSessionStore {self._prefix!r}>"  # the URL has a password
@@ -148,12 +154,8 @@ class OpenRedisStore:
 
     async def begin(self, bot_id: int | None) -> None:
         """Reach the server; see `RedisSessionStore.open`."""
-        try:
+        with reaching("the session store"):
             bound = await self._thread.call(self._read_bot)
-        except UsageError:
-            raise
-        except Exception as error:
-            raise UsageError(f"the session store cannot be reached: {error}") from error
         self._bot.opened(bound, bot_id)
         self._thread.every(self._lease_s / RENEWALS_A_LEASE, self._renew)
 
@@ -175,12 +177,8 @@ class OpenRedisStore:
         ]  # fmt: skip
         end, is_told = time.monotonic() + self._lease_s, False
         while True:
-            try:
+            with reaching("the session store"):
                 answer, over_at = await self._thread.call(lambda: self._ask(arguments))
-            except UsageError:
-                raise
-            except Exception as error:
-                raise UsageError(f"the session store cannot be reached: {error}") from error
             if answer[0] == "taken":
                 break
             if time.monotonic() >= end:
