@@ -55,7 +55,6 @@ from .words import Intents
 
 if TYPE_CHECKING:
     import ssl
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -326,12 +325,7 @@ class Gateway(EventSource, CommandSender):
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     # --- single shards, at run time --------------------------------------------------------------

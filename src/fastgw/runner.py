@@ -22,7 +22,7 @@ from .log import careful_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     # Takes SystemExit or KeyboardInterrupt of a task that is not the main one; False: let it out.
     EndsInOrder = Callable[[asyncio.AbstractEventLoop, BaseException], bool]
@@ -176,12 +176,7 @@ class _Signals:
             for number in _ends():
                 self._before[number] = signal.signal(number, self._received)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._restore()
 
     def _received(self, number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 import unicodedata
-from types import TracebackType
 from typing import IO
 
 __all__ = ["Waiting", "columns", "fit", "is_live", "is_rich", "printable"]
@@ -86,12 +85,7 @@ class Waiting(contextlib.AbstractContextManager["Waiting"]):
                 sys.stderr.write("\r\x1b[K")
                 sys.stderr.flush()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.clear()
 
     def _line(self, done: float) -> str:

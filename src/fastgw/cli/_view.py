@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class PlainView(AbstractContextManager["PlainView"]):
         self._quiet = quiet
         self._next_s = 0.0
 
-    def __exit__(self, *_details: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         pass
 
     def show(self, frame: Frame) -> None:
@@ -113,12 +112,7 @@ class LiveView(AbstractContextManager["LiveView"]):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._live.stop()
 
     def show(self, frame: Frame) -> None:

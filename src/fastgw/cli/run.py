@@ -161,7 +161,7 @@ class LineView(contextlib.AbstractContextManager["LineView"]):
         self._log = RawText(sys.stderr.fileno(), sys.stderr.encoding)
         self._aside: Aside[ProcessesStatus] = Aside(self._write, most=MOST_LINES)
 
-    def __exit__(self, *_details: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     def show(self, status: ProcessesStatus) -> None:
@@ -215,7 +215,7 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
         self._aside = Aside(self._draw, most=1, end=self._live.stop)
         return self
 
-    def __exit__(self, *_details: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     def show(self, status: ProcessesStatus) -> None:

@@ -32,22 +32,29 @@ if TYPE_CHECKING:
     from ..health.counts import GatewayStats
     from ..health.figures import GatewayHealth, ShardHealth
 
-__all__ = ["Document", "document_of"]
+__all__ = ["Document", "document_of", "envelope"]
 
 Document = dict[str, Any]
 
 VERSION = 1
 
 
-def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int) -> Document:
-    """Return the document of one process."""
-    budget = health.identify_budget
+def envelope(shard_count: int) -> Document:
+    """Return what a document says of itself, and of how its figures are to be read."""
     return {
         "version": VERSION,
         "fastgw": __version__,
         "at": time.time(),
         "shard_count": shard_count,
         "bounds_s": list(BOUNDS_S),
+    }
+
+
+def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int) -> Document:
+    """Return the document of one process."""
+    budget = health.identify_budget
+    return {
+        **envelope(shard_count),
         "processes": [
             {
                 "index": 0,

@@ -12,10 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..durations import BOUNDS_S
 from ..protocol.states import State
-from ..version import __version__
-from .document import VERSION
+from .document import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,11 +62,7 @@ class Gathering:
             for told in self._told.values():
                 counts = added(counts, told["counts"])
             return {
-                "version": VERSION,
-                "fastgw": __version__,
-                "at": time.time(),
-                "shard_count": shard_count,
-                "bounds_s": list(BOUNDS_S),
+                **envelope(shard_count),
                 "processes": [self._process(process) for process in processes],
                 "shards": [
                     self._shard(shard_id, process)

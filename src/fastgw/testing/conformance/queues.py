@@ -6,17 +6,14 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ...errors import IdentifyBudgetSpent
 from ...fleet.gateway_info import SessionStartLimit
+from .loops import OnLoops
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from ...fleet.ports import IdentifyQueue
-
-    T = TypeVar("T")
 
 __all__ = ["IdentifyQueueSuite"]
 
@@ -27,7 +24,7 @@ async def is_waiting(task: asyncio.Task[Any], seconds: float) -> bool:
     return not task.done()
 
 
-class IdentifyQueueSuite:
+class IdentifyQueueSuite(OnLoops):
     """
     Inherit it in a class whose name begins with Test, and say how a queue is made.
 
@@ -51,19 +48,6 @@ class IdentifyQueueSuite:
         make it; or the same one, where nobody else can have it. Its interval is `interval_s`.
         """
         raise NotImplementedError
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Return an event loop to run a test on."""
-        return asyncio.new_event_loop()
-
-    def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a test to its end."""
-        loop = self.new_loop()
-        try:
-            return loop.run_until_complete(asyncio.wait_for(main, 60.0))
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
 
     async def identify(self, queue: IdentifyQueue, shard_id: int) -> float:
         """Take a turn, write, be READY; return when it was written, in monotonic seconds."""

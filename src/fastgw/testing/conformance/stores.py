@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...fleet.ports import StoredSession
 from ...protocol.session import Session
+from .loops import OnLoops
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
     from ...fleet.ports import OpenStore, SessionStore
-
-    T = TypeVar("T")
 
 __all__ = ["SessionStoreSuite"]
 
@@ -47,7 +46,7 @@ def refused(*parts: str) -> Iterator[None]:
     assert not [part for part in parts if part not in text], text
 
 
-class SessionStoreSuite:
+class SessionStoreSuite(OnLoops):
     """Inherit it in a class whose name begins with Test, and say how a store is made."""
 
     def make_store(self) -> SessionStore:
@@ -58,19 +57,6 @@ class SessionStoreSuite:
         would make it; or the same one, where nobody else can have it.
         """
         raise NotImplementedError
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Return an event loop to run a test on."""
-        return asyncio.new_event_loop()
-
-    def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a test to its end."""
-        loop = self.new_loop()
-        try:
-            return loop.run_until_complete(asyncio.wait_for(main, 60.0))
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
 
     async def opened(self, bot_id: int | None = BOT) -> OpenStore:
         """Open the store as another fleet would."""
