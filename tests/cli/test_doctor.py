@@ -6,6 +6,7 @@ import json
 
 import pytest
 from command import BOT_ID, TOKEN, fastgw
+from proxies import proxy_server
 
 from fastgw import Intents
 from fastgw.cli import _checks
@@ -113,6 +114,51 @@ async def test_a_url_that_is_none_cannot_run():
     assert done.stderr.startswith("fastgw: ")
 
 
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_a_proxy_leads_to_the_api(kind):
+    """`--proxy`, as the gateway has it: its own name is looked up, its password is not shown."""
+    async with proxy_server(kind, "me", "secret") as proxy, FakeGateway(token=TOKEN) as fake:
+        done = await fastgw(
+            "doctor", "--json", "--api-url", fake.api_url.replace("127.0.0.1", "localhost"),
+            "--proxy", proxy.url,
+        )  # fmt: skip
+        checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+        assert [host for host, _ in proxy.asked] == ["localhost"] * 2  # the two calls of the API
+    assert checks["token"]["verdict"] == "ok"
+    assert checks["API: DNS"]["found"].startswith("127.0.0.1: 1 address in")
+    assert checks["API: DNS"]["found"].endswith("; the proxy resolves localhost")
+    assert "secret" not in done.stdout + done.stderr
+
+
+async def test_tls_begins_behind_the_proxy():
+    """The certificate is that of the host, whatever the proxy is."""
+    async with proxy_server() as proxy, FakeGateway(tls=True) as fake:
+        done = await fastgw("doctor", "--json", "--api-url", fake.api_url, "--proxy", proxy.url)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert "is refused" in checks["API: TLS"]["found"]
+    assert proxy.asked
+
+
+async def test_a_proxy_that_refuses_is_told():
+    """What it answered, and what to look at."""
+    async with proxy_server() as proxy, FakeGateway(tls=True) as fake:
+        proxy.status = 403
+        done = await fastgw("doctor", "--json", "--api-url", fake.api_url, "--proxy", proxy.url)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert "answered HTTP 403" in checks["API: TLS"]["found"]
+    assert checks["API: TLS"]["advice"].startswith("check the proxy")
+    assert "answered HTTP 403" in checks["API"]["found"]
+
+
+async def test_a_proxy_that_is_none_is_refused_without_its_password():
+    """By the parser: exit code 2, and what it must look like."""
+    done = await fastgw("doctor", "--proxy", "ftp://me:secret@proxy")
+    assert done.returncode == 2
+    assert "it must be http" in done.stderr
+    assert "secret" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("remaining", "shards", "verdict"),
     [(1_000, 16, "ok"), (60, 16, "warn"), (50, 1, "fail"), (0, 1, "fail")],
@@ -130,3 +176,19 @@ def test_descriptors_are_counted_for_all_shards(monkeypatch):
     assert _checks._descriptors(400).verdict.value == "ok"
     short = _checks._descriptors(1_000)
     assert (short.verdict.value, "ulimit -n 2128" in short.advice) == ("fail", True)
+
+
+def test_descriptors_are_counted_for_the_process_that_needs_most(monkeypatch):
+    """Of several processes each has a part of the shards; the supervisor has all workers."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    shared = _checks._descriptors(1_000, processes=4)
+    assert (shared.verdict.value, shared.found) == (
+        "ok", "1024 allowed, 628 are enough for one of 4 processes with 250 shards",
+    )  # fmt: skip
+    crowded = _checks._descriptors(1_000, processes=500)
+    assert crowded.verdict.value == "fail"
+    assert "the supervisor of 500 processes needs 2128" in crowded.found
+    assert _checks._descriptors(2, processes=500).found.endswith(
+        "136 are enough for the supervisor of 2 processes"
+    )

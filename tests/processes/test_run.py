@@ -11,6 +11,7 @@ import socket
 import pytest
 from deadline import until
 from fleet_command import PATIENCE_S, is_alive, kill
+from proxies import proxy_server
 
 from fastgw.testing import FakeGateway
 
@@ -64,6 +65,14 @@ async def test_a_part_of_a_bot(fake, run_fleet):
     fleet = await run_fleet(fake, "--processes", "2", "--shards", "1-3", "--shard-count", "8")
     await fleet.wait_ready(3)
     assert sorted(tuple(d["shard"]) for d in fake.identifies) == [(1, 8), (2, 8), (3, 8)]
+
+
+async def test_the_api_is_asked_through_the_proxy(fake, run_fleet):
+    """`--proxy` is the supervisor's: workers go by what the program's Gateway says."""
+    async with proxy_server() as proxy:
+        fleet = await run_fleet(fake, "--proxy", proxy.url)
+        await fleet.wait_ready(SHARDS)
+        assert len(proxy.asked) == 1
 
 
 @pytest.mark.parametrize("where", ["file", "credential"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import socket
 import ssl
 import sys
 import time
@@ -22,8 +23,9 @@ from urllib.parse import urlsplit
 
 from ..build import build_info
 from ..connection.lookup import resolve
+from ..connection.proxy import Proxies, Proxy, reach_through
 from ..connection.tls import default_context
-from ..errors import AuthenticationFailed, FastgwError, UsageError
+from ..errors import AuthenticationFailed, ConnectFailed, FastgwError, UsageError
 from ..fleet.budget import default_reserve
 from ..fleet.gateway_info import GatewayInfo, SessionStartLimit, ask_api
 from ..options import check_token
@@ -39,6 +41,8 @@ TIMEOUT_S = 10.0
 # Beside the connections, of which each may be open twice while it is replaced: files, database,
 # HTTP clients of the bot.
 OTHER_DESCRIPTORS = 128
+# Of the supervisor, for each worker and its successor: the line to it, and what tells of its end.
+OF_A_WORKER = 4
 # A certificate that ends sooner is not Discord's, whose are renewed a month before.
 CERTIFICATE_DAYS = 7
 # The clock matters for what is computed from ids and timestamps.
@@ -78,12 +82,16 @@ class Check:
     advice: str = ""
 
 
-async def check_all(api_url: str) -> AsyncIterator[Check]:
+async def check_all(
+    api_url: str, *, proxies: Proxies | None = None, processes: int = 1
+) -> AsyncIterator[Check]:
     """
     Look at everything, one after another; each check comes as soon as it is answered.
 
     Args:
         api_url: base of the API, with its version.
+        proxies: which proxy leads where; None connects directly.
+        processes: how many share the shards.
     Raises:
         UsageError: api_url is no URL.
     """
@@ -94,11 +102,12 @@ async def check_all(api_url: str) -> AsyncIterator[Check]:
         token = check_token(None)
     except UsageError as error:
         yield Check("token", Verdict.FAIL, str(error), "set DISCORD_TOKEN, as the bot has it")
-    async for check in _network("API", api_url):
+    proxies = proxies or Proxies()
+    async for check in _network("API", api_url, proxies):
         yield check
     info = None
     if token:
-        async for found in _api(api_url, token):
+        async for found in _api(api_url, token, proxies):
             if isinstance(found, GatewayInfo):
                 info = found
             else:
@@ -107,9 +116,9 @@ async def check_all(api_url: str) -> AsyncIterator[Check]:
         for name in ("clock", "identifies", "shards", "privileged intents"):
             yield Check(name, Verdict.SKIP, "the API says it only to a bot")
     if info is not None:
-        async for check in _network("gateway", info.url):
+        async for check in _network("gateway", info.url, proxies):
             yield check
-    yield _descriptors(1 if info is None else info.shards)
+    yield _descriptors(1 if info is None else info.shards, processes)
 
 
 # --- this installation -----------------------------------------------------------------------
@@ -154,20 +163,29 @@ def _event_loop() -> Check:
     )  # fmt: skip
 
 
-def _descriptors(shards: int) -> Check:
+def _descriptors(shards: int, processes: int = 1) -> Check:
+    """Check the limit, which is each process's own, for the one that needs most."""
     try:
         import resource
     except ImportError:
         return Check("file descriptors", Verdict.SKIP, "this system has no such limit")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * shards + OTHER_DESCRIPTORS
+    processes = min(processes, shards)
+    own = -(-shards // processes)
+    needed = 2 * own + OTHER_DESCRIPTORS
+    who = f"{own} shards in one process need"
+    if processes > 1:
+        in_one = f"one of {processes} processes with {own} shards"
+        if (supervisors := OF_A_WORKER * processes + OTHER_DESCRIPTORS) > needed:
+            needed, in_one = supervisors, f"the supervisor of {processes} processes"
+        who = f"{in_one} needs"
     if soft == resource.RLIM_INFINITY or soft >= needed:
         allowed = "no limit" if soft == resource.RLIM_INFINITY else f"{soft} allowed"
-        return Check("file descriptors", Verdict.OK, f"{allowed}, {needed} are enough")
+        each = f" for {in_one}" if processes > 1 else ""
+        return Check("file descriptors", Verdict.OK, f"{allowed}, {needed} are enough{each}")
     raised = "" if hard == resource.RLIM_INFINITY or hard >= needed else " (as root: it is capped)"
     return Check(
-        "file descriptors", Verdict.FAIL,
-        f"{soft} allowed, and {shards} shards in one process need {needed}",
+        "file descriptors", Verdict.FAIL, f"{soft} allowed, and {who} {needed}",
         f"ulimit -n {needed}{raised}, or LimitNOFILE={needed} in the unit",
     )  # fmt: skip
 
@@ -175,8 +193,8 @@ def _descriptors(shards: int) -> Check:
 # --- the way there ---------------------------------------------------------------------------
 
 
-async def _network(what: str, url: str) -> AsyncIterator[Check]:
-    """Check the name of a URL's host, and its certificate."""
+async def _network(what: str, url: str, proxies: Proxies) -> AsyncIterator[Check]:
+    """Check the name of a URL's host, or of the proxy that leads there, and its certificate."""
     parts = urlsplit(url)
     is_secure = parts.scheme in ("https", "wss")
     try:
@@ -185,31 +203,50 @@ async def _network(what: str, url: str) -> AsyncIterator[Check]:
         host, port = None, 0
     if not host:
         raise UsageError(f"{what} URL {url!r} names no host")
+    proxy = proxies.proxy_for(host, port, is_secure=is_secure)
+    name, by = (host, "") if proxy is None else (proxy.host, f"; the proxy resolves {host}")
     began = time.monotonic()
     try:
-        addresses = await asyncio.wait_for(resolve(host, port), TIMEOUT_S)
+        addresses = await asyncio.wait_for(
+            resolve(name, port if proxy is None else proxy.port), TIMEOUT_S
+        )
     except (OSError, asyncio.TimeoutError) as error:
         yield Check(
-            f"{what}: DNS", Verdict.FAIL, f"{host} cannot be resolved ({_said(error)})",
+            f"{what}: DNS", Verdict.FAIL, f"{name} cannot be resolved ({_said(error)})",
             "check network and DNS of this machine; in a container, its resolv.conf",
         )  # fmt: skip
         yield Check(f"{what}: TLS", Verdict.SKIP, "there is no address to connect to")
         return
     took_ms = (time.monotonic() - began) * 1e3
     count = f"{len(addresses)} address{'es' * (len(addresses) != 1)}"
-    yield Check(f"{what}: DNS", Verdict.OK, f"{host}: {count} in {took_ms:.0f} ms")
+    yield Check(f"{what}: DNS", Verdict.OK, f"{name}: {count} in {took_ms:.0f} ms{by}")
     if not is_secure:
         yield Check(f"{what}: TLS", Verdict.SKIP, f"{parts.scheme}:// has none")
         return
-    yield await _tls(what, host, port)
+    yield await _tls(what, host, port, proxy)
 
 
-async def _tls(what: str, host: str, port: int) -> Check:
+async def _tls(what: str, host: str, port: int, proxy: Proxy | None) -> Check:
     name = f"{what}: TLS"
     began = time.monotonic()
-    opening = asyncio.open_connection(host, port, ssl=default_context(), server_hostname=host)
+
+    async def begin(sock: socket.socket, _share_s: float) -> asyncio.StreamWriter:
+        try:
+            _, writer = await asyncio.open_connection(
+                sock=sock, ssl=default_context(), server_hostname=host
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return writer
+
     try:
-        _, writer = await asyncio.wait_for(opening, TIMEOUT_S)
+        writer = await reach_through(proxy, host, port, TIMEOUT_S, begin)
+    except ConnectFailed as error:
+        return Check(
+            name, Verdict.FAIL, str(error),
+            "check the proxy: its address, name and password, and whether it lets through",
+        )  # fmt: skip
     except ssl.SSLCertVerificationError as error:
         return Check(
             name, Verdict.FAIL, f"the certificate of {host} is refused ({error.verify_message})",
@@ -218,14 +255,17 @@ async def _tls(what: str, host: str, port: int) -> Check:
     except (OSError, asyncio.TimeoutError) as error:
         return Check(
             name, Verdict.FAIL, f"no connection to {host}:{port} ({_said(error)})",
-            "check firewall and network; bots behind a proxy set proxy=",
+            "check firewall and network; bots behind a proxy set proxy=, and --proxy here",
         )  # fmt: skip
     took_ms = (time.monotonic() - began) * 1e3
+    by = "" if proxy is None else " by the proxy"
     tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
     spoken, certificate = tls.version(), tls.getpeercert() or {}
     writer.close()
     left = ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()
-    found = f"{spoken} with {host} in {took_ms:.0f} ms, certificate good for {left / 86_400:.0f} d"
+    found = (
+        f"{spoken} with {host}{by} in {took_ms:.0f} ms, certificate good for {left / 86_400:.0f} d"
+    )
     if left < CERTIFICATE_DAYS * 86_400:
         return Check(name, Verdict.WARN, found, "is this Discord, or a proxy in between?")
     return Check(name, Verdict.OK, found)
@@ -240,10 +280,12 @@ def _said(error: BaseException) -> str:
 # --- the bot ---------------------------------------------------------------------------------
 
 
-async def _api(api_url: str, token: str) -> AsyncIterator[Check | GatewayInfo]:
+async def _api(api_url: str, token: str, proxies: Proxies) -> AsyncIterator[Check | GatewayInfo]:
     """Ask the API; what it says of the gateway comes between the checks."""
     try:
-        data, headers = await ask_api(api_url, token, "/gateway/bot", timeout_s=TIMEOUT_S)
+        data, headers = await ask_api(
+            api_url, token, "/gateway/bot", timeout_s=TIMEOUT_S, proxies=proxies
+        )
         info = GatewayInfo.parse(data)
     except FastgwError as error:
         is_token = isinstance(error, AuthenticationFailed)
@@ -260,7 +302,7 @@ async def _api(api_url: str, token: str) -> AsyncIterator[Check | GatewayInfo]:
     yield _clock(headers)
     yield _identifies(info.session_start_limit, info.shards)
     yield _shards(info)
-    yield await _intents(api_url, token)
+    yield await _intents(api_url, token, proxies)
     yield info
 
 
@@ -308,10 +350,12 @@ def _shards(info: GatewayInfo) -> Check:
     )  # fmt: skip
 
 
-async def _intents(api_url: str, token: str) -> Check:
+async def _intents(api_url: str, token: str, proxies: Proxies) -> Check:
     name = "privileged intents"
     try:
-        data, _ = await ask_api(api_url, token, "/applications/@me", timeout_s=TIMEOUT_S)
+        data, _ = await ask_api(
+            api_url, token, "/applications/@me", timeout_s=TIMEOUT_S, proxies=proxies
+        )
         flags: Any = data["flags"]
         allowed = {name: bool(flags & bits) for name, bits in PRIVILEGED_FLAGS.items()}
     except FastgwError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..gateway import API_URL, Gateway
 from ..words import Intents
+from ._proxy import add_proxy
 from ._terminal import Waiting
 
 __all__ = ["COST", "add_arguments", "make_gateway", "tapped"]
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--api-url", default=API_URL, metavar="URL",
         help="base of the API, such as that of fastgw fake (default: Discord's)",
     )  # fmt: skip
+    add_proxy(parser)
 
 
 @contextlib.asynccontextmanager
@@ -67,13 +69,15 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
     """
     from ..fleet.gateway_info import fetch_gateway_info
     from ..fleet.sqlite_queue import SQLiteIdentifyQueue
-    from ..options import check_token
+    from ..options import check_proxy, check_token
     from ..processes.state_dir import default_store
     from ..protocol.token import bot_id_of
 
     token = check_token(None)
     waiting.show(text="asking the API")
-    info = await fetch_gateway_info(options.api_url, token, timeout_s=TIMEOUT_S)
+    info = await fetch_gateway_info(
+        options.api_url, token, timeout_s=TIMEOUT_S, proxies=check_proxy(options.proxy)
+    )
     path = options.store or default_store(os.environ, bot_id_of(token))
     count = options.shard_count or info.shards
     gateway = Gateway(
@@ -82,6 +86,7 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
         shards=[options.shard],
         shard_count=count,
         info=info,
+        proxy=options.proxy,
         identify_queue=SQLiteIdentifyQueue(path),
     )
     limit = info.session_start_limit

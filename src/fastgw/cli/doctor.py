@@ -12,6 +12,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..gateway import API_URL
+from ..options import check_proxy
+from ._proxy import add_proxy
 from ._terminal import Waiting, columns, is_live, is_rich
 
 if TYPE_CHECKING:
@@ -36,12 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--api-url", default=API_URL, metavar="URL",
         help="base of the API, such as FakeGateway's api_url (default: Discord's)",
     )  # fmt: skip
+    add_proxy(parser)
+    parser.add_argument(
+        "--processes", type=_processes, default=1, metavar="N",
+        help="how many share the shards (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
     """Look at everything; returns the exit code."""
-    checks = asyncio.run(_look(options.api_url, is_quiet=options.json))
+    checks = asyncio.run(_look(options))
     failed = sum(check.verdict.value == "fail" for check in checks)
     warned = sum(check.verdict.value == "warn" for check in checks)
     if options.json:
@@ -53,16 +60,19 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def _look(api_url: str, *, is_quiet: bool) -> list[Check]:
+async def _look(options: argparse.Namespace) -> list[Check]:
     """Go through all checks, and show each as it is answered."""
     from ._checks import check_all
 
+    is_quiet = options.json
     show = _painter()
     checks = []
     with Waiting("waiting for an answer", is_quiet=is_quiet) as waiting:
         ticking = asyncio.ensure_future(_tick(waiting))
         try:
-            async for check in check_all(api_url):
+            async for check in check_all(
+                options.api_url, proxies=check_proxy(options.proxy), processes=options.processes
+            ):
                 checks.append(check)
                 if not is_quiet:
                     waiting.clear()
@@ -112,3 +122,10 @@ def _lines(check: Check) -> list[str]:
             initial_indent=" " * (_INDENT - 3) + "-> ", subsequent_indent=" " * _INDENT,
         )  # fmt: skip
     return lines
+
+
+def _processes(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1024:
+        raise argparse.ArgumentTypeError("must be between 1 and 1024")
+    return value

@@ -24,6 +24,7 @@ from ..processes.shared import LEASE_S, PREFIX, SharedRedis, read_url
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
 from ._aside import Aside, AsideHandler, RawText
+from ._proxy import add_proxy
 
 __all__ = ["add_arguments", "run"]
 
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         if options.redis is None
         else SharedRedis(read_url(options.redis), options.redis_prefix, options.lease),
         api_url=options.api_url,
+        proxy=options.proxy,
         metrics=options.metrics,
         log=options.log,
         prints_to_stderr=options.json,
@@ -123,6 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--api-url", default=API_URL, metavar="URL",
         help="base of the API, such as FakeGateway's api_url (default: Discord's)",
     )  # fmt: skip
+    add_proxy(parser, "what leads to the API; the program's Gateway has its own")
     parser.add_argument(
         "--stop-timeout", type=float, default=STOP_TIMEOUT_S, metavar="S",
         help=f"seconds that workers may take to end (default: {STOP_TIMEOUT_S:g})",

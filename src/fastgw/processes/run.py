@@ -28,6 +28,7 @@ def run_processes(
     redis_prefix: str = PREFIX,
     lease_s: float = LEASE_S,
     api_url: str = API_URL,
+    proxy: str | None = None,
     metrics: str | int | None = None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
     report: Callable[[ProcessesStatus], None] | None = None,
@@ -50,6 +51,8 @@ def run_processes(
             docs/scaling-out.md.
         redis_prefix, lease_s: see `RedisSessionStore`.
         api_url: base of the API, with its version.
+        proxy: as of `Gateway`, for what the supervisor asks of the API; the program's own gateway
+            has its own.
         metrics: serve those of all workers at this "host:port", or this port of loopback, as
             `Gateway(metrics=)` does.
         stop_timeout_s: how long workers may take to end; then they are killed.
@@ -70,6 +73,7 @@ def run_processes(
         keeps_sessions=keeps_sessions,
         redis=None if redis is None else SharedRedis(redis, redis_prefix, lease_s),
         api_url=api_url,
+        proxy=proxy,
         metrics=metrics,
         stop_timeout_s=stop_timeout_s,
     )

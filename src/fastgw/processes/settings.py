@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
 from ..gateway import API_URL
-from ..options import check_metrics, check_shards
+from ..options import check_metrics, check_proxy, check_shards
 from ..protocol.wire import MAX_SHARDS
 from .shared import SharedRedis
 from .target import check_target
@@ -38,6 +38,7 @@ class ProcessOptions:
         redis: where sessions, leases and identify turns are instead, for several machines; then
             there is no file.
         api_url: base of the API, with its version.
+        proxy: as of `Gateway`, for what the supervisor asks of the API; None connects directly.
         metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
         log: "text" or "json": how workers log whose program has not said how.
         prints_to_stderr: what workers write to standard output goes to standard error, for whom
@@ -56,6 +57,7 @@ class ProcessOptions:
     keeps_sessions: bool = True
     redis: SharedRedis | None = None
     api_url: str = API_URL
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
     metrics: str | int | None = None
     log: str = "text"
     prints_to_stderr: bool = False
@@ -82,6 +84,7 @@ class ProcessOptions:
                 "with redis= sessions and identify turns are kept there: leave --store and "
                 "--in-memory out"
             )
+        check_proxy(self.proxy)
         check_metrics(self.metrics)
         if self.log not in ("text", "json"):
             raise UsageError(f'log={self.log!r} is neither "text" nor "json"')

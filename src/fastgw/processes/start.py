@@ -13,6 +13,7 @@ from ..errors import ConnectFailed, GatewayInfoError, UsageError
 from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
 from ..gateway import API_URL
 from ..log import careful_logger
+from ..options import check_proxy
 from ..protocol.token import bot_id_of
 from .line import Assignment
 from .settings import ProcessOptions
@@ -53,7 +54,13 @@ async def ask(options: ProcessOptions, token: str, random: Callable[[], float]) 
         FastgwError: the API refuses.
     """
     asked_at = time.monotonic()
-    ask_once = partial(fetch_gateway_info, options.api_url, token, timeout_s=TIMEOUT_S)
+    ask_once = partial(
+        fetch_gateway_info,
+        options.api_url,
+        token,
+        timeout_s=TIMEOUT_S,
+        proxies=check_proxy(options.proxy),
+    )
     info = await ask_until_answered(ask_once, random=random)
     count = options.shard_count or info.shards
     ids = tuple(range(count)) if options.shard_ids is None else tuple(options.shard_ids)
@@ -64,7 +71,9 @@ async def ask_again(options: ProcessOptions, token: str, before: Started) -> Sta
     """Ask once, for the workers to come; the old answer stays when there is no new one."""
     asked_at = time.monotonic()
     try:
-        info = await fetch_gateway_info(options.api_url, token, timeout_s=TIMEOUT_S / 4)
+        info = await fetch_gateway_info(
+            options.api_url, token, timeout_s=TIMEOUT_S / 4, proxies=check_proxy(options.proxy)
+        )
     except (ConnectFailed, GatewayInfoError) as error:
         log.info("the API was not asked anew: %s", error)
         return before
