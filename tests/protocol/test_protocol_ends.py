@@ -144,6 +144,16 @@ def test_a_replay_that_we_do_not_read_is_waited_for():
     assert client.obey().cause is Cause.RESUMED_TIMEOUT
 
 
+def test_a_pause_after_the_replay_waits_for_nothing():
+    """case 24: RESUMED has come; no deadline of it may begin anew."""
+    client = Client().become_ready()
+    client.end()
+    client.resume()
+    client.proto.reading_paused()
+    client.advance(600.0)
+    assert client.proto.state is State.READY
+
+
 def test_a_ready_that_we_do_not_read_is_waited_for():
     """case 24: with reading paused by ourselves READY cannot come; afterwards it has to."""
     client = Client()
@@ -415,6 +425,19 @@ def test_a_lost_session_is_noticed_while_we_close():
     assert client.proto.session is None
 
 
+@pytest.mark.parametrize(
+    ("op", "data"),
+    [(Opcode.INVALID_SESSION, True), (Opcode.HEARTBEAT_ACK, None), (Opcode.HELLO, {})],
+)
+def test_whatever_else_comes_while_we_close_loses_no_session(op, data):
+    """What was on its way when we closed says nothing about it."""
+    client = Client().become_ready()
+    client.serve(Opcode.RECONNECT)
+    client.serve(op, data)
+    assert client.obey().action is Action.RESUME
+    assert client.proto.session is not None
+
+
 def test_silence_after_our_close_is_not_waited_out():
     """case 18: close_s, then an abort, then tls_shutdown_s, then it is over without an answer."""
     client = Client(timeouts=Timeouts(close_s=2.0, tls_shutdown_s=0.5)).become_ready()
@@ -513,7 +536,9 @@ def test_a_stop_that_nobody_answers_ends():
     client.proto.close(client.now, keep_session=False)
     client.pump()
     client.advance_to(State.STOPPED)
-    assert [close.abort for close in client.closes] == [False, True]
+    assert [(close.abort, close.close_code) for close in client.closes] == [
+        (False, 1000), (True, 1000)
+    ]  # fmt: skip
 
 
 # --- the token ------------------------------------------------------------------------------------

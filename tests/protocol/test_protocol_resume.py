@@ -460,6 +460,25 @@ def test_bytes_alone_keep_a_session_young():
     assert not client.proto.plan(client.now).resume
 
 
+def test_a_new_session_has_no_age_and_no_failures():
+    """What its predecessor had met is not its own."""
+    client = Client(timeouts=SOON).become_ready()
+    client.end()
+    client.refuse()
+    client.refuse()
+    meet_silence(client)
+    meet_silence(client)
+    client.now += 300.0
+    client.become_ready("second")
+    client.end()
+    assert client.refuse().action is Action.RESUME
+    assert client.url == RESUME_URL + QUERY
+    client.resume()
+    client.end()
+    for action in (Action.RESUME, Action.RESUME, Action.IDENTIFY):
+        assert meet_silence(client) is action
+
+
 def test_a_session_ages_from_its_last_drop():
     """Each RESUMED makes the session young again."""
     client = Client().become_ready()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from fastgw.errors import UsageError
-from fastgw.protocol.token import normalise_token, redact, redact_value
+from fastgw.protocol.token import bot_id_of, normalise_token, redact, redact_value
 
 TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 
@@ -14,6 +16,12 @@ TOKEN = "MTk4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 def test_a_token_is_taken_with_or_without_prefix(given_token):
     """HTTP wants "Bot ", the gateway does not; users paste both, and line ends too."""
     assert normalise_token(given_token) == TOKEN
+
+
+def test_every_character_of_ascii_but_a_space_may_be_in_a_token():
+    """What a service makes its tokens of is not ours to know."""
+    token = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"'`")
+    assert normalise_token(token) == token
 
 
 @pytest.mark.parametrize("bad", ["", "  ", "Bot ", "Bot", "a b", "a\r\nb", "tökén", "a\0b"])
@@ -42,6 +50,32 @@ def test_what_is_not_text_is_not_a_token(bad):
     """Nor is its value shown."""
     with pytest.raises(UsageError, match="the token is a str, not"):
         normalise_token(bad)
+
+
+@pytest.mark.parametrize(
+    ("digits", "bot_id"),
+    [
+        ("123456789012345", 123456789012345),
+        ("1234567890123456", 1234567890123456),  # with and without padding in base64
+        ("12345678901234567", 12345678901234567),
+        (str(2**63 - 1), 2**63 - 1),
+        (str(2**63), None),
+        ("12345678901234", None),
+        ("12345678901234567890", None),
+        ("123456789012345x", None),
+        ("", None),
+    ],
+)
+def test_the_bot_of_a_token(digits, bot_id):
+    """Its id stands in the first segment, a snowflake in decimal, in base64 without padding."""
+    segment = base64.urlsafe_b64encode(digits.encode()).decode().rstrip("=")
+    assert bot_id_of(f"{segment}.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs") == bot_id
+
+
+@pytest.mark.parametrize("token", ["token", "ab.c", "\u00e9.x", "12345.x"])
+def test_not_every_token_tells_its_bot(token):
+    """Those of tests, and of services that make them otherwise."""
+    assert bot_id_of(token) is None
 
 
 @pytest.mark.parametrize("hide", [redact, redact_value])

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from fastgw.errors import CommandTooBig, ProtocolError, UsageError
 from fastgw.protocol.wire import (
     MAX_COMMAND_BYTES,
+    MAX_URL_CHARACTERS,
     Opcode,
     encode_command,
     encode_heartbeat,
     encode_resume,
     gateway_url,
+    read_command,
     read_hello,
     read_ready,
 )
@@ -71,6 +73,22 @@ def test_gateway_url_refuses_what_is_no_websocket(base):
     """Anything that could not be connected to is a usage error before it is tried."""
     with pytest.raises(UsageError, match="not a websocket URL"):
         gateway_url(base, None)
+
+
+def test_the_longest_url_is_taken():
+    """2,000 characters are, one more is not."""
+    url = "wss://x.gg/" + "y" * (MAX_URL_CHARACTERS - len("wss://x.gg/"))
+    assert gateway_url(url, None).startswith(url)
+    with pytest.raises(UsageError, match="not a websocket URL"):
+        gateway_url(url + "y", None)
+
+
+@pytest.mark.parametrize("base", ["wss://me@x.gg", "wss://me:secret@x.gg/"])
+def test_a_url_holds_no_password(base):
+    """It would be told to nobody, and shown in logs."""
+    with pytest.raises(UsageError, match="holds a user name or password") as caught:
+        gateway_url(base, None)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_huge_url_is_quoted_briefly():
@@ -148,6 +166,34 @@ def test_the_command_limit_counts_encoded_bytes():
     with pytest.raises(CommandTooBig, match="4097 bytes is over the limit of 4096") as caught:
         encode_command(3, "é" * (room // 2) + "x" * (room % 2 + 1))
     assert (caught.value.size, caught.value.limit) == (4097, 4096)
+
+
+def test_a_command_that_somebody_else_has_encoded_is_read():
+    """`op` and `d` as they stand, up to the limit of the service."""
+    assert read_command(b'{"op":3,"d":{"a":1}}') == (3, {"a": 1})
+    assert read_command(b'{"d":null,"op":43}') == (43, None)
+    frame = len(b'{"op":3,"d":""}')
+    most = b'{"op":3,"d":"%s"}' % (b"x" * (MAX_COMMAND_BYTES - frame))
+    assert len(most) == MAX_COMMAND_BYTES
+    assert read_command(most)[0] == 3
+    with pytest.raises(CommandTooBig):
+        read_command(most + b" ")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ('{"op":3,"d":1}', "is bytes, not"), (None, "is bytes, not"),
+        (b"", "is JSON"), (b'{"op":3', "is JSON"),
+        (b"[3,1]", "one JSON object"), (b"3", "one JSON object"), (b"null", "one JSON object"),
+        (b'{"d":1}', "one JSON object"), (b'{"op":3}', "one JSON object"),
+        (b'{"op":"3","d":1}', "one JSON object"), (b'{"op":true,"d":1}', "one JSON object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_command_is_told(command, text):
+    """Before it is queued."""
+    with pytest.raises(UsageError, match=text):
+        read_command(command)
 
 
 @pytest.mark.parametrize("op", ["2", 2.5, None, True, b"2"])

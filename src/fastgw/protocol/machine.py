@@ -337,7 +337,7 @@ class GatewayProtocol:
         attempt.last_byte_at = now
         op = Opcode.DISPATCH if isinstance(message, Event) else message.op
         if self.state is State.CLOSING:
-            self._receive_late(attempt, op, message)
+            self._receive_late(op, message)
         elif self.state is State.AWAITING_HELLO and op not in (Opcode.HELLO, Opcode.RECONNECT):
             self._violation(
                 attempt, now, ProtocolError(f"the first message has op {op:d}, not HELLO")
@@ -558,12 +558,11 @@ class GatewayProtocol:
             action = Action.RESUME if resumable else Action.IDENTIFY
         self._leave(attempt, now, Cause.INVALID_SESSION, action, "invalid session", delay_s=delay_s)
 
-    def _receive_late(self, attempt: Attempt, op: int, message: Message | Event) -> None:
-        # We are leaving; of all that may still come, one thing changes what to do next.
+    def _receive_late(self, op: int, message: Message | Event) -> None:
+        # We are leaving; of all that may still come, one thing changes what to do next: `_end`
+        # finds no session to resume.
         if op == Opcode.INVALID_SESSION and message.data is not True:
             self._end_session(Cause.INVALID_SESSION)
-            if attempt.ending is not None and attempt.ending.action is Action.RESUME:
-                attempt.ending = replace(attempt.ending, action=Action.IDENTIFY)
 
     def _violation(self, attempt: Attempt, now: float, error: ProtocolError) -> None:
         # The session, if there is one, is none the worse for it: RESUME asks the service.

@@ -132,8 +132,6 @@ class SessionKeeper:
         """Forget id, sequence and resume URL, together."""
         self.session_id = self.resume_url = None
         self.sequence.clear()
-        self.silences = self.host_failures = 0
-        self.last_byte_at = None
 
     def is_resumable(self) -> bool:
         """Return whether RESUME could be written; says nothing about whether it should."""
@@ -170,9 +168,8 @@ class SessionKeeper:
             host_at_fault: a verdict on the session (op 9) is no fault of the host.
         """
         self.main_failures += host_at_fault and not plan.on_resume_host
-        if plan.resume and self.session_id is not None:
-            self.silences += silent
-            self.host_failures += host_at_fault and plan.on_resume_host
+        self.silences += silent
+        self.host_failures += host_at_fault and plan.on_resume_host
 
     def progressed(self) -> None:
         """
@@ -189,7 +186,7 @@ class SessionKeeper:
         self.silences = self.main_failures = 0
         self.last_byte_at = None
         # A host that had to be avoided gets one more chance at the next resume, not two.
-        self.host_failures = 0 if plan.on_resume_host else max(0, self.host_failures - 1)
+        self.host_failures = 0 if plan.on_resume_host else MAX_HOST_FAILURES - 1
 
     def snapshot(self, shard_id: int, shard_count: int) -> Session | None:
         """Return the session as a value, None when there is none to resume."""
