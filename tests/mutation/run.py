@@ -84,7 +84,12 @@ class Controller:
         self.seen_by: dict[Line, set[str]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
         self.cpu_s: dict[str, float] = {}
+        self.costs: dict[str, float] = {}
         self.counts = dict.fromkeys(("killed", "live", "reached by no test"), 0)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out what runs on the second loop again: no mutant of ours knows which it is."""
+        items[:] = [item for item in items if "[uvloop" not in item.name]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -112,10 +117,10 @@ class Controller:
             while waiting and len(running) < self.options.jobs and time.monotonic() < end:
                 mutant = waiting.pop()
                 tests = sorted(
-                    self.seen_by.get((mutant.path, mutant.line), ()), key=self.seconds.__getitem__
+                    self.seen_by.get((mutant.path, mutant.line), ()), key=self.costs.__getitem__
                 )
                 if tests:
-                    trial = self._begin(mutant, within(self.options.budget, tests, self.seconds))
+                    trial = self._begin(mutant, within(self.options.budget, tests, self.costs))
                     running[trial[0]] = trial[1]
                 else:
                     self._judge(mutant, "reached by no test", "NO TEST")
@@ -196,6 +201,8 @@ class Controller:
             looks = json.loads(Path(file.name).read_text())
         for name, (seconds, cpu_s, lines) in looks.items():
             self.seconds[name], self.cpu_s[name] = seconds, cpu_s
+            # Others compute while a test waits, and on a busy machine it waits for a core.
+            self.costs[name] = cpu_s + seconds / 10
             for path, line in lines:
                 self.seen_by[path, line].add(name)
         if len(looks) < len(self.items):
