@@ -8,7 +8,7 @@ from redis_server import RedisServer, needs_redis
 pytest.importorskip("redis")
 from redis.exceptions import ResponseError
 
-from fastgw.redis.streams import EventStreams
+from fastgw.redis.streams import ENTRY_BYTES, EventStreams
 
 pytestmark = [pytest.mark.redis, needs_redis]
 
@@ -38,11 +38,22 @@ async def begin(streams, session="s", groups=("bot",)):
     return [int(part) for part in await streams.run("begin", keys(streams, *groups), [session])]
 
 
-async def append(streams, begun, expected, *sequences, mask=1, groups=("bot",), cap=1000):
-    arguments = [begun[0], begun[1], expected, cap]
+async def append(
+    streams, begun, expected, *sequences, mask=1, groups=("bot",), cap=1000, most=10**9, data=b"{}"
+):
+    arguments = [begun[0], begun[1], expected, cap, most]
     for sequence in sequences:
-        arguments += [sequence, mask, "MESSAGE_CREATE", b'{"n":%d}' % sequence]
-    return await streams.run("append", keys(streams, *groups), arguments)
+        arguments += [sequence, mask, "MESSAGE_CREATE", data]
+    shard, *mailboxes = keys(streams, *groups)
+    return await streams.run("append", [shard, streams.key("held"), *mailboxes], arguments)
+
+
+async def finish(streams, *sequences, epoch, group="bot", size):
+    arguments = [group]
+    for sequence in sequences:
+        arguments += [f"{epoch}-{sequence}", size]
+    shard, mailbox = keys(streams, group)
+    return await streams.run("finish", [shard, streams.key("held"), mailbox], arguments)
 
 
 async def ids(streams, epoch, group="bot"):
@@ -139,6 +150,44 @@ async def test_a_full_mailbox_says_exactly_how_much_it_lost(streams):
     await append(streams, begun, 7, 8, 9, mask=1, groups=groups, cap=3)
     found = await streams.client.xrange(streams.mailbox("slow", 0))
     assert [values.get(b"l") for _, values in found] == [b"5", None]
+
+
+SIZE = len("MESSAGE_CREATE") + 2 + ENTRY_BYTES
+
+
+async def test_a_group_that_holds_too_many_bytes_loses_the_rest(streams):
+    """Counted over all entries that are not handled; what is handled makes room, exactly once."""
+    epoch = (begun := await begin(streams))[1]
+    await append(streams, begun, 0, 1, 2, 3, 4, most=2 * SIZE)
+    assert await ids(streams, epoch) == [0, 1, 2]
+    await streams.client.xgroup_create(streams.mailbox("bot", 0), "bot", id="0")
+    for _ in range(2):  # the answer of the first was lost
+        await finish(streams, 1, epoch=epoch, size=SIZE)
+    await append(streams, begun, 4, 5, 6, most=2 * SIZE)
+    found = await streams.client.xrange(streams.mailbox("bot", 0))
+    assert [(entry_id, values.get(b"l")) for entry_id, values in found][1:] == [
+        (b"%d-2" % epoch, None), (b"%d-5" % epoch, b"2")
+    ]  # fmt: skip
+    assert int(await streams.client.hget(streams.key("held"), "bot")) == 2 * SIZE
+
+
+async def test_a_mailbox_that_somebody_emptied_holds_no_bytes(streams):
+    """Counts that went wrong do not close a mailbox for ever."""
+    begun = await begin(streams)
+    await append(streams, begun, 0, 1, 2, 3, most=3 * SIZE)
+    await streams.client.xtrim(streams.mailbox("bot", 0), maxlen=0, approximate=False)
+    await append(streams, begun, 3, 4, most=3 * SIZE)
+    assert await ids(streams, begun[1]) == [4]
+    assert int(await streams.client.hget(streams.key("held"), "bot")) == SIZE
+
+
+async def test_an_event_that_is_too_big_is_a_hole(streams):
+    """It comes without data, and is counted by the entry behind it."""
+    begun = await begin(streams)
+    await append(streams, begun, 0, 1, data=b"")
+    await append(streams, begun, 1, 2)
+    found = await streams.client.xrange(streams.mailbox("bot", 0))
+    assert [values.get(b"l") for _, values in found] == [None, b"1"]
 
 
 async def test_a_server_that_was_started_anew_is_sent_the_scripts(streams):

@@ -275,7 +275,7 @@ async def test_a_mailbox_that_was_to_leave_is_read_again(server, prefix):
     await one._lease(time.monotonic())
     await other._lease(time.monotonic())
     for mailbox in one._mailboxes.values():
-        mailbox.taken.append((1, b"1-1"))
+        mailbox.taken.append((1, b"1-1", 0))
     await one._lease(time.monotonic())
     assert any(mailbox.is_leaving for mailbox in one._mailboxes.values())
     for mailbox in one._mailboxes.values():

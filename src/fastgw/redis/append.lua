@@ -1,7 +1,7 @@
 -- Append events of one session to the mailboxes of the groups that want them, each once, in order.
--- KEYS the shard's hash, mailbox...
--- ARGV claim, epoch, expected sequence, most entries of a mailbox, then for each event: sequence,
---      mask of mailboxes, name, data
+-- KEYS the shard's hash, held (group -> bytes in its mailboxes), mailbox...
+-- ARGV claim, epoch, expected sequence, most entries of a mailbox, most bytes of a group, then for
+--      each event: sequence, mask of mailboxes, name, data; data is '' of one that is too big
 -- Returns the sequence that is stored now. Errors: FENCED, somebody else writes; GONE, the server
 -- lost this writer's claim; TAIL n, it lost appended events behind n.
 local state = redis.call('HMGET', KEYS[1], 'claim', 'epoch', 'seq')
@@ -14,35 +14,47 @@ if claim < tonumber(ARGV[1]) or epoch < tonumber(ARGV[2]) then
 end
 local tail = tonumber(state[3])
 if tail < tonumber(ARGV[3]) then return redis.error_reply('TAIL ' .. state[3]) end
-local cap, last = tonumber(ARGV[4]), state[3]
-local length, lost = {}, {}
-for i = 2, #KEYS do
-  length[i] = redis.call('XLEN', KEYS[i])
-  lost[i] = tonumber(redis.call('HGET', KEYS[1], 'lost:' .. KEYS[i]) or '0')
+local cap, most, last = tonumber(ARGV[4]), tonumber(ARGV[5]), state[3]
+local OVERHEAD = 48 -- of an entry; the consumer reckons with the same
+local boxes = {}
+for i = 3, #KEYS do
+  local box = {key = KEYS[i], group = string.match(KEYS[i], ':mailbox:(.*):%d+$')}
+  local counts = redis.call('HMGET', KEYS[1], 'lost:' .. box.key, 'bytes:' .. box.key)
+  box.lost, box.bytes = tonumber(counts[1] or '0'), tonumber(counts[2] or '0')
+  box.held = tonumber(redis.call('HGET', KEYS[2], box.group) or '0')
+  box.length = redis.call('XLEN', box.key)
+  box.was_lost, box.was = box.lost, box.bytes
+  if box.length == 0 then box.held, box.bytes = box.held - box.bytes, 0 end -- whoever emptied it
+  boxes[i - 2] = box
 end
-local before = {unpack(lost, 2, #KEYS)}
-for at = 5, #ARGV, 4 do
-  local seq, mask = ARGV[at], tonumber(ARGV[at + 1])
+for at = 6, #ARGV, 4 do
+  local seq, mask, name, data = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   if tonumber(seq) > tail then
-    local id = ARGV[2] .. '-' .. seq
-    for i = 2, #KEYS do
-      if bit.band(mask, bit.lshift(1, i - 2)) ~= 0 then
-        if length[i] >= cap then
-          lost[i] = lost[i] + 1
-        elseif lost[i] > 0 then
-          redis.call('XADD', KEYS[i], id, 't', ARGV[at + 2], 'd', ARGV[at + 3], 'l', lost[i])
-          lost[i], length[i] = 0, length[i] + 1
+    local id, size = ARGV[2] .. '-' .. seq, #name + #data + OVERHEAD
+    for i, box in ipairs(boxes) do
+      if bit.band(mask, bit.lshift(1, i - 1)) ~= 0 then
+        if data == '' or box.length >= cap or box.held + size > most then
+          box.lost = box.lost + 1
         else
-          redis.call('XADD', KEYS[i], id, 't', ARGV[at + 2], 'd', ARGV[at + 3])
-          length[i] = length[i] + 1
+          if box.lost > 0 then
+            redis.call('XADD', box.key, id, 't', name, 'd', data, 'l', box.lost)
+            box.lost = 0
+          else
+            redis.call('XADD', box.key, id, 't', name, 'd', data)
+          end
+          box.length, box.bytes, box.held = box.length + 1, box.bytes + size, box.held + size
         end
       end
     end
     last, tail = seq, tonumber(seq) -- a sequence that comes twice is one event
   end
 end
-for i = 2, #KEYS do
-  if lost[i] ~= before[i - 1] then redis.call('HSET', KEYS[1], 'lost:' .. KEYS[i], lost[i]) end
+for _, box in ipairs(boxes) do
+  if box.lost ~= box.was_lost then redis.call('HSET', KEYS[1], 'lost:' .. box.key, box.lost) end
+  if box.bytes ~= box.was then
+    redis.call('HSET', KEYS[1], 'bytes:' .. box.key, box.bytes)
+    redis.call('HSET', KEYS[2], box.group, box.held)
+  end
 end
 if last ~= state[3] then redis.call('HSET', KEYS[1], 'seq', last) end
 return tonumber(last)

@@ -32,7 +32,7 @@ from ..words import Intents
 from .interests import encode_interests
 from .remote import RemoteShards
 from .server import check_lease, check_url
-from .streams import EventStreams, entries_of
+from .streams import ENTRY_BYTES, EventStreams, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,15 +71,25 @@ class Mailbox:
 
     Attributes:
         backlog: entries that were read and not handed out.
-        taken: sequences that were handed out and not acknowledged, of one epoch.
+        taken: what was handed out and is not acknowledged, of one epoch: sequence, id, bytes.
     """
 
-    __slots__ = ("_decoder", "_epoch", "_ledger", "backlog", "is_leaving", "key", "taken")
+    __slots__ = (
+        "_decoder",
+        "_epoch",
+        "_ledger",
+        "backlog",
+        "is_leaving",
+        "key",
+        "shard_id",
+        "taken",
+    )
 
     def __init__(self, key: str, handlers: Handlers, shard_id: int) -> None:
         self.key = key
+        self.shard_id = shard_id
         self.backlog: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
-        self.taken: deque[tuple[int, bytes]] = deque()
+        self.taken: deque[tuple[int, bytes, int]] = deque()
         self.is_leaving = False
         self._epoch = b""
         self._ledger: Ledger = handlers.ledgers[shard_id]
@@ -95,17 +105,23 @@ class Mailbox:
                     return
                 self._epoch = epoch
             self.backlog.popleft()
-            self.taken.append((int(sequence), entry_id))
+            size = len(values[b"t"]) + len(values[b"d"]) + ENTRY_BYTES
+            self.taken.append((int(sequence), entry_id, 0 if sequence == b"0" else size))
             if lost := values.get(b"l"):
                 self._call(b"LOST", sequence, b'{"count":' + lost + b"}")
             self._call(values[b"t"], sequence, values[b"d"])
 
-    def handled(self) -> list[bytes]:
-        """Return the ids of entries that are handled and not acknowledged."""
+    def handled(self) -> list[bytes | int]:
+        """Return ids and bytes of entries that are handled and not acknowledged, in turn."""
         if not self.taken:
             return []
-        reached = self._ledger.handled(self.taken[-1][0])
-        return [entry_id for sequence, entry_id in self.taken if sequence <= (reached or 0)]
+        reached = self._ledger.handled(self.taken[-1][0]) or 0
+        done: list[bytes | int] = []
+        for sequence, entry_id, size in self.taken:
+            if sequence > reached:
+                break
+            done += (entry_id, size)
+        return done
 
     def acknowledged(self, count: int) -> None:
         """The first so many are."""
@@ -199,7 +215,7 @@ class Consumer(EventSource, GuildCommands):
         self._handlers.home.enter("consumer.start")
         self._streams.open()
         try:
-            await self._streams.load("lease", "give_back")
+            await self._streams.load("lease", "give_back", "finish")
             await self._tell()
             await self._shards.open()
         except Exception as error:
@@ -365,17 +381,21 @@ class Consumer(EventSource, GuildCommands):
 
     async def _acknowledge(self) -> None:
         """Acknowledge what is handled, and remove it."""
-        pipeline = self._streams.client.pipeline()
-        counts: dict[int, int] = {}
-        for shard_id, mailbox in self._mailboxes.items():
-            if ids := mailbox.handled():
-                pipeline.xack(mailbox.key, self._group, *ids)
-                pipeline.xdel(mailbox.key, *ids)
-                counts[shard_id] = len(ids)
-        if counts:
-            await pipeline.execute()
-        for shard_id, count in counts.items():
-            self._mailboxes[shard_id].acknowledged(count)
+        handled = [(box, done) for box in self._mailboxes.values() if (done := box.handled())]
+        if not handled:
+            return
+        held = self._streams.key("held")
+        calls: list[tuple[list[str], list[Any]]] = [
+            ([self._streams.shard(box.shard_id), held, box.key], [self._group, *done])
+            for box, done in handled
+        ]
+        answers = await self._streams.run_all("finish", calls)
+        for (box, done), answer in zip(handled, answers, strict=True):
+            if not isinstance(answer, Exception):
+                box.acknowledged(len(done) // 2)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
 
     async def _give_back(self, shard_ids: list[int], *, is_leaving: bool = False) -> None:
         for shard_id in shard_ids:

@@ -73,17 +73,38 @@ class Publisher:
         prefix: of all keys; each bot has its own.
         max_entries: how many entries a mailbox may hold; what comes while it is full is lost to its
             group, and the next entry says how many that were.
+        max_bytes: how much all mailboxes of a group may hold together; beyond, the same happens.
+            Redis itself takes somewhat more.
+        max_entry_bytes: an event whose data is longer, such as a GUILD_CREATE of a guild of many
+            thousands, is lost to the groups in the same way.
+    Attributes:
+        appended: events that were.
+        too_big: events over `max_entry_bytes`.
+        fenced: events that were not, as another process appends now.
+        tails_lost: how often the server had lost what it acknowledged.
     Raises:
         UsageError: no such URL, or redis-py is not installed.
     """
 
     name = "the publisher"  # in logs
 
-    def __init__(self, url: str, *, prefix: str = "fgw", max_entries: int = 100_000) -> None:
-        if type(max_entries) is not int or max_entries < 1:
-            raise UsageError(f"max_entries={max_entries!r} is not an int of at least 1")
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "fgw",
+        max_entries: int = 100_000,
+        max_bytes: int = 256 * 1024 * 1024,
+        max_entry_bytes: int = 1024 * 1024,
+    ) -> None:
+        limits = {"entries": max_entries, "bytes": max_bytes, "entry_bytes": max_entry_bytes}
+        for what, limit in limits.items():
+            if type(limit) is not int or limit < 1:
+                raise UsageError(f"max_{what}={limit!r} is not an int of at least 1")
         self._streams = EventStreams(check_url(url, "Publisher"), prefix)
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._max_entry_bytes = max_entry_bytes
         self._handlers: Handlers | None = None
         self._shards: PublishedShards | None = None
         self._groups: list[str] = []  # by bit of the mask; never shorter
@@ -95,6 +116,7 @@ class Publisher:
         self._poll: asyncio.Task[None] | None = None
         self._orders: OrderTaker | None = None
         self.appended = 0
+        self.too_big = 0
         self.fenced = 0
         self.tails_lost = 0
 
@@ -277,16 +299,20 @@ class Publisher:
 
     def _batch(self, shard_id: int, run: Run) -> tuple[tuple[list[str], list[Any]], int]:
         """Return one call of the script, and how many events it has."""
-        arguments: list[Any] = [run.claim, run.epoch, run.tail, self._max_entries]
+        caps = self._max_entries, self._max_bytes
+        arguments: list[Any] = [run.claim, run.epoch, run.tail, *caps]
         size = count = 0
         for sequence, mask, delivery in run.waiting:
             event = delivery.origin
             raw = event.raw
+            if len(raw) > self._max_entry_bytes:
+                raw = b""
             arguments += (sequence, mask, event.name, raw)
             count, size = count + 1, size + len(raw)
             if count == BATCH_EVENTS or size >= BATCH_BYTES:
                 break
-        return ([self._streams.shard(shard_id), *self._mailboxes(shard_id)], arguments), count
+        keys = [self._streams.shard(shard_id), self._streams.key("held")]
+        return ([*keys, *self._mailboxes(shard_id)], arguments), count
 
     def _mailboxes(self, shard_id: int) -> list[str]:
         return [self._streams.mailbox(group, shard_id) for group in self._groups]
@@ -296,6 +322,12 @@ class Publisher:
         if not isinstance(answer, Exception):
             for _ in range(count):
                 run.tail, _, delivery = run.waiting.popleft()
+                if (size := len(delivery.origin.raw)) > self._max_entry_bytes:
+                    self.too_big += 1
+                    log.warning(
+                        "shard %d: a %s of %d bytes is lost to consumers, max_entry_bytes is %d",
+                        shard_id, delivery.origin.name, size, self._max_entry_bytes,
+                    )  # fmt: skip
                 delivery.done()
             self.appended += count
         elif "FENCED" in str(answer):

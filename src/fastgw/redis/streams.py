@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["EventStreams", "entries_of"]
 
 TIMEOUT_S = 5.0  # of a connection, and of an answer
+ENTRY_BYTES = 48  # of an entry beside name and data; append.lua reckons with the same
 # Of commands of consumers, and their answers.
 ANSWERS_KEPT = 10_000  # for one consumer
 ANSWER_KEPT_MS = 60_000
