@@ -430,6 +430,14 @@ def test_a_missing_seam_is_named(monkeypatch):
     assert type(bot) is hikari.GatewayBot
 
 
+def test_prefixes_are_the_discord_familys():
+    """hikari has no prefix commands: said, and nothing is changed."""
+    bot = plain_bot()
+    with pytest.raises(UsageError, match="hikari has none"):
+        fastgw.attach(bot, prefix_filter="!")
+    assert type(bot) is hikari.GatewayBot
+
+
 def test_keep_and_drop():
     """Names may be wanted, or not, whatever listens."""
     bot = plain_bot(cache_settings=hikari.impl.CacheSettings(components=CacheComponents.NONE))

@@ -68,6 +68,7 @@ class Bot:
         is_cached: False turns all caches off that can be.
         intents: None for all.
         member_cache_flags: None for what the intents allow, unless is_cached is False.
+        prefix: of its commands.
         shards: None for a client that is not sharded.
         attach_options: of `attach`.
     Attributes:
@@ -87,6 +88,7 @@ class Bot:
         shards: int | None = 1,
         max_messages: int | None = 1000,
         member_cache_flags: Any = None,
+        prefix: Any = "!",
         **attach_options: Any,
     ) -> None:
         options: dict[str, Any] = {
@@ -111,7 +113,7 @@ class Bot:
         self.fake = fake
         self.heard: list[str] = []
         self.life: list[str] = []
-        self.client = kind("!", help_command=None, **options)
+        self.client = kind(prefix, help_command=None, **options)
         self.client.http.token = TOKEN
         self._hears: dict[str, Any] = {}
         for name in listen:

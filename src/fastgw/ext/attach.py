@@ -18,6 +18,7 @@ __all__ = ["attach", "attachment_of"]
 # Packages of the discord.py family (py-cord is `discord` as well), and hikari.
 _DISCORD_PY = ("discord", "disnake", "nextcord")
 _KNOWN = "discord.py, disnake, nextcord, py-cord or hikari"
+_MESSAGES = "MESSAGE_CREATE"
 # What the library says, or what its session needs; both come from the bot.
 _TAKEN = ("token", "intents", "shards", "shard_count", "presence", "large_threshold")
 
@@ -28,6 +29,7 @@ def attach(
     keep: Iterable[str] = (),
     drop: Iterable[str] = (),
     filter: bool = True,
+    prefix_filter: bool | str | Iterable[str] = False,
     **gateway_options: Any,
 ) -> Attachment:
     """
@@ -41,6 +43,10 @@ def attach(
         keep: names of events that are always delivered to the library, such as "MESSAGE_CREATE".
         drop: names of events that never are, whoever listens.
         filter: False delivers everything.
+        prefix_filter: for a bot that needs messages for its prefix commands alone, and is made with
+            max_messages=None: True delivers MESSAGE_CREATE only where `content` begins with one of
+            its prefixes; prefixes given here take the place of those of a function. While somebody
+            else needs messages, such as `wait_for("message")`, all are delivered.
         gateway_options: of `Gateway`, but for what the bot itself says: token, intents, shards and
             presence.
     Raises:
@@ -60,7 +66,10 @@ def attach(
             f"attach() takes a bot of {_KNOWN}; this is {made} of {kind.__module__}.{kind.__name__}"
         )
     family = _family(package)
-    link = family(bot, Choice(kept, dropped, filter), gateway_options)
+    choice = Choice(kept, dropped, filter, _prefix_filter(prefix_filter))
+    if choice.prefix_filter and (said := choice.of(_MESSAGES)) is not None:
+        raise UsageError(f"attach(prefix_filter=...) cannot be with {said.because[0]}")
+    link = family(bot, choice, gateway_options)
     if family.of(bot) is not None:
         raise UsageError("this bot is attached already")
     if link.is_running:
@@ -74,6 +83,18 @@ def attachment_of(bot: Any) -> Attachment | None:
     package = _package(bot)
     link = None if package is None else _family(package).of(bot)
     return None if link is None else Attachment(link)
+
+
+def _prefix_filter(prefixes: object) -> bool | tuple[str, ...]:
+    if isinstance(prefixes, (bool, str)):
+        return (prefixes,) if isinstance(prefixes, str) else prefixes
+    found = tuple(prefixes) if isinstance(prefixes, Iterable) else (None,)
+    if not found or not all(isinstance(prefix, str) for prefix in found):
+        raise UsageError(
+            "attach(prefix_filter=...) is True, or the prefixes of the bot's commands, such as "
+            f"['!', '?'], not {prefixes!r:.100}"
+        )
+    return found
 
 
 def _family(package: str) -> type[Link]:

@@ -25,7 +25,9 @@ class Reason:
 
     Attributes:
         event: its name.
-        is_delivered: whether it is; with `own_only` only where it is about the bot itself.
+        is_delivered: whether all of them are.
+        own_only: those about the bot itself are.
+        commands_only: those that begin with a prefix of its commands are.
         because: in words, one of them at least.
         seen, delivered: how often it came, and how often it went to the library.
         bytes: what it came with.
@@ -38,6 +40,7 @@ class Reason:
     seen: int = 0
     delivered: int = 0
     bytes: int = 0
+    commands_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Explanation:
             fate = "delivered" if reason.is_delivered else "dropped  "
             if reason.own_only:
                 fate = "own only "
+            elif reason.commands_only:
+                fate = "commands "
             counts = f"{reason.delivered:>9,} of {reason.seen:>9,}" if reason.seen else " " * 22
             lines.append(f"{reason.event:{width}}  {fate}  {counts}  {'; '.join(reason.because)}")
         if self.advice:
@@ -123,6 +128,7 @@ class Attachment:
                     seen=counts.seen if counts else 0,
                     delivered=counts.delivered if counts else 0,
                     bytes=counts.bytes if counts else 0,
+                    commands_only=verdict.wanted is Wanted.COMMANDS,
                 )
             )
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))

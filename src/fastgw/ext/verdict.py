@@ -13,16 +13,25 @@ class Wanted(Enum):
 
     WHOLE = "whole"
     OWN = "only what is about the bot itself"
+    COMMANDS = "only what begins with a prefix of commands"
     NAME = "its name"
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the library gets of an event, and why, in words; one of them at least."""
+    """
+    What the library gets of an event.
+
+    Attributes:
+        wanted: how much.
+        because: why, in words; one of them at least.
+        prefixes: those of commands, where it gets no more; none while they are not known yet.
+    """
 
     wanted: Wanted
     because: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,14 @@ class Choice:
     Attributes:
         keep, drop: names of events that are always, or never, delivered.
         is_filtering: False delivers everything but `drop`.
+        prefix_filter: deliver messages only if they begin with a prefix of the bot's commands, or
+            with one of these; False delivers all, where anybody needs them.
     """
 
     keep: frozenset[str] = frozenset()
     drop: frozenset[str] = frozenset()
     is_filtering: bool = True
+    prefix_filter: bool | tuple[str, ...] = False
 
     def of(self, event: str) -> Verdict | None:
         """Return what was said of an event; None leaves it to the bot."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...errors import UsageError
 from ...log import careful_logger
 from ..verdict import Choice, Verdict, Wanted
 from .library import Library
 from .listeners import Listeners
 from .parsers import Parser, known_parsers, read_parsers
+from .prefixes import Prefixes
 from .rules import RULES, Rule
 
 __all__ = ["Interests"]
@@ -32,6 +34,8 @@ class Interests:
     Args:
         client, library: whose.
         choice: what `attach` was told.
+    Raises:
+        UsageError: prefixes are to be filtered, and cannot.
     """
 
     def __init__(self, client: Any, library: Library, choice: Choice) -> None:
@@ -61,6 +65,20 @@ class Interests:
             for name in parser.dispatches or ():
                 self._events_of.setdefault(name, []).append(event)
         self._listeners = Listeners(client, library.package, self._listener_changed)
+        self._prefixes = self._filtered_prefixes()
+
+    def _filtered_prefixes(self) -> Prefixes | None:
+        asked = self._choice.prefix_filter
+        if not asked:
+            return None
+        named = () if isinstance(asked, bool) else asked
+        prefixes = Prefixes(self._client, self._library.package, named)
+        if others := self._beside_commands():
+            raise UsageError(
+                "attach(prefix_filter=...) cannot be where others need every message: "
+                f"{', '.join(others)}; leave it out, or do without them"
+            )
+        return prefixes
 
     def watch(self, changed: Callable[[list[str]], None]) -> None:
         """Change the client, so that `changed` is told the events whose verdict may be another."""
@@ -128,6 +146,8 @@ class Interests:
             return Verdict(Wanted.WHOLE, (*heard, "always: what a bot knows of its guilds"))
         if read is None or event in self._unknown or read.dispatches is None:
             return Verdict(Wanted.WHOLE, (f"this parser of {self._library} is not known",))
+        if event == "MESSAGE_CREATE" and (verdict := self._of_commands()) is not None:
+            return verdict
         if heard := tuple(why for name in sorted(read.dispatches) for why in self._who(name)):
             return Verdict(Wanted.WHOLE, heard)
         if cached := self._caches(event, rule):
@@ -136,6 +156,22 @@ class Interests:
         if rule is Rule.OWN_MEMBER:
             return Verdict(Wanted.OWN, (f"the bot's own member; {nobody}",))
         return Verdict(Wanted.NOTHING, (nobody,))
+
+    def _of_commands(self) -> Verdict | None:
+        """Judge messages whose prefixes are filtered; None where that does not settle it."""
+        prefixes = None if self._prefixes is None else self._prefixes.now()
+        if prefixes is None or self._beside_commands():
+            return None
+        if not (heard := self._who("message")):
+            return Verdict(Wanted.NOTHING, ("prefix_filter= of attach(), and no prefix command",))
+        named = ", ".join(map(repr, prefixes)) or "known when READY has come"
+        return Verdict(Wanted.COMMANDS, (*heard, f"prefixes: {named}"), prefixes)
+
+    def _beside_commands(self) -> tuple[str, ...]:
+        """Say who needs messages that are no command."""
+        cached = self._client._connection._messages
+        kept = () if cached is None else (f"max_messages={cached.maxlen}",)
+        return (*self._listeners.beside_commands(), *kept)
 
     def _who(self, dispatch: str) -> tuple[str, ...]:
         return tuple(self._listeners.of(dispatch))
@@ -166,6 +202,11 @@ class Interests:
             found.append(
                 "max_messages=None would let messages go that nobody listens to: the cache of "
                 f"{state._messages.maxlen} needs them all"
+            )
+        if self._prefixes is None and self._who("message") and not self._beside_commands():
+            found.append(
+                "attach(prefix_filter=True) would let messages go that begin with no prefix: only "
+                "prefix commands need them"
             )
         if state.member_cache_flags.value:
             found.append(

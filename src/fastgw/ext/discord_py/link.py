@@ -45,7 +45,7 @@ class DiscordPyLink(Link):
         self._own = ValueSet()  # the bot's id, once it is known
         self._looking: asyncio.TimerHandle | None = None
         self._state = bot._connection
-        self._wanted: dict[str, Wanted] = {}
+        self._wanted: dict[str, tuple[Wanted, tuple[str, ...]]] = {}
         self._tells_all = False  # names of events without a parser, too
         self._opening = asyncio.Lock()
         self._interests = Interests(bot, self.library, choice)
@@ -201,16 +201,22 @@ class DiscordPyLink(Link):
             else:
                 gateway.off(self._tell_other)
         for event in events:
-            wanted = self._interests.of(event).wanted
-            was = self._wanted.get(event, Wanted.NOTHING)
-            if wanted is was:
+            verdict = self._interests.of(event)
+            wanted = verdict.wanted
+            was, prefixes = self._wanted.get(event, (Wanted.NOTHING, ()))
+            if wanted is was and prefixes == verdict.prefixes:
                 continue
-            self._wanted[event] = wanted
-            if was is Wanted.OWN:
-                gateway.off(self._deliver_own, event)
+            self._wanted[event] = (wanted, verdict.prefixes)
+            if was in (Wanted.OWN, Wanted.COMMANDS):
+                gateway.off(self._deliver_some, event)
             if wanted is Wanted.OWN and self._comes_for_others(event):
                 gateway.route(event, None)
-                gateway.on(event, where=field("user.id").is_in(self._own))(self._deliver_own)
+                gateway.on(event, where=field("user.id").is_in(self._own))(self._deliver_some)
+            elif wanted is Wanted.COMMANDS:
+                gateway.route(event, None)
+                if verdict.prefixes:
+                    begins = field("content").startswith(verdict.prefixes)
+                    gateway.on(event, where=begins)(self._deliver_some)
             elif wanted is Wanted.NAME:
                 gateway.route(event, self._tell_name)
             else:
@@ -229,7 +235,7 @@ class DiscordPyLink(Link):
         if event.name not in self._state.parsers:
             self.bot.dispatch("socket_event_type", event.name)
 
-    def _deliver_own(self, event: Event) -> None:
+    def _deliver_some(self, event: Event) -> None:
         self._deliver(event)
 
     def _deliver(self, event: Event) -> None:
@@ -247,6 +253,8 @@ class DiscordPyLink(Link):
         parser = self._state.parsers.get(name)
         if parser is not None:
             parser(data)
+        if name == "READY":  # the bot's id may be part of its prefixes
+            self._apply(["MESSAGE_CREATE"])
 
 
 def _refuse(client: Any, library: Library, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,9 @@ __all__ = ["Listeners"]
 # Name -> coroutines of `add_listener` and cogs: discord.py, disnake and nextcord; py-cord.
 _ADDED = ("extra_events", "_event_handlers")
 # Where commands.Bot looks at messages, also at those that are no command.
-_OF_COMMANDS = ("process_commands", "get_context", "invoke", "on_command_error")
+_LOOKS_AT_ALL = ("process_commands", "get_context", "invoke")
+_OF_COMMANDS = (*_LOOKS_AT_ALL, "on_command_error")
+_PREFIX = "command_prefix"
 # Of the view store: message id -> the view that MESSAGE_UPDATE brings up to date.
 _VIEWS = "_synced_message_views"
 # What MESSAGE_UPDATE dispatches, whatever else it does.
@@ -62,6 +64,9 @@ class Listeners:
 
     def attribute_changed(self, name: str) -> None:
         """Something called so came or went: `on_message` of the client, `message` of wait_for."""
+        if name == _PREFIX:
+            self._changed("message")
+            return
         bare = name.removeprefix("on_")
         self._sweep()
         self._changed(bare)
@@ -91,6 +96,20 @@ class Listeners:
         own = getattr(self._client, method, None)
         if own is not None and (why := self._of_client(own, method)):
             yield why
+        yield from self._beside_client(name)
+
+    def beside_commands(self) -> Iterator[str]:
+        """Say who listens to messages that begin with no prefix, or may."""
+        own = getattr(self._client, "on_message", None)
+        if own is not None and self._is_the_users(own):
+            yield "on_message"
+        for name in _LOOKS_AT_ALL:
+            if self._is_the_users(getattr(self._client, name, None)):
+                yield f"{name}() is overridden"
+        yield from self._beside_client("message")
+
+    def _beside_client(self, name: str) -> Iterator[str]:
+        method = f"on_{name}"
         if name in vars(self._client).get("_listeners", ()):
             yield f"wait_for({name!r})"
         for kind in _ADDED:
@@ -173,7 +192,7 @@ def _dict_that_tells(kind: Any) -> Any:
 
 
 def _matters(name: str) -> bool:
-    return name.startswith("on_") or name == "dispatch"
+    return name.startswith("on_") or name in ("dispatch", _PREFIX)
 
 
 @cache

@@ -47,6 +47,11 @@ class HikariLink(Link):
         super().__init__(bot, choice, options)
         self.library: str = f"hikari {hikari.__version__}"
         check_seam(bot)
+        if choice.prefix_filter:
+            raise UsageError(
+                "attach(prefix_filter=...) is for prefix commands of discord.py, disnake, nextcord "
+                "and py-cord, and hikari has none; leave it out"
+            )
         _refuse(bot, options)
         components = int(bot.cache.settings.components)
         self.interests = Interests(bot._event_manager, components, choice)
