@@ -7,20 +7,14 @@ import os
 from dataclasses import dataclass
 
 import pytest
-from discord_py_bots import LIBRARY, Bot, listenable, running
+from discord_py_bots import LIBRARY, MARKS, Bot, listenable, running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from library_traffic import LibraryTraffic, serve
 
 from fastgw.testing import FakeGateway
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-    pytest.mark.skipif(
-        getattr(LIBRARY, "__title__", "") != "discord", reason="forks were not drawn bots of yet"
-    ),
-]
+pytestmark = MARKS
 
 # More of them: FASTGW_ATTACH_EXAMPLES=500.
 EXAMPLES = int(os.environ.get("FASTGW_ATTACH_EXAMPLES", "6"))
