@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import ShardNotHere, UsageError
+from ..errors import ShardNotHere
 from ..log import careful_logger
 from ..quoting import ranges
 
@@ -91,11 +91,11 @@ class Fencing:
                 log.warning("shard %d is not taken again yet: %s", shard_id, error)
             await asyncio.sleep(AGAIN_S)
 
-    async def _try(self, shard_id: int) -> UsageError | None:
-        """Take a shard; return why that cannot be now."""
+    async def _try(self, shard_id: int) -> Exception | None:
+        """Take a shard; return why that cannot be now, also what a store of the user's raised."""
         try:
             await self._start(shard_id)
-        except UsageError as error:
+        except Exception as error:
             return error
         log.warning("shard %d is taken again", shard_id)
         return None
