@@ -114,7 +114,7 @@ class EventSource(PulledEvents):
                 as `limits` allows of all handlers together.
             policy: of an async handler, what happens to an event that has to wait: with "block" it
                 waits; "drop_oldest" and "drop_newest" let as many wait as may run, and count in
-                health what they drop.
+                `stats()` what they drop.
         Raises:
             UsageError: no name, a function instead of a name, what cannot be a handler, or not of
                 so many arguments, what is no path, type or filter, or a bound or policy for a sync

@@ -170,7 +170,7 @@ class PulledEvents:
             bound: how many events may wait in it; None sets no number, or 1,000 where they are
                 dropped.
             policy: what happens beyond: "block" stops reading until half of them are taken;
-                "drop_oldest" and "drop_newest" drop, and count in health what they drop.
+                "drop_oldest" and "drop_newest" drop, and count in `stats()` what they drop.
         Raises:
             UsageError: no name, not a name, or a bad filter, bound or policy.
         """
