@@ -106,9 +106,10 @@ async def test_a_certificate_of_nobody_is_refused():
     assert "is refused" in checks["API: TLS"]["found"]
 
 
-async def test_a_url_that_is_none_cannot_run():
+@pytest.mark.parametrize("url", ["discord", "http://[::1"])
+async def test_a_url_that_is_none_cannot_run(url):
     """One line, exit code 2."""
-    done = await fastgw("doctor", "--api-url", "discord")
+    done = await fastgw("doctor", "--api-url", url)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("fastgw: ")

@@ -302,7 +302,8 @@ async def test_a_token_that_would_break_the_request_is_refused(token):
 
 
 @pytest.mark.parametrize(
-    "api_url", ["discord.com/api", "ftp://x/api", "http://", "http://x:y/", "https://a..b/api"]
+    "api_url",
+    ["discord.com/api", "ftp://x/api", "http://", "http://x:y/", "https://a..b/api", "http://[::1"],
 )
 async def test_a_bad_api_url(api_url):
     """A usage error that shows how it looks."""

@@ -195,12 +195,12 @@ def _descriptors(shards: int, processes: int = 1) -> Check:
 
 async def _network(what: str, url: str, proxies: Proxies) -> AsyncIterator[Check]:
     """Check the name of a URL's host, or of the proxy that leads there, and its certificate."""
-    parts = urlsplit(url)
-    is_secure = parts.scheme in ("https", "wss")
     try:
+        parts = urlsplit(url)
+        is_secure = parts.scheme in ("https", "wss")
         host, port = parts.hostname, parts.port or (443 if is_secure else 80)
     except ValueError:
-        host, port = None, 0
+        host = None
     if not host:
         raise UsageError(f"{what} URL {url!r} names no host")
     proxy = proxies.proxy_for(host, port, is_secure=is_secure)

@@ -260,14 +260,14 @@ class _Call:
 
     @classmethod
     def to(cls, api_url: str, token: str, route: str) -> _Call:
-        parts = urlsplit(api_url)
         try:
+            parts = urlsplit(api_url)
             port = parts.port
             _ = (parts.hostname or "").encode("idna")  # a name that nobody could be asked for
             api_url.encode("ascii")
         except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             shown = without_credentials(api_url)
             raise UsageError(f"api_url {shown!r} must look like https://discord.com/api/v10")
         if "@" in parts.netloc:
@@ -275,15 +275,14 @@ class _Call:
         if not (token.isascii() and token.isprintable()):
             raise UsageError("the token has characters that no token has; copy it again")
         is_secure = parts.scheme == "https"
-        authority = parts.netloc.rpartition("@")[2]
         return cls(
             parts.hostname,
             port or (443 if is_secure else 80),
             is_secure,
-            f"{parts.scheme}://{authority}",
+            f"{parts.scheme}://{parts.netloc}",
             parts.path.rstrip("/") + route,
             {
-                "Host": authority,
+                "Host": parts.netloc,
                 "Authorization": f"Bot {token}",
                 "User-Agent": USER_AGENT,
                 "Accept": "application/json",
