@@ -39,7 +39,8 @@ def free_port():
 
 
 def queries():
-    panels = json.loads(PATH.read_text())["panels"]
+    """Return the query of each panel, as Grafana asks it with a scrape every few seconds."""
+    panels = json.loads(PATH.read_text().replace("$__rate_interval", "1m"))["panels"]
     return {panel["title"]: panel["targets"][0]["expr"] for panel in panels}
 
 
