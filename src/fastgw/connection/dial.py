@@ -19,10 +19,9 @@ import sys
 import traceback
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from picows import WSAutoPingStrategy, WSHandshakeError, WSProtocolError, WSTransport
@@ -126,8 +125,7 @@ class _PicowsLog:
     debug = info = warning = exception = log = _ignore
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     """A websocket URL, taken apart."""
 
     host: str

@@ -16,7 +16,8 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConnectFailed, ProxyRefused, UsageError
@@ -176,8 +177,7 @@ class _Connected:
         return self._sock
 
 
-@dataclass(frozen=True, slots=True)
-class Proxies:
+class Proxies(NamedTuple):
     """
     Which proxy leads to which host.
 
@@ -188,7 +188,7 @@ class Proxies:
     """
 
     always: Proxy | None = None
-    by_scheme: Mapping[str, Proxy] = field(default_factory=dict)
+    by_scheme: Mapping[str, Proxy] = MappingProxyType({})
     no_proxy: str = ""
 
     @classmethod

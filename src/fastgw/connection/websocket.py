@@ -13,9 +13,8 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from picows import WSCloseCode, WSMsgType, WSProtocolError, WSTransport
 
@@ -48,8 +47,7 @@ _RECEIVED = struct.Struct("=Q")
 _TCP_CLOSE = 7
 
 
-@dataclass(frozen=True, slots=True)
-class CloseInfo:
+class CloseInfo(NamedTuple):
     """
     How a connection ended.
 

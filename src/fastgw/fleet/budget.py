@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import gmtime, strftime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import IdentifyBudgetSpent, UsageError
 
@@ -47,8 +46,7 @@ USUAL_TOTAL = 1_000
 LEAST_RESERVE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """
     What the API said last.
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -382,7 +381,7 @@ class Fleet:
     def _take_info(self, info: GatewayInfo) -> None:
         """Take what the API says by now: where to connect from the next attempt on."""
         if self._setup is not None:
-            self._setup = replace(self._setup, url=info.url)  # of shards that start later
+            self._setup = self._setup._replace(url=info.url)  # of shards that start later
         for driver in self._drivers.values():
             driver.use_url(info.url)
 

@@ -9,7 +9,7 @@ supervisor of your own may.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -87,8 +87,7 @@ class Placement:
             )
         asked_at = now if self.asked_at is None else self.asked_at
         store = options.store if options.is_store_chosen else self.store or options.store
-        return replace(
-            options,
+        return options._replace(
             shard_ids=shard_ids,
             shard_count=self.shard_count,
             store=store,

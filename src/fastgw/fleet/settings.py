@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import ssl
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FleetOptions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetOptions:
+class FleetOptions(NamedTuple):
     """
     What `Gateway` was told, checked already; see there.
 
@@ -43,7 +41,7 @@ class FleetOptions:
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
     proxies: Proxies
-    http_headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
+    http_headers: Mapping[str, str]
     metrics: tuple[str, int] | None
     relief_bytes: int | None
     store: SessionStore
@@ -57,3 +55,6 @@ class FleetOptions:
     publish: EventPublisher | None = None
     answer: tuple[GatewayInfo, float] | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None
+
+    def __repr__(self) -> str:
+        return "FleetOptions(...)"  # a header's value may be a secret

@@ -6,8 +6,8 @@ Nothing of it has to be reset by anybody: the next connection begins with anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from .heartbeat import Heartbeat
 from .replay import Replay
@@ -28,8 +28,7 @@ class DeadlineKind(Enum):
     ABORT = "the end, after the abort"
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """Until when (monotonic seconds) something must have happened."""
 
     kind: DeadlineKind

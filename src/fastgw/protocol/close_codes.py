@@ -8,8 +8,8 @@ has its outcome already (see `machine`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import (
     AuthenticationFailed,
@@ -47,8 +47,7 @@ RESUMABLE_CLOSE_CODE = 4000
 FINAL_CLOSE_CODE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class CloseRule:
+class CloseRule(NamedTuple):
     """
     What a close code received from the service means.
 

@@ -17,6 +17,7 @@ The rule (numbers from observed outages of resume hosts and from clients that re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._decode import Sequence
 from ..errors import UsageError
@@ -49,8 +50,7 @@ class Session:
     shard_count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """
     One attempt: where to, and what for.
 

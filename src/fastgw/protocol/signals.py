@@ -2,6 +2,8 @@
 What the protocol reports to the shard: signals, and the outcome of a connection.
 
 A signal says what happened or what is wanted; what to do about it is the shard's policy.
+
+Signals are named tuples: each frozen dataclass makes `import fastgw` half a millisecond longer.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..words import Action, Initiator
 from .states import State
@@ -78,8 +80,7 @@ class Outcome:
     error: BaseException | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(NamedTuple):
     """The state moved; one INFO line and one on_status call each. cause is None on the way up."""
 
     old: State
@@ -87,12 +88,12 @@ class StateChanged:
     cause: Cause | None
 
 
-@dataclass(frozen=True, slots=True)
 class IdentifyWanted:
     """HELLO came and there is no session: call `identify()` as soon as a turn is held."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class HeartbeatWanted:
     """
     A heartbeat that is not periodic: call `beat()` at once if the send budget has room.
@@ -101,16 +102,16 @@ class HeartbeatWanted:
     room the next periodic heartbeat is the answer.
     """
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+
+class Ready(NamedTuple):
     """A new session began. data is READY's `d`, shared with whoever else got the event."""
 
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(NamedTuple):
     """
     The session goes on and the replay is complete.
 
@@ -123,16 +124,14 @@ class Resumed:
     duplicates: int
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(NamedTuple):
     """The session cannot be resumed any more: commands that wait for it fail, chunks too."""
 
     session_id: str
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class CloseWanted:
+class CloseWanted(NamedTuple):
     """
     End the connection: `transport.close(close_code, reason)`, or `transport.abort()` when abort.
 
@@ -145,8 +144,7 @@ class CloseWanted:
     abort: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The connection has ended; exactly one for each `connecting()`, and one for a stop."""
 
     outcome: Outcome

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .._decode import Decoder
 from ..connection.dial import Dial
@@ -45,8 +44,7 @@ log = careful_logger("fastgw.shard")
 MAX_OPENING = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSetup:
+class ShardSetup(NamedTuple):
     """
     What all shards of a gateway have in common.
 
@@ -67,7 +65,7 @@ class ShardSetup:
     gate: IdentifyDoor
     timeouts: Timeouts
     ssl_context: ssl.SSLContext | None
-    headers: Mapping[str, str] = field(repr=False)  # a value may be a secret
+    headers: Mapping[str, str]
     proxies: Proxies
     random: Callable[[], float]
     backoff_s: tuple[float, float]
@@ -75,6 +73,9 @@ class ShardSetup:
     turns: Turns
     stores_handled: bool
     early_heartbeat: bool
+
+    def __repr__(self) -> str:
+        return "ShardSetup(...)"  # a header's value may be a secret
 
 
 class LinkOwner(Receiver, Protocol):
