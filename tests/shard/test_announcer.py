@@ -107,6 +107,60 @@ def test_the_log_does_not_tell_the_token(caplog):
     assert "who is <token>?" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (
+            Outcome(
+                Action.RESUME, close_code=4000, reason="no room", initiator=Initiator.SERVICE,
+                cause=Cause.CLOSED_BY_SERVICE,
+            ),
+            "(closed by service: code 4000: no room)",
+        ),
+        (
+            Outcome(
+                Action.RESUME, close_code=4000, reason="no HELLO", initiator=Initiator.CLIENT,
+                cause=Cause.HELLO_TIMEOUT,
+            ),
+            "(hello timeout: no HELLO)",  # our own code says nothing
+        ),
+        (Outcome(Action.RESUME, cause=Cause.CONNECTION_LOST), "(connection lost)"),
+        (
+            Outcome(Action.RESUME, cause=Cause.CONNECT_FAILED, error=ConnectFailed("refused")),
+            "(connect failed: refused)",
+        ),
+        (Outcome(Action.STOP, cause=Cause.STOPPED, reason="stopped"), "(stopped)"),
+    ],
+)  # fmt: skip
+def test_the_log_says_why(caplog, outcome, words):
+    """The cause, the service's code, and what was said; nothing twice."""
+    caplog.set_level(logging.INFO, logger="fastgw")
+    told_of(outcome)
+    assert caplog.messages == [f"shard 7: identifying -> disconnected {words}"]
+
+
+def test_the_outcome_of_an_older_connection_is_no_reason():
+    """Only the end of a connection is told with one; the way up has none."""
+    host = Thing()
+    announcer = Announcer(host, host, token=TOKEN)
+    assert announcer.reason is None
+    older = Outcome(Action.RESUME, cause=Cause.CONNECTION_LOST)
+    announcer.changed(
+        StateChanged(State.DISCONNECTED, State.CONNECTING, None), older, stopped_by=None
+    )
+    assert (host.changes[0].error, announcer.reason) == (None, None)
+
+
+def test_what_stops_a_shard_is_told_at_no_other_transition():
+    """It is told when the shard is stopped."""
+    error = ConnectFailed("this certificate will not do")
+    host = Thing()
+    Announcer(host, host, token=TOKEN).changed(
+        StateChanged(State.READY, State.CLOSING, Cause.STOPPED), None, stopped_by=error
+    )
+    assert host.changes[0].error is None
+
+
 def test_a_transition_is_logged_with_its_facts(caplog):
     """Whose, why, and the how many-th attempt since it was READY."""
     caplog.set_level(logging.INFO, logger="fastgw")

@@ -132,6 +132,18 @@ async def test_cancelled_commands_are_not_kept(queue, wire):
 
 
 @in_loop
+async def test_presences_that_nobody_waits_for_are_not_kept(queue, wire):
+    """Whoever gave up, or wants another one for good by now; the last that is wanted stays."""
+    for n in range(1_000):
+        queue.want_presence(b"w%d" % n)
+        queue.put(b"p", Opcode.PRESENCE_UPDATE, {}).cancel()
+    assert len(queue._presence._offers) < 10
+    queue.is_open = True
+    queue.pump(0.0, wire)
+    assert wire.sent == [b"w999"]
+
+
+@in_loop
 async def test_the_latest_presence_wins(queue, wire):
     """Of those that wait one is written, and all of them are done."""
     room = queue.budget.room(0.0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgw.errors import UsageError
-from fastgw.shard.budget import SendBudget
+from fastgw.shard.budget import MAX_ANSWERS, SendBudget
 
 
 def most_in_any_window(times, window_s):
@@ -51,6 +51,105 @@ def test_a_short_heartbeat_interval_still_leaves_one_slot():
     budget = SendBudget()
     budget.reset(heartbeat_interval_s=0.01)
     assert budget.take(0.0)
+
+
+def test_the_shortest_interval_leaves_exactly_one_slot():
+    """All others are the heartbeats'."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    budget.reset(heartbeat_interval_s=0.01)
+    assert [budget.take(0.0) for _ in range(2)] == [True, False]
+
+
+def test_before_hello_nothing_is_reserved():
+    """What the last connection kept for its heartbeats is nobody's on the next."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    budget.reset(heartbeat_interval_s=20.0)
+    assert sum(budget.take(0.0) for _ in range(9)) == 1
+    budget.reset()
+    assert sum(budget.take(0.0) for _ in range(9)) == 5
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "commands", "beats", "identifies", "answered"),
+    [
+        (60.0, 0, 0, 3, True),  # two are kept for the beats of a window
+        (60.0, 0, 0, 4, False),
+        (60.0, 2, 0, 1, True),
+        (60.0, 2, 0, 2, False),
+        (60.0, 0, 4, 0, True),  # beats take none of what is kept for them
+        (None, 0, 0, 4, True),  # one at least is kept
+        (None, 3, 0, 1, True),
+        (None, 0, 5, 0, False),  # nothing is left at all
+    ],
+)
+def test_an_answer_leaves_room_for_every_periodic_beat(
+    interval_s, commands, beats, identifies, answered
+):
+    """Whatever is not periodic counts against it: commands, IDENTIFY and RESUME."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    budget.reset(heartbeat_interval_s=interval_s)
+    assert all(budget.take(0.0) for _ in range(commands))
+    assert all(budget.take_urgent(0.0) for _ in range(beats))
+    assert all(budget.take_urgent(0.0, is_beat=False) for _ in range(identifies))
+    assert budget.take_answer(1.0) is answered
+
+
+def test_a_window_has_only_so_many_answers():
+    """A service that floods gets these, and more when they have left the window."""
+    budget = SendBudget()
+    assert sum(budget.take_answer(0.0) for _ in range(20)) == MAX_ANSWERS
+    assert not budget.take_answer(budget.window_s - 0.1)
+    assert budget.take_answer(budget.window_s)
+
+
+def test_answers_count_as_commands_do():
+    """In the whole limit, and in what users may send."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    budget.reset(heartbeat_interval_s=60.0)
+    assert all(budget.take_answer(0.0) for _ in range(2))
+    assert [budget.take(0.0) for _ in range(2)] == [True, False]
+    assert [budget.take_urgent(0.0) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("commands", "beats", "now", "room"),
+    [
+        ([], [], 0.0, 3),
+        ([0.0], [], 0.0, 2),
+        ([0.0, 0.0, 0.0], [], 0.0, 0),
+        ([], [0.0, 0.0], 0.0, 3),  # what is kept for them is theirs
+        ([], [0.0, 0.0, 0.0, 0.0], 0.0, 1),  # they may take more
+        ([0.0], [0.0, 0.0, 0.0], 0.0, 1),
+        ([], [0.0] * 5, 0.0, 0),
+        ([0.0, 30.0], [], 59.9, 1),
+        ([0.0, 30.0], [], 60.0, 2),
+        ([0.0, 30.0], [], 90.0, 3),
+    ],
+)
+def test_the_room_is_what_may_still_go(commands, beats, now, room):
+    """The lesser of what is left of the whole and of what users may have; asking changes none."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    budget.reset(heartbeat_interval_s=60.0)
+    assert all(budget.take(at) for at in commands)
+    assert all(budget.take_urgent(at) for at in beats)
+    assert [budget.room(now), budget.room(now)] == [room, room]
+    assert sum(budget.take(now) for _ in range(9)) == room
+
+
+def test_there_is_never_less_than_no_room():
+    """HELLO may ask for more beats than commands have left."""
+    budget = SendBudget(limit=5, window_s=60.0)
+    assert all(budget.take(0.0) for _ in range(5))
+    budget.reserve_heartbeats(20.0)
+    assert budget.room(0.0) == 0
+
+
+@pytest.mark.parametrize(("limit", "window_s"), [(0, 60.0), (-1, 60.0), (5, 0.0), (5, -1.0)])
+def test_a_budget_has_a_limit_and_a_window(limit, window_s):
+    """Nothing could ever be sent with less."""
+    with pytest.raises(UsageError, match="at least 1 and a window above 0"):
+        SendBudget(limit=limit, window_s=window_s)
+    assert SendBudget(limit=1, window_s=0.5).take(0.0)
 
 
 @pytest.mark.parametrize("interval_s", [0, -1.0])
