@@ -132,6 +132,15 @@ async def test_cancelled_commands_are_not_kept(queue, wire):
 
 
 @in_loop
+async def test_those_who_wait_are_not_looked_at_for_each_new_one(queue, wire):
+    """The next sweep comes when as many again have come: what it costs is shared by all."""
+    for _ in range(1_000):
+        queue.put(b"x")
+    assert len(queue) == 1_000
+    assert queue._sweep_at > 1_000
+
+
+@in_loop
 async def test_presences_that_nobody_waits_for_are_not_kept(queue, wire):
     """Whoever gave up, or wants another one for good by now; the last that is wanted stays."""
     for n in range(1_000):
@@ -281,6 +290,41 @@ async def test_commands_fail_with_their_session(queue, wire):
     with pytest.raises(SessionLost):
         await waiting
     assert len(queue) == 0
+
+
+@in_loop
+async def test_nothing_is_kept_of_commands_that_failed(queue, wire):
+    """Sessions may be lost for hours, one after another."""
+    waiting = [queue.put(b"m"), queue.put(b"v", Opcode.VOICE_STATE_UPDATE, {"guild_id": "1"})]
+    queue.fail(SessionLost("gone"))
+    assert all(isinstance(written.exception(), SessionLost) for written in waiting)
+    assert (len(queue._voices), len(queue._others)) == (0, 0)
+
+
+@in_loop
+async def test_what_is_written_is_counted(queue, wire):
+    """Urgent or not, with its bytes, across connections."""
+    assert (queue.written, queue.written_bytes) == (0, 0)
+    queue.is_open = True
+    queue.put_urgent(b"beat")
+    queue.put(b"abcdefg")
+    queue.pump(0.0, wire)
+    queue.new_connection()
+    queue.put_urgent(b"beat")
+    queue.pump(0.0, wire)
+    assert (queue.written, queue.written_bytes) == (3, 15)
+
+
+@in_loop
+async def test_an_answer_that_was_counted_is_not_counted_again(queue, wire):
+    """Whoever took its place in the budget says so."""
+    for _ in range(4):
+        assert queue.budget.take_answer(0.0)
+        queue.put_urgent(b"beat", is_counted=True)
+    queue.pump(0.0, wire)
+    assert len(wire.sent) == 4
+    assert queue.budget.take_urgent(0.0)
+    assert not queue.budget.take_urgent(0.0)
 
 
 @in_loop

@@ -80,9 +80,7 @@ class _Place:
 
     def fail(self, error: Exception) -> None:
         """Fail whoever waits; what is wanted for good stays."""
-        offers = self._offers
-        self._offers = [offer for offer in offers if offer[1] is None]
-        for _, future in offers:
+        for _, future in self._offers:  # those are forgotten with the next offer
             if future is not None and not future.done():
                 future.set_exception(error)
 
