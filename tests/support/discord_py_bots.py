@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import importlib.util
 import warnings
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from library_traffic import TOKEN
 import fastgw
 from fastgw.testing import FakeGateway
 
-__all__ = ["LIBRARY", "MARKS", "Bot", "listenable", "running"]
+__all__ = ["LIBRARY", "MARKS", "Bot", "listenable", "running", "started"]
 
 PACKAGE = next((p for p in ("disnake", "nextcord", "discord") if importlib.util.find_spec(p)), None)
 with warnings.catch_warnings():
@@ -70,6 +70,8 @@ class Bot:
         member_cache_flags: None for what the intents allow, unless is_cached is False.
         prefix: of its commands.
         shards: None for a client that is not sharded.
+        members: of the client's class, which is one's own then.
+        client_options: of the client, beside those.
         attach_options: of `attach`.
     Attributes:
         client: the library's.
@@ -89,6 +91,8 @@ class Bot:
         max_messages: int | None = 1000,
         member_cache_flags: Any = None,
         prefix: Any = "!",
+        members: Mapping[str, Any] | None = None,
+        client_options: Mapping[str, Any] | None = None,
         **attach_options: Any,
     ) -> None:
         options: dict[str, Any] = {
@@ -110,10 +114,12 @@ class Bot:
         else:
             kind = commands.AutoShardedBot
             options["shard_count"] = shards
+        if members is not None:
+            kind = type("OwnBot", (kind,), dict(members))
         self.fake = fake
         self.heard: list[str] = []
         self.life: list[str] = []
-        self.client = kind(prefix, help_command=None, **options)
+        self.client = kind(prefix, help_command=None, **{**options, **(client_options or {})})
         self.client.http.token = TOKEN
         self._hears: dict[str, Any] = {}
         for name in listen:
@@ -236,6 +242,17 @@ def _shown(value: Any) -> str:
 @asynccontextmanager
 async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[None]]:
     """Run the client until the block ends; it is ready with `count` sessions at the beginning."""
+    async with started(bot) as task:
+        for shard_id in range(count):
+            await bot.fake.wait_ready(shard_id, timeout_s=scaled(30.0))
+        await bot.until("ready")
+        await bot.settle()
+        yield task
+
+
+@asynccontextmanager
+async def started(bot: Bot) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the client until the block ends, wherever it is by then."""
     client, fake = bot.client, bot.fake
     client.loop = asyncio.get_running_loop()
     if hasattr(client, "_async_setup_hook"):
@@ -250,10 +267,6 @@ async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[Non
     await _session(client)
     bot.task = task = asyncio.ensure_future(client.connect())
     try:
-        for shard_id in range(count):
-            await fake.wait_ready(shard_id, timeout_s=scaled(30.0))
-        await bot.until("ready")
-        await bot.settle()
         yield task
     finally:
         if not client.is_closed():

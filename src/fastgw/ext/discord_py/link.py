@@ -96,7 +96,13 @@ class DiscordPyLink(Link):
     # --- opening and closing ---------------------------------------------------------------------
 
     async def open(self, shard_id: int | None) -> Any:
-        """Return the socket of a shard, which connects by itself; the first starts the gateway."""
+        """
+        Return the socket of a shard, which connects by itself; the first starts the gateway.
+
+        Raises:
+            CancelledError: the client was closed meanwhile. Of any other error the libraries make
+                another attempt, closed or not.
+        """
         number = shard_id or 0
         async with self._opening:
             running = self._running()
@@ -112,11 +118,22 @@ class DiscordPyLink(Link):
             self._sockets[number] = socket
             self._state._update_references(socket)
             if not running:
-                await self.made.start()
-                self._look()
+                await self._start(self.made)
             elif number not in running:
                 await self.made.start_shard(number)
         return socket
+
+    async def _start(self, gateway: Gateway) -> None:
+        """Start it, for a client that is not closed: what has no socket yet it would not close."""
+        try:
+            if not self.bot.is_closed():
+                await gateway.start()
+            if self.bot.is_closed():
+                raise asyncio.CancelledError("the client was closed while it connected")
+        except BaseException:
+            await gateway.close()
+            raise
+        self._look()
 
     async def close(self, number: int) -> None:
         """Stop a shard; with a client that closes, everything."""
