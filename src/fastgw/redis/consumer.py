@@ -2,10 +2,13 @@
 `Consumer`: events from the mailboxes of a group, for handlers as `Gateway` has them.
 
 Theory. A consumer leases whole mailboxes, one for each shard, so that each is read by one member of
-the group and order holds. What it takes it reads from where the last member left off: first the
-entries that one took and did not finish, then new ones. Each mailbox has a decoder, which filters
-and makes events as a shard's does, and its ledger says what is handled; that much is acknowledged,
-and removed. A mailbox whose ledger is over its marks is not read.
+the group and order holds. An entry stays in its mailbox until it is handled, and is removed then:
+who takes a mailbox reads it from its beginning, so what the last member did not finish comes first.
+Reading changes nothing in the server, unlike what Redis calls a consumer group: an answer that is
+lost, or a question that arrives after we have given it up, cannot take an entry along.
+
+Each mailbox has a decoder, which filters and makes events as a shard's does, and its ledger says
+what is handled. A mailbox whose ledger is over its marks is not read.
 
 Two sessions never mix in a ledger: the first event of a new epoch waits until all before it are
 handled, so one number says how far a mailbox is.
@@ -70,20 +73,15 @@ class Mailbox:
     One mailbox that is leased here.
 
     Attributes:
+        last: id of the last entry that was read.
         backlog: entries that were read and not handed out.
         taken: what was handed out and is not acknowledged, of one epoch: sequence, id, bytes.
     """
 
     __slots__ = (
-        "_decoder",
-        "_epoch",
-        "_ledger",
-        "backlog",
-        "is_leaving",
-        "key",
-        "shard_id",
+        "_decoder", "_epoch", "_ledger", "backlog", "is_leaving", "key", "last", "shard_id",
         "taken",
-    )
+    )  # fmt: skip
 
     def __init__(self, key: str, handlers: Handlers, shard_id: int) -> None:
         self.key = key
@@ -91,9 +89,35 @@ class Mailbox:
         self.backlog: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
         self.taken: deque[tuple[int, bytes, int]] = deque()
         self.is_leaving = False
+        self.last = b"0-0"
         self._epoch = b""
         self._ledger: Ledger = handlers.ledgers[shard_id]
         self._decoder = Decoder(interests=handlers.interests, shard_id=shard_id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was read is unfinished."""
+        return not self.taken and not self.backlog
+
+    def read(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        """These came, in their order."""
+        if entries:
+            self.backlog.extend(entries)
+            self.last = entries[-1][0]
+
+    def look_back(self, first: bytes | None) -> None:
+        """
+        Read the mailbox again, once all is handled, if its first entry should not be there.
+
+        A server that lost what it acknowledged has entries again that were removed.
+        """
+        if first is None:
+            return
+        oldest = self.taken[0][1] if self.taken else self.backlog[0][0] if self.backlog else None
+        if _place(first) < _place(oldest) if oldest else _place(first) <= _place(self.last):
+            self.is_leaving = not self.is_idle  # else others would come in between for ever
+            if self.is_idle:
+                self.last = b"0-0"
 
     def hand_out(self, is_held: Callable[[Ledger], bool]) -> None:
         """Give handlers what they may have now."""
@@ -290,8 +314,7 @@ class Consumer(EventSource, GuildCommands):
                 if not is_away:
                     log.warning("no events can be taken: %s", error)
                 is_away = True
-                is_forgotten = "NOGROUP" in str(error) or "no longer exists" in str(error)
-                if is_forgotten or time.monotonic() >= self._lease_until:
+                if time.monotonic() >= self._lease_until:
                     self._mailboxes.clear()
                     self._renew_at = 0.0
                 await asyncio.sleep(AGAIN_S)
@@ -301,27 +324,28 @@ class Consumer(EventSource, GuildCommands):
         if now >= self._renew_at:
             await self._lease(now)
             await self._tell()
+            await self._look_back()
             self._handlers.tick(names_overdue=True)
         is_held = self._handlers.pressure.is_held
-        streams: dict[str, str] = {}
+        streams: dict[str, bytes] = {}
         for mailbox in self._mailboxes.values():
             mailbox.hand_out(is_held)
             if not mailbox.backlog and not mailbox.is_leaving and len(streams) < MAX_SHARDS:
-                streams[mailbox.key] = ">"
+                streams[mailbox.key] = mailbox.last
         await self._acknowledge()
         if not streams:
             await asyncio.sleep(BLOCK_MS / 1000)
             return
         by_key = {mailbox.key.encode(): mailbox for mailbox in self._mailboxes.values()}
         is_busy = any(mailbox.taken for mailbox in by_key.values())
-        found = await self._streams.client.xreadgroup(
-            self._group, self._me, streams, count=READ_ENTRIES, block=5 if is_busy else BLOCK_MS
+        found = await self._streams.client.xread(
+            streams, count=READ_ENTRIES, block=5 if is_busy else BLOCK_MS
         )
         if time.monotonic() >= self._lease_until:
             self._mailboxes.clear()  # we stood still: others may have them; see `_lease`
             return
         for key, entries in entries_of(found):
-            by_key[key].backlog.extend(entries)
+            by_key[key].read(entries)
             by_key[key].hand_out(is_held)
         await self._acknowledge()
 
@@ -348,9 +372,10 @@ class Consumer(EventSource, GuildCommands):
         for shard_id in self._mailboxes.keys() - ids:
             del self._mailboxes[shard_id]  # another's: what it did not finish it may do again
         for shard_id in sorted(ids - self._mailboxes.keys()):
-            await self._take(shard_id)
+            key = self._streams.mailbox(self._group, shard_id)
+            self._mailboxes[shard_id] = Mailbox(key, self._handlers, shard_id)
         surplus = max(0, len(ids) - int(want))
-        idle = [i for i, box in self._mailboxes.items() if not box.taken and not box.backlog]
+        idle = [i for i, box in self._mailboxes.items() if box.is_idle]
         idle.sort(key=lambda i: not self._mailboxes[i].is_leaving)  # who was to leave goes first
         for mailbox in self._mailboxes.values():
             mailbox.is_leaving = False
@@ -359,28 +384,17 @@ class Consumer(EventSource, GuildCommands):
         elif surplus:  # all are busy: the last one takes nothing new until it is not
             self._mailboxes[max(ids)].is_leaving = True
 
-    async def _take(self, shard_id: int) -> None:
-        """Begin with a mailbox: with what its last reader took and did not finish."""
-        from redis.exceptions import ResponseError
-
-        client, key = self._streams.client, self._streams.mailbox(self._group, shard_id)
-        try:
-            await client.xgroup_create(key, self._group, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-        mailbox, cursor = Mailbox(key, self._handlers, shard_id), b"0-0"
-        while True:
-            cursor, entries, *_ = await client.xautoclaim(
-                key, self._group, self._me, 0, cursor, count=READ_ENTRIES
-            )
-            mailbox.backlog.extend(entry for entry in entries if entry[1])
-            if cursor == b"0-0":
-                break
-        self._mailboxes[shard_id] = mailbox
+    async def _look_back(self) -> None:
+        """See whether entries are there again that were removed."""
+        pipeline = self._streams.client.pipeline(transaction=False)
+        mailboxes = list(self._mailboxes.values())
+        for mailbox in mailboxes:
+            pipeline.xrange(mailbox.key, count=1)
+        for mailbox, found in zip(mailboxes, await pipeline.execute(), strict=True):
+            mailbox.look_back(found[0][0] if found else None)
 
     async def _acknowledge(self) -> None:
-        """Acknowledge what is handled, and remove it."""
+        """Remove what is handled."""
         handled = [(box, done) for box in self._mailboxes.values() if (done := box.handled())]
         if not handled:
             return
@@ -407,3 +421,9 @@ class Consumer(EventSource, GuildCommands):
     def _lease_keys(self) -> list[str]:
         names = ("leases", "owners", "members")
         return [self._streams.key("group", self._group, name) for name in names]
+
+
+def _place(entry_id: bytes) -> tuple[int, int]:
+    """Return an id as what Redis orders it by."""
+    epoch, _, sequence = entry_id.partition(b"-")
+    return int(epoch), int(sequence)

@@ -1,8 +1,7 @@
--- Acknowledge and remove entries that are handled, each once; take their bytes off.
+-- Remove entries that are handled, and take their bytes off, of each once.
 -- KEYS the shard's hash, held (group -> bytes), mailbox   ARGV group, then for each: id, bytes
 local freed = 0
 for i = 2, #ARGV, 2 do
-  redis.call('XACK', KEYS[3], ARGV[1], ARGV[i])
   if redis.call('XDEL', KEYS[3], ARGV[i]) == 1 then freed = freed + tonumber(ARGV[i + 1]) end
 end
 if freed > 0 then

@@ -219,8 +219,8 @@ class Publisher:
 
         def take(event: Any) -> None:
             runs = runs_of.get(event.shard_id)
-            if runs is None:
-                runs = self._resumed(event.shard_id)
+            if runs is None and (runs := self._resumed(event.shard_id)) is None:
+                return  # the shard has left: the event is for whoever has it now
             waiting = runs[-1].waiting
             if waiting and waiting[-1][0] == event.sequence:
                 waiting[-1][1] |= bit  # another group wants it as well
@@ -233,9 +233,11 @@ class Publisher:
 
         return take
 
-    def _resumed(self, shard_id: int) -> deque[Run]:
-        """Return the runs of a shard whose session another process began."""
+    def _resumed(self, shard_id: int) -> deque[Run] | None:
+        """Return the runs of a shard whose session another process began; None if it left."""
         assert self._shards is not None
+        if not self._shards.is_here(shard_id):
+            return None
         runs = self._runs[shard_id] = deque((Run(self._shards.session_id(shard_id)),))
         return runs
 
