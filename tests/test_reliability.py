@@ -121,5 +121,4 @@ def test_only_the_monotonic_clock_times_anything():
         "cli/_checks.py": ["time.time", "time.time"],  # the doctor looks at this clock
         "cli/tail.py": ["time.time"],  # when an event came
         "metrics/document.py": ["time.time"],  # when the figures were read
-        "metrics/document.py": ["time.time"],
     }

@@ -102,8 +102,8 @@ async def _serve(rate: int, shards: int, guilds: int) -> None:
         heartbeat_interval_ms=max(1_000, 50 * shards),
         recommended_shards=shards,
         max_concurrency=IDENTIFY_KEYS,
-        # Less than what the bot keeps: where this process gets no core for a moment, one IDENTIFY is
-        # read late and the next in time, and a bot that did all right would be sent away.
+        # Less than what the bot keeps: where this process gets no core for a moment, one IDENTIFY
+        # is read late and the next in time, and a bot that did all right would be sent away.
         identify_interval_s=IDENTIFY_EVERY_S / 5,
         identifies_total=1_000 + 2 * shards,
         guilds=Traffic(seed=2, guilds=guilds).startup() if guilds else (),
