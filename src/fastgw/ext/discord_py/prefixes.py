@@ -69,8 +69,8 @@ class Prefixes:
         if callable(prefix):
             if not self._is_of_the_id(prefix):
                 return None
-            # Before READY nobody knows the id, and no message comes.
-            prefix = () if self._client.user is None else prefix(self._client, None)
+            # Before READY nobody knows the id (disnake has a sentinel), and no message comes.
+            prefix = prefix(self._client, None) if hasattr(self._client.user, "id") else ()
         found = (prefix,) if isinstance(prefix, str) else tuple(prefix or ())
         return found if all(isinstance(one, str) for one in found) else None
 
