@@ -113,6 +113,14 @@ def test_an_answer_that_was_kept_does_not_put_the_reset_off():
     assert made.budget(3 * HOUR).free_at == 4 * HOUR
 
 
+def test_an_answer_that_was_kept_counts_from_the_reset_on():
+    """At the very moment of the last one's reset that one says nothing any more."""
+    made = ledger(60)
+    made.learn(limit(10), asked_at=4 * HOUR, is_fresh=False)
+    budget = made.budget(4 * HOUR)
+    assert (budget.remaining, budget.free_at) == (10, 8 * HOUR)
+
+
 def test_a_fresh_answer_is_believed():
     """Discord counts for all machines; our own log is what we know of one."""
     made = ledger(60)
@@ -136,6 +144,19 @@ def test_a_reserve_of_ones_own():
     assert ledger(1, reserve=0).budget(0.0).free_at is None
     assert ledger(0, reserve=0).budget(0.0).free_at is not None
     assert ledger(500, reserve=500).budget(0.0).free_at is not None
+
+
+@pytest.mark.parametrize(("now", "free_at"), [(1.0, 4 * HOUR), (4 * HOUR, 4 * HOUR + DAY_S)])
+def test_a_reserve_of_all_there_is_lets_nobody_identify(now, free_at):
+    """Not even at the reset, when a whole day of nothing begins."""
+    assert ledger(1_000, reserve=1_000).budget(now).free_at == free_at
+
+
+def test_a_budget_that_is_free_by_now_is_not_waited_for():
+    """It was spent when it was looked at."""
+    budget = replace(ledger(7).budget(0.0), free_at=1_000.0)
+    with pytest.raises(IdentifyBudgetSpent, match=r" in 0 s\. "):
+        check_budget(budget, now=1_500.0, wall=1_790_000_000)
 
 
 @pytest.mark.parametrize("reserve", [-1, 0.5, "50", True])

@@ -51,6 +51,26 @@ def test_turns_of_one_key_are_five_seconds_apart():
     assert third - second == pytest.approx(7.25)
 
 
+@pytest.mark.parametrize(("told", "keys"), [(None, 16), (2, 2), (16, 16)])
+def test_how_many_keys_there_are_is_asked_unless_told(told, keys):
+    """Who was told knows better than the API."""
+
+    async def main():
+        queue = queue_of(told)
+        limit = SessionStartLimit(1_000, 1_000, 3_600.0, 16)
+        await queue.learn(limit, asked_at=0.0, is_fresh=True)
+        return queue.max_concurrency
+
+    assert run_in_invented_time(main()) == keys
+
+
+@pytest.mark.parametrize("bad", [{"clock": 5.0}, {"sleep": None}, {"random": 0.5}])
+def test_clock_sleep_and_random_are_functions(bad):
+    """It is told where they are passed."""
+    with pytest.raises(UsageError, match=next(iter(bad))):
+        LocalIdentifyQueue(**bad)
+
+
 def test_a_turn_is_held_until_ready():
     """case 39: READY after 20 s: the next turn waits for it, not just 5 s (kord#693)."""
 

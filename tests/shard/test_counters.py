@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from pairing import INTERVAL_S, Client
 
-from fastgw._decode import Decoder, Interests
 from fastgw.durations import Durations
 from fastgw.errors import ConnectFailed
 from fastgw.protocol.heartbeat import Heartbeat
@@ -18,25 +18,15 @@ from fastgw.protocol.signals import (
     StateChanged,
 )
 from fastgw.protocol.states import State
-from fastgw.shard.counters import ShardCounters
+from fastgw.shard.budget import SendBudget
+from fastgw.shard.commands import CommandQueue
+from fastgw.shard.counters import ShardCounters, shard_health, shard_stats
 from fastgw.words import Action
 
 
 @pytest.fixture
 def counters():
     return ShardCounters(Durations())
-
-
-@pytest.fixture
-def decoder():
-    interests = Interests()
-    interests.want_everything()
-    return Decoder(interests=interests)
-
-
-def feed(decoder, *sequences):
-    for sequence in sequences:
-        decoder.feed(b'{"t":"X","s":%d,"op":0,"d":{}}' % sequence, 1, True)
 
 
 def ended(cause, ready_for_s=None):
@@ -101,22 +91,24 @@ def test_it_is_away_from_ready_to_ready(counters):
     assert (counters.away_at, counters.last_error) == (None, None)
 
 
-def test_connections_that_ended_add_up(counters, decoder):
-    """What their decoders counted."""
-    feed(decoder, 1, 2, 3)
-    counters.connection_ended(decoder)
-    counters.connection_ended(decoder)
-    assert (counters.messages, counters.dispatches, counters.delivered) == (6, 6, 6)
-    assert counters.bytes_received == 2 * decoder.bytes_received > 0
-    assert counters.bytes_decoded == 2 * decoder.bytes_decoded > 0
-
-
 class Read:
-    """What a look sees of a decoder: when it was fed last, and how many dispatches it has had."""
+    """What is seen of a decoder: when it was fed last, and what it has counted."""
 
     def __init__(self, received_at=0.0, dispatches=0):
         self.received_at = received_at
         self.dispatches = dispatches
+        self.messages, self.delivered = dispatches + 2, dispatches - 1
+        self.bytes_received, self.bytes_decoded = 100, 300
+        self.decompression_s, self.decode_s = 0.25, 0.5
+
+
+def test_connections_that_ended_add_up(counters):
+    """What their decoders counted."""
+    for dispatches in (5, 7):
+        counters.connection_ended(Read(1.0, dispatches))
+    assert (counters.messages, counters.dispatches, counters.delivered) == (16, 12, 10)
+    assert (counters.bytes_received, counters.bytes_decoded) == (200, 600)
+    assert (counters.decompression_s, counters.decode_s) == (0.5, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +122,7 @@ class Read:
         ([(1.0, 10, Read(0.5, 1)), (2.0, 20, Read(0.5, 1))], 2.0, 0.5),
         ([(1.0, 10, Read(0.5, 1)), (2.0, 20, Read(1.0, 2))], 2.0, 1.0),
         ([(1.0, 10, Read(0.5, 1)), (2.0, 20, Read(1.5, 2))], 1.5, 1.5),
+        ([(1.0, 10, Read(0.5, 1)), (2.0, 20, Read(1.5, 1))], 1.5, 0.5),  # an ACK, say
     ],
 )
 def test_only_what_moved_since_the_last_look_is_new(
@@ -150,8 +143,9 @@ def test_the_next_connection_is_compared_with_nothing(counters):
         assert (counters.last_byte_at, counters.last_dispatch_at) == (at, at)
 
 
-def test_a_round_trip_is_counted_once(counters, decoder):
+def test_a_round_trip_is_counted_once():
     """However often it is looked at; an ACK by itself is no measure."""
+    counters, decoder = ShardCounters(round_trips := Durations()), Read()
     heartbeat = Heartbeat(40.0, first_at=0.0, paused=False)
     counters.look(1.0, decoder, 0, heartbeat)
     assert (counters.last_ack_at, counters.heartbeats) == (None, 0)
@@ -164,3 +158,51 @@ def test_a_round_trip_is_counted_once(counters, decoder):
         for _ in range(2):
             counters.look(at + 1.0, decoder, 0, heartbeat)
     assert (counters.last_ack_at, counters.heartbeats, counters.heartbeat_s) == (50.25, 2, 0.5)
+    assert (sum(round_trips.buckets), round_trips.total_s) == (2, 0.5)
+
+
+def figures(counters, decoder=None, *, now=1_010.0, client=None):
+    """Put the figures of a shard together as its driver does."""
+    proto, queue = (client or Client()).proto, CommandQueue(SendBudget())
+    return (
+        shard_stats(proto, counters, queue, decoder),
+        shard_health(now, proto, counters, queue, 7, ("a reason",)),
+    )
+
+
+def test_the_connection_that_is_up_counts_as_well(counters):
+    """On top of those that have ended; and there may be none."""
+    counters.connection_ended(Read(1.0, 5))
+    without, _ = figures(counters)
+    stats, _ = figures(counters, Read(1.0, 7))
+    for name, alone, both in (
+        ("messages", 7, 16), ("dispatches", 5, 12), ("delivered", 4, 10),
+        ("bytes_received", 100, 200), ("bytes_decoded", 300, 600),
+        ("decompression_s", 0.25, 0.5), ("decode_s", 0.5, 1.0),
+    ):  # fmt: skip
+        assert (getattr(without, name), getattr(stats, name)) == (alone, both)
+
+
+def test_ages_are_of_now_and_never_negative(counters):
+    """What has not been has none."""
+    _, health = figures(counters)
+    assert (health.last_byte_age_s, health.away_for_s, health.session_for_s) == (None, None, None)
+    assert (health.latency_s, health.latency_age_s) == (None, None)
+    assert health.heartbeat_interval_s is None
+    assert (health.buffer_bytes, health.reading_paused_by) == (7, ("a reason",))
+    counters.last_byte_at, counters.away_at, counters.session_at = 1_007.5, 1_010.0, 1_020.0
+    _, health = figures(counters)
+    assert (health.last_byte_age_s, health.away_for_s, health.session_for_s) == (2.5, 0.0, 0.0)
+
+
+def test_latency_is_told_with_its_age_while_it_is_fresh(counters):
+    """A figure older than two intervals is none any more."""
+    client = Client().become_ready()
+    _, health = figures(counters, client=client)
+    assert (health.latency_s, health.heartbeat_interval_s) == (None, INTERVAL_S)
+    client.advance(0.5 * INTERVAL_S)
+    measured_at = client.proto.heartbeat.latency_at
+    _, health = figures(counters, client=client, now=measured_at + 4.0)
+    assert (health.latency_s, health.latency_age_s) == (0.0, 4.0)
+    _, health = figures(counters, client=client, now=measured_at + 3 * INTERVAL_S)
+    assert (health.latency_s, health.latency_age_s) == (None, None)

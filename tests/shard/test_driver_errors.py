@@ -49,6 +49,24 @@ async def comes_back(gateway):
     assert gateway.shards[0].status is State.STOPPED
 
 
+async def test_whoever_leaves_at_hello_writes_no_identify(fake, own_errors):
+    """A program that replaces the connection as soon as it is told of HELLO: no error of ours."""
+    gateway = gateway_to(fake)
+    replaced = []
+
+    @gateway.on_status
+    def told(change):
+        if change.new is State.IDENTIFYING and not replaced:
+            replaced.append(change)
+            gateway.reconnect_shard(0)
+
+    await gateway.start()
+    await comes_back(gateway)
+    assert len(replaced) == 1
+    assert len(fake.identifies) == 1
+    assert own_errors == []
+
+
 STEPS = [
     (GatewayProtocol, "plan"), (GatewayProtocol, "connecting"), (GatewayProtocol, "opened"),
     (GatewayProtocol, "receive"), (GatewayProtocol, "identify"), (GatewayProtocol, "timer_at"),

@@ -105,6 +105,26 @@ async def test_a_stopped_shard_sends_nothing():
     assert keeper.asked == []
 
 
+class Elsewhere:
+    """The home of a gateway whose loop runs somewhere else."""
+
+    def check_loop(self, name):
+        raise UsageError(name)
+
+
+async def test_it_is_used_on_its_own_loop():
+    """Nothing is done from elsewhere."""
+    keeper = Keeper()
+    shard = Shard(keeper, 0, 1, Elsewhere())
+    with pytest.raises(UsageError, match=r"shard\.send"):
+        await shard.send(Opcode.PRESENCE_UPDATE, {})
+    with pytest.raises(UsageError, match=r"shard\.pause_reading"):
+        shard.pause_reading()
+    with pytest.raises(UsageError, match=r"shard\.resume_reading"):
+        shard.resume_reading()
+    assert keeper.asked == []
+
+
 def test_reading_is_paused_and_resumed():
     """By whoever keeps it connected."""
     keeper = Keeper()

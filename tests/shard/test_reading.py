@@ -122,6 +122,18 @@ def test_frames_of_a_session_that_is_up_are_one_reason_among_others(reading, sid
     assert not side.is_reading_paused
 
 
+def test_a_connection_that_caught_up_is_left_alone_on_its_way_out(reading, side):
+    """What becomes of the reasons is the next one's."""
+    reading.session_is_up(side)
+    reading.behind(side, True)
+    reading.behind(side, False)
+    reading.hold(True)
+    reading.session_is_down()
+    reading.pause(Reason.PROGRAM)
+    assert side.is_reading_paused
+    assert side.told == ["paused", "resumed", "paused"]
+
+
 def test_an_old_connection_that_catches_up_resumes_nobody_else(reading, side):
     """Only the one that is behind may say that it is not."""
     reading.behind(side, True)

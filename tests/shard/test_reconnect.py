@@ -179,12 +179,23 @@ def test_delays_can_be_scaled():
 
 
 @pytest.mark.parametrize(
-    "bad", [None, 1.0, (1.0,), (0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), ("a", "b"), (1, 2, 3)]
-)
+    "bad",
+    [
+        None, 1.0, (1.0,), (0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), ("a", "b"), (1, 2, 3),
+        (1.0, "b"), ("a", 1.0), (True, 2.0), (0.5, True), (float("nan"), 1.0),
+    ],
+)  # fmt: skip
 def test_a_backoff_that_cannot_work_is_refused(bad):
     """Zero would be a loop, and the text shows what is right."""
     with pytest.raises(UsageError, match=r"such as \(1\.0, 60\.0\)"):
         check_backoff(bad)
+
+
+@pytest.mark.parametrize("good", [(0.5, 0.5), (1, 60), [0.001, 600.0]])
+def test_a_backoff_that_can_work_is_taken(good):
+    """Two numbers, the first of which may be the cap as well; as floats."""
+    assert check_backoff(good) == tuple(good)
+    assert {type(seconds) for seconds in check_backoff(good)} == {float}
 
 
 def test_resumes_do_not_wait_for_identifies(policy):
@@ -226,6 +237,8 @@ def test_a_session_that_died_young_keeps_the_delay(policy):
         (HandshakeRefused("too early", status=425), False),
         (HandshakeRefused("slow down", status=429), False),
         (HandshakeRefused("a teapot", status=418), True),
+        (HandshakeRefused("odd", status=499), True),
+        (HandshakeRefused("down", status=500), False),
         (HandshakeRefused("down", status=503), False),
         (HandshakeRefused("down", status=520), False),
         (GatewayInfoError("odd"), True),
