@@ -17,26 +17,34 @@ static inline const char *fgw_skip_space(const char *p, const char *end)
     return p;
 }
 
+/*
+ * p stands in a string; returns its next quote or backslash.
+ *
+ * A walk over the members of small events takes 8 to 27 % less than with a byte loop.
+ */
+static inline const char *fgw_to_quote_or_backslash(const char *p, const char *end)
+{
+    for (; end - p >= 16; p += 16) {
+        int at = fgw_find_quote_or_backslash(p);
+        if (at < 16)
+            return p + at;
+    }
+    for (; p < end; p++) {
+        if (*p == '"' || *p == '\\')
+            return p;
+    }
+    return NULL;
+}
+
 /* p stands behind an opening quote; returns what stands behind the closing one. */
 static inline const char *fgw_skip_string(const char *p, const char *end)
 {
-    while (p < end) {
-        /* A walk over the members of small events takes 8 to 27 % less than with a byte loop. */
-        if (end - p >= 16) {
-            int at = fgw_find_quote_or_backslash(p);
-            p += at;
-            if (at == 16)
-                continue;
-        }
+    while ((p = fgw_to_quote_or_backslash(p, end)) != NULL) {
         if (*p == '"')
             return p + 1;
-        if (*p == '\\') {
-            if (end - p < 2)
-                return NULL;
-            p += 2;
-        } else {
-            p++;
-        }
+        if (end - p < 2)
+            return NULL;
+        p += 2;
     }
     return NULL;
 }

@@ -45,20 +45,8 @@ static inline int32_t fgw_find_node(const fgw_node *nodes, int32_t node, const c
 /* As fgw_skip_string, but NULL also where there are escapes: nobody knows then which key it is. */
 static inline const char *fgw_skip_plain_key(const char *p, const char *end)
 {
-    while (p < end) {
-        if (end - p >= 16) {
-            int at = fgw_find_quote_or_backslash(p);
-            p += at;
-            if (at == 16)
-                continue;
-        }
-        if (*p == '"')
-            return p + 1;
-        if (*p == '\\')
-            return NULL;
-        p++;
-    }
-    return NULL;
+    p = fgw_to_quote_or_backslash(p, end);
+    return p != NULL && *p == '"' ? p + 1 : NULL;
 }
 
 /*
