@@ -11,10 +11,18 @@ import pytest
 from command import fastgw, finished, next_line, started
 
 from fastgw import Gateway, Intents
-from fastgw.cli.top import render
+from fastgw.cli.top import Rates, render
 from fastgw.testing import FakeGateway
 
 pytestmark = pytest.mark.one_loop  # the command runs in a process of its own
+
+
+def rates_of(*documents):
+    """Return the rates that these documents make, one after the other."""
+    rates = Rates()
+    for one in documents:
+        rates.take(one)
+    return rates
 
 
 def document(shards=2, ready=None, at=100.0, dispatches=0):
@@ -28,7 +36,10 @@ def document(shards=2, ready=None, at=100.0, dispatches=0):
         "version": 1,
         "at": at,
         "processes": [
-            {"loop_lag_s": 0.002, "loop_lag_worst_s": 0.04, "unhandled": 3, "restarts": 1}
+            {
+                "index": 0, "told_at": at, "loop_lag_s": 0.002, "loop_lag_worst_s": 0.04,
+                "unhandled": 3, "restarts": 1,
+            }
         ],
         "shards": [
             {
@@ -71,8 +82,8 @@ async def test_once_is_one_table():
         done = await fastgw("top", address, "--once", "--interval", "0.1")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "2 of 2 shards READY in 1 process, 1 restarts, identifies 987 of 1000"
-    assert lines[1].startswith("2,500 events/s, 250 delivered")
+    assert lines[0] == "2 of 2 shards READY in 1 process, 1 restart, identifies 987 of 1000"
+    assert lines[1].startswith("5,000 events/s, 500 delivered")
     assert lines[-1].split() == [
         "1", "0", "ready", "2,500", "45", "ms", "12", "s", "2", "h", "05", "min", "3", "1",
     ]  # fmt: skip
@@ -144,7 +155,27 @@ async def test_nobody_there_is_told(address, says):
 
 def test_a_small_screen_shows_what_there_is_room_for():
     """A thousand shards on 24 lines: those that are away, and how many more there are."""
-    lines = render(document(shards=1_000, ready=990), document(), rows=24)
+    lines = render(document(shards=1_000, ready=990), Rates(), rows=24)
     assert len(lines) == 24
     assert [line.split()[2] for line in lines[5:15]] == ["connecting"] * 10
     assert lines[-1] == "... 982 more, 982 of them READY"
+
+
+def test_rates_are_those_of_what_a_process_told():
+    """Answers between two tellings hold the same counts: the rate stays, and does not jump."""
+    told = document(dispatches=0), document(at=105.0, dispatches=1_000)
+    rates = rates_of(told[0], told[0])
+    assert (rates.are_known, rates.of("dispatches", 1)) == (False, None)
+    assert render(told[0], rates)[1].startswith("events a second are known once")
+    rates.take(told[1])
+    assert (rates.are_known, rates.of("dispatches", 1)) == (True, 200.0)
+    rates.take(told[1])
+    assert (rates.of("dispatches", 1), rates.total("dispatches")) == (200.0, 400.0)
+
+
+def test_a_process_that_has_told_nothing_has_no_rates():
+    """As of a worker that is starting; the others' are known all the same."""
+    silent = document()
+    silent["processes"][0]["told_at"] = None
+    rates = rates_of(document(), document(at=101.0, dispatches=10), silent)
+    assert (rates.are_known, rates.total("dispatches")) == (True, 0.0)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 
 import pytest
+from command import fastgw
 from deadline import scaled
 from fleet_command import PATIENCE_S, kill
 
@@ -42,6 +43,36 @@ async def got(url, condition):
             return text
         assert time.monotonic() < end, text
         await asyncio.sleep(0.1)
+
+
+async def test_top_shows_all_processes(run_fleet):
+    """Rates and all: workers tell their counts every few seconds, and the table waits for that."""
+    async with FakeGateway(recommended_shards=4, max_concurrency=4) as fake:
+        address = f"127.0.0.1:{free_port()}"
+        fleet = await run_fleet(fake, "--processes", "2", "--metrics", address)
+        await fleet.wait_ready(4)
+        playing = asyncio.ensure_future(play_for_ever(fake))
+        try:
+            done = await fastgw("top", address, "--once")
+        finally:
+            playing.cancel()
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("4 of 4 shards READY in 2 processes, 0 restarts, identifies 996")
+    rows = [line.split() for line in lines[5:]]
+    assert [row[:3] for row in rows] == [
+        ["0", "0", "ready"], ["1", "0", "ready"], ["2", "1", "ready"], ["3", "1", "ready"],
+    ]  # fmt: skip
+    assert min(int(row[3]) for row in rows) > 0
+    assert max(map(len, lines)) < 80
+
+
+async def play_for_ever(fake):
+    """Give each shard something to count."""
+    while True:
+        for shard_id in range(4):
+            fake.dispatch("MESSAGE_CREATE", {"content": "hello"}, shard_id=shard_id)
+        await asyncio.sleep(0.02)
 
 
 async def test_all_processes_are_served(run_fleet):

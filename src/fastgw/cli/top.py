@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import FastgwError, UsageError
-from ._terminal import columns, fit, is_live, is_rich
+from ._terminal import Waiting, columns, fit, is_live, is_rich
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "render", "run"]
 
@@ -24,6 +24,9 @@ DESCRIPTION = (
 )
 VERSION = 1
 TIMEOUT_S = 5.0
+# A worker tells its counts every five seconds; one that hangs does not.
+TOLD_WITHIN_S = 12.0
+_COUNTS = ("dispatches", "delivered", "bytes_received", "bytes_decoded")
 _STATES = {"ready": "green"}
 _HEAD = "shard process status       events/s  latency  ACK age     ready for  ends  lost"
 
@@ -42,22 +45,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show it once, or until Ctrl-C; returns the exit code."""
-    url = _url(options.address)
-    before, now = None, _ask(url)
-    time.sleep(options.interval)
-    before, now = now, _ask(url)
+    url, rates = _url(options.address), Rates()
+    now, trouble = _ask(url), ""
+    rates.take(now)
     if options.once:
-        print("\n".join(render(now, before)), flush=True)
+        now = _ask_for_rates(url, rates, options.interval)
+        print("\n".join(render(now, rates)), flush=True)
         return 0 if all(shard["is_ready"] for shard in now["shards"]) else 1
     show = _painter()
-    trouble = ""
     while True:
-        show(now, before, trouble)
         time.sleep(options.interval)
         try:
-            before, now, trouble = now, _ask(url), ""
+            now, trouble = _ask(url), ""
+            rates.take(now)
         except FastgwError as error:  # it may come again: the last that was seen stays
             trouble = str(error)
+        show(now, rates, trouble)
+
+
+def _ask_for_rates(url: str, rates: Rates, interval_s: float) -> dict[str, Any]:
+    """Ask until each process has told its counts a second time, or does not."""
+    until = time.monotonic() + TOLD_WITHIN_S
+    with Waiting("until there are rates") as waiting:
+        while True:
+            time.sleep(interval_s)
+            now = _ask(url)
+            rates.take(now)
+            if rates.are_known or time.monotonic() > until:
+                return now
+            waiting.show()
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -105,19 +121,64 @@ def _ask(url: str) -> dict[str, Any]:
 # --- the table -------------------------------------------------------------------------------
 
 
-def render(now: dict[str, Any], before: dict[str, Any], rows: int | None = None) -> list[str]:
+class Rates:
+    """
+    What each shard does in a second, between the last two times that its process told of it.
+
+    A worker tells the supervisor its counts every few seconds: between two answers of the endpoint
+    they have moved not at all, or by several answers' worth.
+
+    Attributes:
+        are_known: each process that tells something has told it twice.
+    """
+
+    def __init__(self) -> None:
+        self.are_known = False
+        self._told: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._rates: dict[str, dict[str, float]] = {}
+
+    def take(self, document: dict[str, Any]) -> None:
+        """Take the next document of the endpoint."""
+        told_at = {process["index"]: process["told_at"] for process in document["processes"]}
+        shards = [str(shard["shard_id"]) for shard in document["shards"]]
+        for key, shard in zip(shards, document["shards"], strict=True):
+            at, counts = told_at.get(shard["process"]), document["counts"]["shards"].get(key)
+            if at is None or counts is None:
+                self._told.pop(key, None)
+                self._rates.pop(key, None)
+                continue
+            before_at, before = self._told.setdefault(key, (at, counts))
+            if at > before_at:
+                passed_s = at - before_at
+                self._rates[key] = {
+                    name: max(0, counts[name] - before[name]) / passed_s for name in _COUNTS
+                }
+            self._told[key] = at, counts
+        self.are_known = self._told.keys() <= self._rates.keys()
+
+    def of(self, name: str, shard_id: int) -> float | None:
+        """Return that of a shard; None while there is none."""
+        return self._rates.get(str(shard_id), {}).get(name)
+
+    def total(self, name: str) -> float:
+        """Return that of all shards."""
+        return sum(rates[name] for rates in self._rates.values())
+
+
+def render(now: dict[str, Any], rates: Rates, rows: int | None = None) -> list[str]:
     """
     Return the lines of the view; none is wider than the terminal.
 
     Args:
-        now, before: two documents of the endpoint, for what happened between them.
+        now: the document of the endpoint.
+        rates: what happens in a second.
         rows: how many lines there may be; None for all shards.
     """
     shards = sorted(now["shards"], key=lambda shard: (shard["is_ready"], shard["shard_id"]))
-    lines = [*_summary(now, before), "", _HEAD]
+    lines = [*_summary(now, rates), "", _HEAD]
     room = len(shards) if rows is None else max(1, rows - len(lines) - 1)
     shown = shards if len(shards) <= room else shards[:room]
-    lines += [_row(shard, now, before) for shard in shown]
+    lines += [_row(shard, now, rates) for shard in shown]
     if len(shown) < len(shards):
         rest = shards[len(shown) :]
         ready = sum(shard["is_ready"] for shard in rest)
@@ -125,14 +186,10 @@ def render(now: dict[str, Any], before: dict[str, Any], rows: int | None = None)
     return [fit(line, columns() - 1) for line in lines]
 
 
-def _summary(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
+def _summary(now: dict[str, Any], rates: Rates) -> list[str]:
     shards, processes = now["shards"], now["processes"]
     ready = sum(shard["is_ready"] for shard in shards)
-    total, earlier = now["counts"]["total"], before["counts"]["total"]
-    events = _rate(total, earlier, "dispatches", now, before)
-    delivered = _rate(total, earlier, "delivered", now, before)
-    received = _rate(total, earlier, "bytes_received", now, before)
-    decoded = _rate(total, earlier, "bytes_decoded", now, before)
+    events, delivered, received, decoded = (rates.total(name) for name in _COUNTS)
     budget = now["identify_budget"]
     left = "" if budget is None else f", identifies {budget['remaining']} of {budget['total']}"
     lag_ms = max((process["loop_lag_s"] or 0.0 for process in processes), default=0.0) * 1e3
@@ -141,38 +198,28 @@ def _summary(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
     restarts = sum(process["restarts"] for process in processes)
     return [
         f"{ready} of {len(shards)} shards READY in {len(processes)} "
-        f"process{'es' * (len(processes) != 1)}, {restarts} restarts{left}",
+        f"process{'es' * (len(processes) != 1)}, {restarts} restart{'s' * (restarts != 1)}{left}",
         f"{events:,.0f} events/s, {delivered:,.0f} delivered, {decoded / 1e6:,.1f} MB/s in "
-        f"{received / 1e6:,.1f} on the wire",
+        f"{received / 1e6:,.1f} on the wire"
+        if rates.are_known
+        else "events a second are known once the counts were told twice",
         f"{waiting:,} events wait, loop lag {lag_ms:.0f} ms (worst of a minute {worst_ms:.0f} ms)",
     ]
 
 
-def _row(shard: dict[str, Any], now: dict[str, Any], before: dict[str, Any]) -> str:
-    key = str(shard["shard_id"])
-    counts = now["counts"]["shards"].get(key, {})
-    events = _rate(counts, before["counts"]["shards"].get(key, {}), "dispatches", now, before)
+def _row(shard: dict[str, Any], now: dict[str, Any], rates: Rates) -> str:
+    counts = now["counts"]["shards"].get(str(shard["shard_id"]), {})
+    rate = rates.of("dispatches", shard["shard_id"])
+    events = "-" if rate is None else f"{rate:,.0f}"
     latency = "-" if shard["latency_s"] is None else f"{shard['latency_s'] * 1e3:.0f} ms"
     since = shard["ready_for_s"]
     age = _span(since) if since is not None else f"away {_span(shard['away_for_s'])}"
     ends = sum(counts.get("reconnects", {}).values())
     return (
-        f"{shard['shard_id']:>5} {shard['process']:>7} {shard['status']:<11} {events:>9,.0f} "
+        f"{shard['shard_id']:>5} {shard['process']:>7} {shard['status']:<11} {events:>9} "
         f"{latency:>8} {_span(shard['last_ack_age_s']):>8} {age:>13} {ends:>5} "
         f"{counts.get('sessions_lost', 0):>5}"
     )
-
-
-def _rate(
-    after: dict[str, Any], earlier: dict[str, Any], name: str, now: dict[str, Any],
-    before: dict[str, Any],
-) -> float:  # fmt: skip
-    """Return a count per second; 0 for what has begun anew, or was not there before."""
-    passed_s: float = now["at"] - before["at"]
-    if passed_s <= 0 or name not in after or name not in earlier:
-        return 0.0
-    grown: int = after[name] - earlier[name]
-    return max(0, grown) / passed_s
 
 
 def _span(seconds: float | None) -> str:
@@ -191,7 +238,7 @@ def _span(seconds: float | None) -> str:
 
 
 def _painter() -> Any:
-    """Return what shows two documents and what is wrong: in place, or as a line each time."""
+    """Return what shows a document, rates and what is wrong: in place, or as a line each time."""
     if not is_live(sys.stdout):
         return _say
     if not is_rich():
@@ -201,8 +248,8 @@ def _painter() -> Any:
 
     console = Console(highlight=False)
 
-    def paint(now: dict[str, Any], before: dict[str, Any], trouble: str) -> None:
-        lines = _screen(now, before, trouble)
+    def paint(now: dict[str, Any], rates: Rates, trouble: str) -> None:
+        lines = _screen(now, rates, trouble)
         text = Text("\n").join(Text(line, style=_style(line, index)) for index, line in lines)
         sys.stdout.write("\x1b[H\x1b[2J")
         console.print(text, end="", overflow="crop", no_wrap=True)
@@ -211,9 +258,9 @@ def _painter() -> Any:
     return paint
 
 
-def _screen(now: dict[str, Any], before: dict[str, Any], trouble: str) -> list[tuple[int, str]]:
+def _screen(now: dict[str, Any], rates: Rates, trouble: str) -> list[tuple[int, str]]:
     rows = shutil.get_terminal_size((80, 24)).lines
-    lines = render(now, before, rows - bool(trouble))
+    lines = render(now, rates, rows - bool(trouble))
     if trouble:
         lines.insert(0, fit(trouble, columns() - 1))
     return list(enumerate(lines))
@@ -227,15 +274,15 @@ def _style(line: str, index: int) -> str:
     return _STATES.get(words[2], "yellow") if is_row else "bold red" if "nothing" in words else ""
 
 
-def _draw(now: dict[str, Any], before: dict[str, Any], trouble: str) -> None:
-    text = "\n".join(line for _, line in _screen(now, before, trouble))
+def _draw(now: dict[str, Any], rates: Rates, trouble: str) -> None:
+    text = "\n".join(line for _, line in _screen(now, rates, trouble))
     sys.stdout.write("\x1b[H\x1b[2J" + text)
     sys.stdout.flush()
 
 
-def _say(now: dict[str, Any], before: dict[str, Any], trouble: str) -> None:
+def _say(now: dict[str, Any], rates: Rates, trouble: str) -> None:
     """Write one line, for a log."""
-    ready, flow, _ = _summary(now, before)
+    ready, flow, _ = _summary(now, rates)
     print(trouble or f"{ready}; {flow}", flush=True)
 
 

@@ -6,7 +6,9 @@ Shape (version 1). Ages and durations are seconds, sizes bytes; null is unknown,
     {"version": 1, "fastgw": "0.1.0", "at": seconds since 1970,
      "shard_count": of the whole bot,
      "bounds_s": upper bounds of the buckets of latencies,
-     "processes": [{"index", "pid", "phase", "restarts", "silent_for_s", "loop_lag_s",
+     "processes": [{"index", "pid", "phase", "restarts", "silent_for_s",
+                    "told_at": seconds since 1970 when the counts of its shards were these,
+                    "loop_lag_s",
                     "loop_lag_worst_s", "handlers_running", "handlers_waiting", "unhandled",
                     "unhandled_bytes", "kept_bytes", "reading_held_by": {handler: seconds}}],
      "shards": [{"shard_id", "process", "status", "is_ready", and each figure of ShardHealth}],
@@ -52,9 +54,9 @@ def envelope(shard_count: int) -> Document:
 
 def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int) -> Document:
     """Return the document of one process."""
-    budget = health.identify_budget
+    budget, head = health.identify_budget, envelope(shard_count)
     return {
-        **envelope(shard_count),
+        **head,
         "processes": [
             {
                 "index": 0,
@@ -62,6 +64,7 @@ def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int)
                 "phase": "running",
                 "restarts": 0,
                 "silent_for_s": health.loop_silent_for_s,
+                "told_at": head["at"],
                 "loop_lag_s": health.loop_lag_s,
                 "loop_lag_worst_s": health.loop_lag_worst_s,
                 "handlers_running": health.handlers_running,

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# The supervisor hears of a worker at least this often, and of its figures every fifth time.
+# The supervisor hears of a worker at least this often, and of its figures every fifth time, and
+# when another number of shards is READY.
 REPORT_S = 1.0
 FIGURES_EVERY = 5
 # What a worker exits with that has said why; the supervisor goes by what was said.
@@ -122,11 +123,12 @@ class _Work:
             self._ready.discard(change.shard.id)
 
     async def _report_for_ever(self) -> None:
-        beat = 0
+        beat, told = 0, 0
         while True:
-            figures = self._figures() if beat % FIGURES_EVERY == 0 else {}
-            self._line.say("status", may_drop=True, ready=len(self._ready), **figures)
-            beat += 1
+            ready = len(self._ready)
+            figures = self._figures() if beat % FIGURES_EVERY == 0 or ready != told else {}
+            self._line.say("status", may_drop=True, ready=ready, **figures)
+            beat, told = beat + 1, ready
             await asyncio.sleep(REPORT_S)
 
     def _figures(self) -> dict[str, object]:
