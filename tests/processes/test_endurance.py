@@ -94,7 +94,7 @@ async def check_nothing_is_lost(fleet, fake, shards, sent):
     assert len(fake.identifies) == shards
     assert fake.service.identifies_refused == 0
     assert fake.service.sessions_lost == 0
-    seen = Counter((words[0], words[2], words[3]) for words in fleet.lines("event"))
+    seen = Counter(tuple(words[:4]) for words in fleet.lines("event"))
     assert max(seen.values()) == 1
     return len(fleet.lines("event")) - sent
 
