@@ -18,7 +18,9 @@ them is a hole: some changes make no difference, or are made too late, in what r
 stand in `not_tried.txt` with the reason.
 
 What was killed is remembered in build/mutants.jsonl until its function changes: a run that was
-stopped goes on, and the next run after new tests looks only at what lived. `--fresh` forgets.
+stopped goes on, and the next run after new tests looks only at what lived (and at what was not
+tried, without `--living`). `--fresh` forgets. What lived in the tests of its room may be seen by
+those of another: `--living --tests tests/gateway --budget 60`.
 
 Needs the test dependencies and Linux. Exit code 0 whatever lives: people read it.
 """
@@ -311,6 +313,8 @@ def mutants_to_try(files: list[Path], memory: Memory, options: argparse.Namespac
             say(f"in {NOT_TRIED.name}, and no mutant any more:\n    {name}")
     left = [m for m in mutants if str(m).replace(f"{ROOT}/", "") not in reasons]
     unknown = [mutant for mutant in left if not memory.verdict(mutant)]
+    if options.living:
+        unknown = [mutant for mutant in unknown if memory.verdict(mutant) is False]
     say(
         f"{len(mutants)} mutants: {len(mutants) - len(left)} in {NOT_TRIED.name}, "
         f"{len(left) - len(unknown)} killed before"
@@ -332,6 +336,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     parser.add_argument("--fresh", action="store_true", help="forget what was killed before")
+    parser.add_argument("--living", action="store_true", help="only those that lived before")
     options = parser.parse_args()
     os.chdir(ROOT)
     memory = Memory(REMEMBERED, ROOT)
@@ -340,7 +345,7 @@ def main() -> int:
     rooms = files_by_room(options.paths)
     if len(rooms) > 1:  # each in a program of its own: their tests need not get along
         others = [f"--{name}={getattr(options, name)}" for name in ("minutes", "seed", "budget")]
-        others += [f"--jobs={options.jobs}"]
+        others += [f"--jobs={options.jobs}"] + ["--living"] * options.living
         others += ["--tests", *options.tests] if options.tests else []
         for room, files in rooms.items():
             say(f"--- {room}")
