@@ -7,6 +7,7 @@ import threading
 import pytest
 from deadline import until
 from gateways import gateway_to
+from inside import inside
 
 from fastgw import DeliveryLimits, GatewayHealth, GatewayStats, ShardHealth, ShardStats, field
 from fastgw.testing import FakeGateway
@@ -129,6 +130,17 @@ async def test_what_is_sent_is_counted(fake):
         assert after.bytes_sent - before.bytes_sent >= 15
         assert shard.health().send_room < room
         await until(lambda: shard.health().buffer_bytes > 0)
+
+
+async def test_another_thread_counts_nothing(fake):
+    """What a shard sees is noted by its own thread alone, or a heartbeat would count twice."""
+    async with gateway_to(fake) as gateway:
+        counters, threads = inside(gateway).counters, []
+        look = counters.look
+        counters.look = lambda *seen: (threads.append(threading.get_ident()), look(*seen))
+        await asyncio.to_thread(gateway.health)
+        gateway.health()
+    assert set(threads) == {threading.get_ident()}
 
 
 async def test_a_sum_over_shards():

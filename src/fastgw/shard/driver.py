@@ -154,8 +154,8 @@ class ShardDriver:
         return None if heartbeat is None else heartbeat.latency_if_fresh(now)
 
     def health(self, now: float) -> ShardHealth:
-        """Return how the shard is."""
-        if (link := self._link) is not None:
+        """Return how the shard is; in another thread, as it was at the last tick."""
+        if (link := self._link) is not None and self._setup.delivery.home.is_here():
             self._counters.look(now, link.decoder, link.bytes_received(), self._protocol.heartbeat)
         buffers, paused_by = 0 if link is None else link.buffer_bytes, self._reading.paused_by
         return shard_health(now, self._protocol, self._counters, self._queue, buffers, paused_by)
