@@ -24,6 +24,7 @@ from ..fleet.gateway_info import GatewayInfo, SessionStartLimit
 from ..fleet.placement import Placement
 from ..fleet.sqlite_queue import SQLiteIdentifyQueue
 from ..fleet.sqlite_store import SQLiteSessionStore
+from ..log import careful_logger
 from ..metrics.document import document_of
 from ..options import check_token
 from ..protocol.states import State
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ..shard.face import StatusChange
 
 __all__ = ["main"]
+
+log = careful_logger("fastgw.processes")
 
 # The supervisor hears of a worker at least this often, and of its figures every fifth time, and
 # when another number of shards is READY.
@@ -104,8 +107,11 @@ class _Work:
     async def _release(self) -> None:
         """Let go of all shards at once; handlers that run may end."""
         shards = self._gateway.shards
-        with suppress(UsageError):  # one stopped by itself at the same moment
-            await asyncio.gather(*(self._gateway.stop_shard(shard.id) for shard in shards))
+        stops = (self._gateway.stop_shard(shard.id) for shard in shards)
+        for error in await asyncio.gather(*stops, return_exceptions=True):
+            # UsageError: one stopped by itself at the same moment.
+            if isinstance(error, Exception) and not isinstance(error, UsageError):
+                log.error("a shard was not let go of as it should be", exc_info=error)
         self._line.say("released")
         await self._gateway.close()
 
