@@ -225,5 +225,5 @@ async def test_an_owner_that_is_cancelled_in_the_middle_of_close_ends(fake):
     # A matter of few turns of the loop.
     while gateway.shards[0].status is State.READY:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    inside(gateway).driver._owner.cancel()
+    inside(gateway).driver._owner._task.cancel()
     await asyncio.wait_for(closing, scaled(10.0))

@@ -107,11 +107,6 @@ class Owner:
             task.cancel()
             await asyncio.wait((task,))
 
-    def cancel(self) -> None:
-        """End it where it is; its socket is aborted."""
-        if self._task is not None:
-            self._task.cancel()
-
     async def _run(self) -> None:
         error: FastgwError | None = None
         try:
