@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -53,6 +54,37 @@ async def test_what_a_bot_prints_is_not_between_the_statuses(fake, run_fleet):
     assert "printed at import\n" in fleet.errors
     assert fleet.statuses[-1]["workers"][0]["phase"] == "ended"
     assert fleet.statuses[-1]["lines_lost"] == 0
+
+
+async def test_what_a_bot_prints_stands_above_the_live_view(fake, run_fleet):
+    """Line by line, where the view was: it is taken away before, and drawn anew below."""
+    pytest.importorskip("rich")
+    ours, theirs = os.openpty()
+    fleet = await run_fleet(
+        fake, form="--processes=1", target="printing_bot:gateway", stdout=theirs, stderr=theirs,
+        TERM="xterm-256color", COLUMNS="80",
+    )  # fmt: skip
+    os.close(theirs)
+    screen = bytearray()
+    reading = asyncio.create_task(asyncio.to_thread(_read_terminal, ours, screen))
+    await until(lambda: b"1/1" in screen, PATIENCE_S)
+    fake.dispatch("MESSAGE_CREATE", {"content": "at work"})
+    await until(lambda: b"printed at work" in screen, PATIENCE_S)
+    fleet.signal(signal.SIGTERM)
+    assert await fleet.wait_ended() == 0
+    await reading
+    os.close(ours)
+    for said in (b"printed at import", b"logged at import", b"printed at work", b"SIGTERM: work"):
+        before, _, _ = screen.partition(said)
+        assert before.rpartition(b"\n")[2].rpartition(b"\x1b[2K")[1], said
+    assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
+
+
+def _read_terminal(descriptor, screen):
+    """Take what is drawn, until nobody has the terminal any more."""
+    with contextlib.suppress(OSError):
+        while said := os.read(descriptor, 1 << 16):
+            screen += said
 
 
 async def test_a_reader_that_stops_holds_up_nothing(fake, run_fleet, full_pipe):

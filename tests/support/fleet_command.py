@@ -40,7 +40,7 @@ class FleetCommand:
 
     async def start(
         self, fake, *arguments, target="fleet_bot:gateway", stdin=None, stdout=None, stderr=None,
-        **environment,
+        form="--json", **environment,
     ):  # fmt: skip
         """Start it against a fake gateway; FleetCommand reads what it says, but from `stdout`."""
         self.path.parent.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ class FleetCommand:
         with self._errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fastgw.cli", "run", target,
-                "--json", "--api-url", fake.api_url, *arguments,
+                form, "--api-url", fake.api_url, *arguments,
                 stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
                 stdout=asyncio.subprocess.PIPE if stdout is None else stdout,
                 stderr=errors if stderr is None else stderr,

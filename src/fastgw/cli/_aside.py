@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Aside", "AsideHandler", "RawText"]
+__all__ = ["Aside", "AsideHandler", "Prints", "RawText"]
 
 T = TypeVar("T")
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 LAST_S = 5.0
 # Records of a log that wait for their reader: a burst of some shards', not an outage's.
 MOST_RECORDS = 1_000
+# Characters of a line that does not end; then they are shown as one.
+MOST_OF_A_LINE = 1 << 16
 
 
 class Aside(Generic[T]):
@@ -120,6 +123,55 @@ class RawText:
             except BlockingIOError:  # noqa: PERF203 - made so by somebody who shares it
                 select.select([], [self._descriptor], [])
         return len(text)
+
+
+class Prints:
+    """
+    A terminal for other processes, of which each line is shown by a thread of ours.
+
+    Args:
+        show: called in the thread with each line.
+    Attributes:
+        descriptor: what they write to.
+    """
+
+    def __init__(self, show: Callable[[str], object]) -> None:
+        import fcntl
+        import termios
+
+        self._show = show
+        self._reader, self.descriptor = os.openpty()
+        modes = termios.tcgetattr(self.descriptor)
+        modes[1] &= ~termios.OPOST  # a line ends as it was written
+        termios.tcsetattr(self.descriptor, termios.TCSANOW, modes)
+        with contextlib.suppress(OSError):
+            size = fcntl.ioctl(1, termios.TIOCGWINSZ, b"\0" * 8)
+            fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, size)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="fastgw prints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Show what was written, once those that wrote have ended, or for `LAST_S` at most."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self.descriptor)
+            self._thread.join(LAST_S)
+
+    def _run(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest = ""
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while said := os.read(self._reader, 1 << 16):
+                *lines, rest = (rest + decoder.decode(said)).split("\n")
+                if len(rest) > MOST_OF_A_LINE:
+                    lines, rest = [*lines, rest], ""
+                for line in lines:
+                    self._show(line)
+        with contextlib.suppress(OSError):
+            if rest:
+                self._show(rest)
+        os.close(self._reader)
 
 
 class AsideHandler(logging.Handler):

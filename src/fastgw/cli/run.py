@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
 from ..processes.shared import LEASE_S, PREFIX, SharedRedis, read_url
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
-from ._aside import Aside, AsideHandler, RawText
+from ._aside import Aside, AsideHandler, Prints, RawText
 from ._proxy import add_proxy
 
 __all__ = ["add_arguments", "run"]
@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> int:
         proxy=options.proxy,
         metrics=options.metrics,
         log=options.log,
-        prints_to_stderr=options.json,
         stop_timeout_s=options.stop_timeout,
     )
     with _choose(options) as view, contextlib.closing(_log_to(view, options.log)) as logs:
+        settings = replace(settings, stdout=view.workers_stdout, stderr=view.workers_stderr)
         try:
             return asyncio.run(Supervisor(settings, report=view.show).run())
         except FastgwError as error:
@@ -155,7 +155,11 @@ def _choose(options: argparse.Namespace) -> LineView | LiveView:
 class LineView(contextlib.AbstractContextManager["LineView"]):
     """One line a change. What reads it may stop, or go away; the bot goes on."""
 
+    workers_stderr = None
+
     def __init__(self, *, as_json: bool = False) -> None:
+        # Descriptor 2 is standard error, whatever stands in sys.stderr.
+        self.workers_stdout = 2 if as_json else None
         sys.stdout.flush()
         self._as_json = as_json
         self._said: object = None
@@ -200,7 +204,11 @@ def _gist(status: ProcessesStatus) -> object:
 
 
 class LiveView(contextlib.AbstractContextManager["LiveView"]):
-    """A bar while shards come up, and a row a worker, redrawn in place; needs rich."""
+    """
+    A bar while shards come up, and a row a worker, redrawn in place; needs rich.
+
+    What workers print goes above it, line by line: they have a terminal of their own, of ours.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -212,11 +220,23 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
         self._live = Live(console=self._console, auto_refresh=False)
         self._log = RawText(sys.stderr.fileno(), sys.stderr.encoding)
         self._aside: Aside[ProcessesStatus] | None = None
+        self._prints: Prints | None = None
 
     def __enter__(self) -> LiveView:
         self._live.start()
         self._aside = Aside(self._draw, most=1, end=self._live.stop)
+        self._prints = Prints(self._print)
         return self
+
+    @property
+    def workers_stdout(self) -> int | None:
+        """The descriptor that workers print to."""
+        return None if self._prints is None else self._prints.descriptor
+
+    @property
+    def workers_stderr(self) -> int | None:
+        """The same, where standard error is a terminal as well."""
+        return self.workers_stdout if self._log.isatty() else None
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
@@ -236,7 +256,14 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
     def stop(self) -> None:
         """Leave the last view as it is."""
         assert self._aside is not None
+        assert self._prints is not None
+        self._prints.close()
         self._aside.close()
+
+    def _print(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text.from_ansi(line), soft_wrap=True)
 
     def _draw(self, status: ProcessesStatus, _lost: int) -> None:
         self._live.update(self._view(status), refresh=True)

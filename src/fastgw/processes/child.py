@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "Failure"]
 
-# The descriptor, whatever stands in sys.stderr.
-STDERR = 2
 # A worker that has said its last ends at once, unless a thread of the program keeps it up.
 ENDING_S = 5.0
 # What a dead worker said is in our buffer already; what it forked may hold the line open.
@@ -81,7 +79,9 @@ class Child:
         self.ended: asyncio.Task[int] = loop.create_task(self._watch())
 
     @classmethod
-    async def start(cls, assignment: Assignment, *, prints_to_stderr: bool = False) -> Child:
+    async def start(
+        cls, assignment: Assignment, *, stdout: int | None = None, stderr: int | None = None
+    ) -> Child:
         """
         Start a worker and tell it what to do.
 
@@ -97,7 +97,8 @@ class Child:
                     "fastgw.processes.worker",
                     str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=STDERR if prints_to_stderr else None,
+                    stdout=stdout,
+                    stderr=stderr,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                     env=without_manager(os.environ),

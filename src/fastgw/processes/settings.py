@@ -41,8 +41,7 @@ class ProcessOptions:
         proxy: as of `Gateway`, for what the supervisor asks of the API; None connects directly.
         metrics: host:port, or a port of loopback, to serve those of all workers at; None nowhere.
         log: "text" or "json": how workers log whose program has not said how.
-        prints_to_stderr: what workers write to standard output goes to standard error, for whom
-            the supervisor's own output is the only one to be read.
+        stdout, stderr: descriptors that workers have there; None for the supervisor's own.
         stop_timeout_s: how long workers may take to end; then they are killed.
     Raises:
         UsageError: anything that cannot work, or a system without Unix sockets and signals; the
@@ -60,7 +59,8 @@ class ProcessOptions:
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     metrics: str | int | None = None
     log: str = "text"
-    prints_to_stderr: bool = False
+    stdout: int | None = None
+    stderr: int | None = None
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def __post_init__(self) -> None:

@@ -187,7 +187,8 @@ class Supervisor:
         assert started is not None
         return await Child.start(
             assignment_of(self._options, started, self._path, seat.index, seat.shard_ids),
-            prints_to_stderr=self._options.prints_to_stderr,
+            stdout=self._options.stdout,
+            stderr=self._options.stderr,
         )
 
     # --- keeping ---------------------------------------------------------------------------------
