@@ -18,10 +18,10 @@ from deadline import scaled, until
 from fastgw.testing import FakeGateway, Traffic
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# Each of these has a test here, or is run as a test itself.
+# Each of these has a test here or in tests/attach, or is run as a test itself.
 KNOWN = {
-    "archive", "echo", "hikari_bot", "member_sync", "models", "ping", "prefix", "slash",
-    "test_prefix", "voice_log",
+    "archive", "discord_py_bot", "echo", "hikari_bot", "member_sync", "models", "ping", "prefix",
+    "slash", "test_prefix", "voice_log",
 }  # fmt: skip
 TEXT = {"author": {"id": "2", "username": "ann"}, "id": "1", "channel_id": "7"}
 

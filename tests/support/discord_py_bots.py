@@ -20,6 +20,7 @@ from gateways import no_jitter, quick_queue
 from library_traffic import TOKEN
 
 import fastgw
+from fastgw.ext.attach import attachment_of
 from fastgw.testing import FakeGateway
 
 __all__ = ["LIBRARY", "MARKS", "Bot", "listenable", "running", "started"]
@@ -116,18 +117,10 @@ class Bot:
             options["shard_count"] = shards
         if members is not None:
             kind = type("OwnBot", (kind,), dict(members))
-        self.fake = fake
-        self.heard: list[str] = []
-        self.life: list[str] = []
-        self.client = kind(prefix, help_command=None, **{**options, **(client_options or {})})
-        self.client.http.token = TOKEN
-        self._hears: dict[str, Any] = {}
+        options |= client_options or {}
+        self._begin(fake, kind(prefix, help_command=None, **options))
         for name in listen:
             self.toggle(name)
-        for name in ("disconnect", "shard_disconnect", "resumed", "ready", "connect"):
-            self.client.add_listener(self._living(name), f"on_{name}")
-        self.attachment: fastgw.Attachment | None = None
-        self.task: asyncio.Future[None] | None = None
         if is_attached:
             quick = {
                 "info": fastgw.GatewayInfo(
@@ -141,6 +134,26 @@ class Bot:
                 "random": no_jitter,
             }
             self.attachment = fastgw.attach(self.client, **{**quick, **attach_options})
+
+    @classmethod
+    def of(cls, fake: FakeGateway, client: Any) -> Bot:
+        """Take a client that is made, and attached, already."""
+        bot = cls.__new__(cls)
+        bot._begin(fake, client)
+        bot.attachment = attachment_of(client)
+        return bot
+
+    def _begin(self, fake: FakeGateway, client: Any) -> None:
+        self.fake = fake
+        self.client = client
+        self.heard: list[str] = []
+        self.life: list[str] = []
+        client.http.token = TOKEN
+        self._hears: dict[str, Any] = {}
+        for name in ("disconnect", "shard_disconnect", "resumed", "ready", "connect"):
+            client.add_listener(self._living(name), f"on_{name}")
+        self.attachment: fastgw.Attachment | None = None
+        self.task: asyncio.Future[None] | None = None
 
     def toggle(self, name: str) -> None:
         """Listen to a dispatch, or cease to."""
@@ -281,7 +294,9 @@ async def started(bot: Bot) -> AsyncIterator[asyncio.Task[None]]:
 def _answering(fake: FakeGateway) -> Any:
     """What the forks ask the API: where to connect, and what there is."""
 
-    async def request(route: Any, *_: object, **__: object) -> Any:
+    async def request(route: Any, *_: object, json: Any = None, **__: object) -> Any:
+        if route.method == "POST" and route.path.endswith("/commands"):
+            return {**json, "id": "9", "application_id": "7", "version": "1"}  # nextcord adds one
         if not route.path.startswith("/gateway"):
             return []  # the commands that there are, and py-cord's default sounds
         limit = {
