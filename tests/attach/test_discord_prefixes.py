@@ -133,10 +133,16 @@ def prefix_of(name):
 
 
 @asynccontextmanager
-async def chatting(fake, prefix="!", asked=True):
+async def chatting(fake, prefix="!", asked=True, **options):
     """Run a bot on our gateway with a filter of prefixes."""
     bot = Bot(
-        fake, is_attached=True, shards=None, max_messages=None, prefix=prefix, prefix_filter=asked
+        fake,
+        is_attached=True,
+        shards=None,
+        max_messages=None,
+        prefix=prefix,
+        prefix_filter=asked,
+        **options,
     )
     add_command(bot.client)
     async with running(bot):
@@ -158,6 +164,13 @@ async def test_who_waits_for_any_message_gets_it():
         chat.say("!say again")
         await chat.heard("again")
         assert chat.counts().delivered == 2
+
+
+async def test_without_an_intent_of_messages_the_bot_starts():
+    """Nothing is asked for, nor warned of: which intents a bot lacks is for its library to say."""
+    async with FakeGateway() as fake, chatting(fake, intents=LIBRARY.Intents(guilds=True)) as chat:
+        assert chat.why().commands_only
+        assert chat.bot.is_ready()
 
 
 async def test_another_prefix_counts_at_once():

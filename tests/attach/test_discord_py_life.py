@@ -248,6 +248,20 @@ async def test_latency_is_finite_before_the_first_periodic_beat():
             await until(lambda: math.isfinite(bot.client.latency))
 
 
+@pytest.mark.parametrize("shards", [None, 1])
+async def test_a_lost_connection_is_resumed_also_with_reconnect_false(shards):
+    """The library never learns that it was lost; a refusal still ends the bot."""
+    async with FakeGateway() as fake:
+        bot = Bot(fake, is_attached=True, shards=shards)
+        async with running(bot, reconnect=False) as task:
+            fake.cut()
+            await bot.until("resumed")
+            assert not task.done()
+            fake.close(4004)
+            with pytest.raises(LIBRARY.ConnectionClosed):
+                await asyncio.wait_for(task, scaled(10))
+
+
 async def test_a_refused_token_and_refused_intents_are_the_librarys_own_errors():
     """4004 and 4014 end the bot with what its programmers know."""
     errors = importlib.import_module(f"{PACKAGE}.errors")

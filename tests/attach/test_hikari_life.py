@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 
 import hikari
 import orjson
@@ -428,6 +429,14 @@ def test_a_missing_seam_is_named(monkeypatch):
     with pytest.raises(UsageError, match=rf"{hikari.__version__} has no GatewayShardImpl\._keep"):
         fastgw.attach(bot)
     assert type(bot) is hikari.GatewayBot
+
+
+def test_settings_that_verify_nothing_are_refused():
+    """By their name in hikari, and with a way out that verifies for the gateway alone."""
+    bot = plain_bot(http_settings=hikari.impl.HTTPSettings(ssl=False))
+    with pytest.raises(UsageError, match=r"HTTPSettings\(ssl=False\)"):
+        fastgw.attach(bot)
+    assert fastgw.attach(bot, ssl_context=ssl.create_default_context()).explain()
 
 
 def test_prefixes_are_the_discord_familys():

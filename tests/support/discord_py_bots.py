@@ -253,7 +253,7 @@ def _shown(value: Any) -> str:
 
 
 @asynccontextmanager
-async def running(bot: Bot, *, count: int = 1) -> AsyncIterator[asyncio.Task[None]]:
+async def running(bot: Bot, *, count: int = 1, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
     """Run the client until the block ends; it is ready with `count` sessions at the beginning."""
     async with started(bot) as task:
         for shard_id in range(count):
@@ -278,7 +278,7 @@ async def started(bot: Bot) -> AsyncIterator[asyncio.Task[None]]:
         gateway.DEFAULT_GATEWAY = type(default)(fake.url)
     client.http.request = _answering(fake)
     await _session(client)
-    bot.task = task = asyncio.ensure_future(client.connect())
+    bot.task = task = asyncio.ensure_future(client.connect(**options))
     try:
         yield task
     finally:

@@ -15,9 +15,11 @@ from ...fleet.identify import LocalIdentifyQueue
 from ...fleet.ports import IdentifyQueue
 from ...gateway import Gateway
 from ...log import careful_logger
+from ...protocol.events import EVENT_INTENTS
 from ...protocol.states import State
 from ...shard.face import Shard, StatusChange
 from ...shard.ports import IdentifyTurn
+from ...words import Intents
 from ..link import Link
 from ..verdict import Choice, Verdict, Wanted
 from . import seam
@@ -226,12 +228,12 @@ class DiscordPyLink(Link):
             self._wanted[event] = (wanted, verdict.prefixes)
             if was in (Wanted.OWN, Wanted.COMMANDS):
                 gateway.off(self._deliver_some, event)
-            if wanted is Wanted.OWN and self._comes_for_others(event):
+            if wanted is Wanted.OWN and self._is_open(event):
                 gateway.route(event, None)
                 gateway.on(event, where=field("user.id").is_in(self._own))(self._deliver_some)
             elif wanted is Wanted.COMMANDS:
                 gateway.route(event, None)
-                if verdict.prefixes:
+                if verdict.prefixes and self._is_open(event):
                     begins = field("content").startswith(verdict.prefixes)
                     gateway.on(event, where=begins)(self._deliver_some)
             elif wanted is Wanted.NAME:
@@ -239,10 +241,10 @@ class DiscordPyLink(Link):
             else:
                 gateway.route(event, None if wanted is Wanted.NOTHING else self._deliver)
 
-    def _comes_for_others(self, event: str) -> bool:
-        """Whether the intents let it come about anybody but the bot itself."""
-        intents = self._state._intents
-        return bool(intents.presences if event == "PRESENCE_UPDATE" else intents.members)
+    def _is_open(self, event: str) -> bool:
+        """Whether the intents let it come, were it not about the bot itself."""
+        gates = EVENT_INTENTS.get(event, Intents(0))
+        return bool(gates & Intents(self._state._intents.value))
 
     def _tell_name(self, event: Event) -> None:
         self.bot.dispatch("socket_event_type", event.name)

@@ -7,6 +7,7 @@ A bot may be started again after `close()`; the next run has a gateway of its ow
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -191,6 +192,12 @@ def _refuse(bot: GatewayBot, options: Mapping[str, Any]) -> None:
             "a store of sessions needs a bot without caches: a session that is resumed after a "
             "restart brings no guilds, and hikari's caches would stay empty; make the bot with "
             "cache_settings=CacheSettings(components=CacheComponents.NONE), or leave store= out"
+        )
+    if "ssl_context" not in options and bot._http_settings.ssl.verify_mode is ssl.CERT_NONE:
+        raise UsageError(
+            "HTTPSettings(ssl=False) verifies no certificate, so anybody on the way could take the "
+            "token: leave it out, or pass attach(ssl_context=...) with one that verifies, which is "
+            "then fastgw's, while hikari's REST client keeps its own"
         )
     # Both raise early what would be raised when a shard starts.
     Gateway(bot._token, intents=int(bot._intents), **{**_of_the_bot(bot), **options})
