@@ -4,6 +4,8 @@ Publishers, consumers and Redis under all faults at once: nothing is lost, doubl
     pytest -m redis tests/redis/test_streams_endure.py -s                       each fault once
     FASTGW_STREAM_EVENTS=500000 FASTGW_STREAM_SEED=7 pytest -m redis ... -s     until all is through
 
+FASTGW_STREAM_SECONDS ends such a run earlier, as soon as what was sent is through.
+
 Two processes with four shards each, a standby for each that stands still, three consumers of one
 group. A second group, `audit`, is read here: what stands in its mailboxes is what was appended.
 """
@@ -38,9 +40,11 @@ pytestmark = [pytest.mark.redis, needs_redis, pytest.mark.one_loop, pytest.mark.
 SUPPORT = Path(__file__).parents[1] / "support"
 EVENTS = int(os.environ.get("FASTGW_STREAM_EVENTS", "0"))  # 0: as many as come in the faults
 SEED = int(os.environ.get("FASTGW_STREAM_SEED", "20250101"))
-SHARDS, CONSUMERS, LEASE_S = 8, 3, 2.0
+SECONDS = float(os.environ.get("FASTGW_STREAM_SECONDS", "inf"))
+SHARDS, CONSUMERS = 8, 3
+LEASE_S = 6.0 if EVENTS else 2.0  # a long one may have to share its machine
 AHEAD = 4_000  # events that are sent and not appended yet, beyond which none is sent
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0 if EVENTS else 90.0
 ROLLED_BACK_S = 1.5
 STORED_S = 3.0  # until what Redis forgot is stored again; before, a killed worker may not know it
 
@@ -102,6 +106,7 @@ class Run:
         ranges = [(0, half - 1), (half, SHARDS - 1)]
         self.workers = [self._worker(f"worker {i}", *ends) for i, ends in enumerate(ranges)]
         self.consumers = [self._consumer(f"consumer {i}") for i in range(CONSUMERS)]
+        self.began = time.monotonic()
         self.is_over = False
         self.is_stopped = False
 
@@ -143,13 +148,18 @@ class Run:
             return (self.folder / "errors.txt").read_text()[-4_000:]
         return ""
 
+    def is_enough(self) -> bool:
+        """Tell whether no more events are to be sent, in a long run."""
+        seconds = time.monotonic() - self.began
+        return bool(EVENTS) and (sum(self.sent.values()) >= EVENTS or seconds >= SECONDS)
+
     # --- events in, entries out ------------------------------------------------------------------
 
     async def send(self) -> None:
         """Send events on all shards, no further ahead than is kept for RESUME."""
         while not self.is_over:
             total = sum(self.sent.values())
-            if EVENTS and total >= EVENTS:
+            if self.is_enough():
                 return
             if total - self.appended > AHEAD:
                 await asyncio.sleep(0.02)
@@ -202,7 +212,7 @@ class Run:
         while True:
             self.random.shuffle(deeds)
             for deed in deeds:
-                if EVENTS and sum(self.sent.values()) >= EVENTS:
+                if self.is_enough():
                     return
                 await deed()
                 self.deeds[deed.__name__] += 1
@@ -216,8 +226,7 @@ class Run:
         marks = {shard_id: len(seen) for shard_id, seen in self.ids.items()}
 
         def all_went_on() -> bool:
-            is_done = EVENTS and sum(self.sent.values()) >= EVENTS
-            return is_done or all(len(self.ids[i]) > mark for i, mark in marks.items())
+            return self.is_enough() or all(len(self.ids[i]) > mark for i, mark in marks.items())
 
         await self.until(all_went_on, f"all shards go on after {after}")
 
