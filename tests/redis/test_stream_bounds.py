@@ -68,6 +68,7 @@ async def test_a_group_that_stands_still_holds_what_it_may(server):
                     await until(lambda: len(quick) > number - 100, 30.0)  # noqa: B023 - waited for
             await until(lambda: len(quick) == count, 30.0)
             used = (await client.info("memory"))["used_memory"] - before
+            lags = await publisher.lag()
             async with consumer_of(server, "slow", slow, lost) as reader:
                 await until_empty(reader)
                 fake.dispatch("MESSAGE_CREATE", message(count))
@@ -78,6 +79,10 @@ async def test_a_group_that_stands_still_holds_what_it_may(server):
     assert lost == [count - len(numbers)]
     assert 0 < len(numbers) < count
     assert used < 2 * MB
+    assert lags["slow"].entries == len(numbers) + 1  # and the mark of the session
+    assert lags["slow"].lost == lost[0]
+    assert 0 < lags["slow"].bytes <= MB
+    assert lags["slow"].deepest == 0
 
 
 async def test_an_event_that_is_too_big_is_counted_as_lost(server):
@@ -118,6 +123,12 @@ async def test_what_does_not_fit_here_stays_with_discord(server):
     assert list(dict.fromkeys(got)) == list(range(count))
     assert publisher.appended == count
     assert len(fake.identifies) == 1
+
+
+async def test_the_lag_is_known_of_a_gateway_that_runs():
+    """Before its start nobody knows how many shards there are."""
+    with pytest.raises(UsageError, match="start"):
+        await Publisher("redis://localhost").lag()
 
 
 @pytest.mark.parametrize("name", ["max_entries", "max_bytes", "max_entry_bytes"])

@@ -14,7 +14,8 @@ program's own loop.
 
 from .consumer import Consumer
 from .identify import RedisIdentifyQueue
+from .lag import GroupLag
 from .publisher import Publisher
 from .store import RedisSessionStore
 
-__all__ = ["Consumer", "Publisher", "RedisIdentifyQueue", "RedisSessionStore"]
+__all__ = ["Consumer", "GroupLag", "Publisher", "RedisIdentifyQueue", "RedisSessionStore"]

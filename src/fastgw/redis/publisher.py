@@ -22,6 +22,7 @@ from ..delivery.subscription import Rank, Subscription
 from ..errors import UsageError
 from ..log import careful_logger
 from .interests import decode_interests
+from .lag import read_lags
 from .orders import OrderTaker
 from .server import check_url
 from .streams import EventStreams
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..delivery.handlers import Handlers
     from ..fleet.publishing import PublishedShards
+    from .lag import GroupLag
 
 __all__ = ["Publisher"]
 
@@ -122,6 +124,18 @@ class Publisher:
 
     def __repr__(self) -> str:
         return f"<Publisher {self._streams.key()[:-1]}, {len(self._groups)} groups>"
+
+    async def lag(self) -> dict[str, GroupLag]:
+        """
+        Return how far each group is behind, over all shards of the bot.
+
+        Raises:
+            UsageError: its gateway was not started.
+            redis.RedisError: the server is away.
+        """
+        if self._shards is None:
+            raise UsageError("how far groups are behind is known after the gateway's start()")
+        return await read_lags(self._streams, self._shards.fleet.shard_count)
 
     # --- what the gateway calls ------------------------------------------------------------------
 
