@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from fastgw.fleet.boot_clock import BootClock, Stamp, age_s, system_boot_clock
+from fastgw.errors import UsageError
+from fastgw.fleet.boot_clock import BootClock, Stamp, age_s, check_clock, system_boot_clock
 
 
 def test_all_processes_of_a_boot_read_the_same_clock():
@@ -47,8 +48,19 @@ def test_a_moment_becomes_monotonic():
         (Stamp("a", 90.0, 940.0), 60.0),
         (Stamp("a", 90.0, 1_060.0), None),
         (Stamp("b", 190.0, 940.0), 60.0),
+        (Stamp("b", 100.0, 5.0), 0.0),
+        (Stamp("a", 90.0, 1_000.0), 0.0),
     ],
 )
 def test_age(then, age):
     """By the boot clock within a boot, by wall time across one, unknown when that went back."""
     assert age_s(then, Stamp("b", 100.0, 1_000.0)) == age
+
+
+def test_a_clock_of_ones_own_is_taken():
+    """Without one it is the machine's; anything else is told."""
+    clock = BootClock("b", boot=lambda: 500.0)
+    assert check_clock(clock) is clock
+    assert check_clock(None).boot_id == system_boot_clock().boot_id
+    with pytest.raises(UsageError, match="clock=5 is not a BootClock"):
+        check_clock(5)

@@ -111,6 +111,23 @@ def test_clock_sleep_and_random_are_functions(bad):
         LocalIdentifyQueue(**bad)
 
 
+def test_a_write_that_is_told_twice_counts_once():
+    """At the time of the last, for the day's budget and for the key."""
+
+    async def main():
+        queue = queue_of(padding_s=(0.0, 0.0))
+        turn = await queue.acquire(0)
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            turn.written()
+        turn.release()
+        assert queue.budget().remaining == 999
+        await queue.acquire(1)
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 7.0
+
+
 def test_a_turn_is_held_until_ready():
     """case 39: READY after 20 s: the next turn waits for it, not just 5 s (kord#693)."""
 

@@ -159,6 +159,35 @@ def test_an_outage_that_grows_is_told_sooner(many):
     assert "400 of 500" in said
 
 
+@pytest.mark.parametrize(("more", "lines"), [(2, 0), (3, 1)])
+def test_twice_as_many_are_another_outage(many, more, lines):
+    """One fewer is the same one; then it is told again when it is time to."""
+    for shard_id in range(3):
+        many.fails(shard_id, times=FAILURES)
+    many.passes(1)
+    for shard_id in range(3, 3 + more):
+        many.fails(shard_id, times=FAILURES)
+    assert len(many.passes(AGAIN_S - 1)) == lines
+
+
+def test_an_outage_is_as_long_as_that_of_the_first(many):
+    """Whoever joined later, and also when it is over."""
+    many.fails(0, times=FAILURES)
+    many.now += 20.0
+    many.fails(1, times=FAILURES)
+    assert "for 21 s" in many.passes(1)[0]
+    many.is_ready(0)
+    many.is_ready(1)
+    assert f"after {21 + STABLE_S:.0f} s" in many.passes(STABLE_S)[0]
+
+
+def test_a_line_that_names_all_says_so(many):
+    """Eight are named, of nine there are more."""
+    for shard_id in range(8):
+        many.fails(shard_id, times=FAILURES)
+    assert "(0, 1, 2, 3, 4, 5, 6, 7)" in many.passes(1)[0]
+
+
 def test_it_is_over_when_the_last_is_back(many):
     """The line says how long it was in all."""
     for shard_id in range(2):

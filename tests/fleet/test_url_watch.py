@@ -65,6 +65,7 @@ async def test_it_is_not_asked_often():
     [
         (ConnectFailed("no network"), 90.0),
         (GatewayInfoError("slow down", retry_after_s=500.0), 500.0),
+        (GatewayInfoError("slow down", retry_after_s=5.0), 90.0),  # no sooner for it
     ],
 )
 async def test_a_question_that_failed_is_told_and_asked_again(error, asked_again_s, caplog):
@@ -138,3 +139,11 @@ async def test_who_passed_the_answer_is_not_asked_for():
             await until(lambda: gateway.shards[0].stats().connections > before + 5, 10.0)
             gateway._fleet._tick()
         assert fake.api_requests == 0
+
+
+async def test_who_has_stopped_asks_no_more():
+    """However often it fails then."""
+    api = Asked()
+    api.watch.stop()
+    await api.look(9, 100.0)
+    assert api.times == 0
