@@ -239,7 +239,8 @@ class Gateway(EventSource, CommandSender):
         Raises:
             UsageError: the gateway has shards of its own, was started, or the part cannot be.
         """
-        shard_ids = check_shards(placement.shard_ids, placement.shard_count)
+        named = placement.shard_ids
+        shard_ids = () if named is None else check_shards(named, placement.shard_count)
         assert shard_ids is not None
         now = time.monotonic()
         self._fleet.place(lambda options: placement.fill_in(options, shard_ids, now))

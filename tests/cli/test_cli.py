@@ -137,7 +137,7 @@ def test_the_live_view_of_processes_fits_80_columns():
     """The bar has a line of its own, above the table."""
     console_module = pytest.importorskip("rich.console")
     worker = WorkerStatus(
-        index=0, pid=123456, phase="running", shard_ids=(0, 1), ready=1, restarts=0
+        index=0, pid=123456, phase="running", shard_ids=(0, 1), share=2, ready=1, restarts=0
     )
     status = ProcessesStatus(workers=(worker,), shard_count=2, is_closing=False, is_rolling=False)
     console = console_module.Console(file=io.StringIO(), width=80)

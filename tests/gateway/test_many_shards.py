@@ -11,6 +11,7 @@ from gateways import gateway_to, no_jitter, quick_queue
 
 from fastgw import (
     MemorySessionStore,
+    Placement,
     StartProgress,
     State,
     Timeouts,
@@ -174,6 +175,35 @@ async def test_a_shard_is_stopped_and_started_again():
         await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
         assert gateway.shards[1] is shard
         assert shard.status is State.READY
+
+
+async def test_a_shard_that_is_being_stopped_cannot_be_started():
+    """What gives it up at the end of the stop would give up the new one, and others run it, too."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        stopping = asyncio.create_task(gateway.stop_shard(1))
+        await asyncio.sleep(0)  # it begins
+        with pytest.raises(UsageError, match="shards 1 are being stopped: await stop_shard"):
+            await gateway.start_shard(1)
+        await stopping
+        await gateway.start_shard(1)
+
+
+async def test_a_gateway_without_shards_waits_for_some():
+    """Placed so: whoever shares them out brings them one by one, and takes them away."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        gateway.place(Placement(shard_ids=None, shard_count=4))
+        await gateway.start()
+        assert gateway.shards == ()
+        assert fake.identifies == []
+        for shard_id in (3, 0):
+            await gateway.start_shard(shard_id)
+        await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
+        assert [(shard.id, shard.count) for shard in gateway.shards] == [(0, 4), (3, 4)]
+        for shard_id in (0, 3):
+            await gateway.stop_shard(shard_id)
+        assert gateway.health().shards == ()
+        await gateway.close()
 
 
 async def test_the_last_shard_may_be_stopped_too():

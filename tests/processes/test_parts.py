@@ -22,6 +22,7 @@ from fastgw import (
 )
 from fastgw.cli import main
 from fastgw.errors import UsageError
+from fastgw.fleet.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.processes import state_dir
 from fastgw.processes.layout import parse_shards, split
@@ -29,6 +30,7 @@ from fastgw.processes.restarts import CAP_S, FAILED_STARTS, STABLE_S, Restarts
 from fastgw.processes.sd_notify import ServiceManager, without_manager
 from fastgw.processes.service import EXTEND_S, ServiceTeller
 from fastgw.processes.settings import ProcessOptions
+from fastgw.processes.shared import SharedRedis, read_url
 from fastgw.processes.start import choose_store
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
 
@@ -100,6 +102,25 @@ def test_bad_options_are_refused(options, says):
         ProcessOptions(**{"target": "bot:gateway", **options})
 
 
+@pytest.mark.parametrize("options", [{"store": Path("x.sqlite")}, {"keeps_sessions": False}])
+def test_what_redis_replaces_is_refused_beside_it(options):
+    """A file and a server, or none at all and a server: which it is to be, nobody can know."""
+    pytest.importorskip("redis")
+    with pytest.raises(UsageError, match="leave --store and --in-memory out"):
+        ProcessOptions(target="bot:gateway", redis=SharedRedis("redis://host"), **options)
+
+
+def test_the_url_of_a_server_is_read_from_a_file(tmp_path):
+    """Its first line; what cannot be read is told, and a URL itself is left alone."""
+    (tmp_path / "url").write_text("redis://:secret@host\n\n")
+    (tmp_path / "empty").write_text("\n")
+    assert read_url("redis://host") == "redis://host"
+    assert read_url(f"@{tmp_path / 'url'}") == "redis://:secret@host"
+    for name in ("empty", "none"):
+        with pytest.raises(UsageError, match="cannot be read from"):
+            read_url(f"@{tmp_path / name}")
+
+
 # ---------------------------------------------------------------------------- placement
 
 
@@ -129,6 +150,13 @@ def test_a_placement_leaves_what_was_given(tmp_path):
     options = place(gateway, store=SQLiteSessionStore(tmp_path / "s.sqlite"))
     assert options.store is mine
     assert options.info is info
+
+
+def test_a_placement_of_what_all_must_share(tmp_path):
+    """A gateway with a store or a queue of its own is refused, whichever of the two it is."""
+    for own in ({"store": MemorySessionStore()}, {"identify_queue": LocalIdentifyQueue()}):
+        with pytest.raises(UsageError, match="leave store= and identify_queue= out"):
+            place(Gateway("t", intents=Intents.all(), **own), is_exclusive=True)
 
 
 async def test_a_placement_that_cannot_be():
@@ -270,7 +298,7 @@ class Manager:
 
 def status(ready=0, **changes):
     worker = WorkerStatus(
-        index=0, pid=1, phase="running", shard_ids=(0, 1), ready=ready, restarts=0
+        index=0, pid=1, phase="running", shard_ids=(0, 1), share=2, ready=ready, restarts=0
     )
     values = {"shard_count": 2, "is_closing": False, "is_rolling": False} | changes
     return ProcessesStatus(workers=(worker,), **values)

@@ -247,6 +247,22 @@ async def test_a_shard_that_another_process_took_stays_there(server, monkeypatch
         assert (len(fake.identifies), len(fake.resumes)) == (1, 1)
 
 
+async def test_a_shard_whose_lease_is_over_says_nothing_more(server, clocks):
+    """A process that wakes up would send a heartbeat before it looks at its clocks."""
+    async with FakeGateway() as fake:
+        store = RedisSessionStore(server.url, lease_s=300.0, clock=clocks.clock)
+        gateway = gateway_to(fake, store=store)
+        await gateway.start()
+        await gateway.wait_ready(scaled(20))
+        peer = fake.connection(0).peer
+        before = peer.heartbeats
+        clocks.boot_s += 300.0  # the next look is in 15 s
+        fake.request_heartbeat()
+        await until(lambda: not gateway.shards, 10)
+        await gateway.close()
+        assert peer.heartbeats == before
+
+
 async def test_a_bot_can_be_closed_while_its_shards_are_out(server):
     """Nothing waits for the server."""
     async with FakeGateway() as fake:

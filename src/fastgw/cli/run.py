@@ -23,6 +23,7 @@ from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
 from ..processes.shared import LEASE_S, PREFIX, SharedRedis, read_url
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
+from ..quoting import ranges
 from ._aside import Aside, AsideHandler, Prints, RawText
 from ._proxy import add_proxy
 
@@ -93,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--processes", type=int, default=1, metavar="N", help="how many workers (default: 1)"
     )
     parser.add_argument(
-        "--shards", metavar="IDS", help="shards of this machine, such as 0-127; with --shard-count"
+        "--shards",
+        metavar="IDS",
+        help="shards of this machine, such as 0-127; with --shard-count (default: all, or with "
+        "--redis a fair share, taken and handed over as machines come and go)",
     )
     parser.add_argument(
         "--shard-count", type=int, metavar="N", help="shards of the bot (default: as recommended)"
@@ -199,7 +203,7 @@ class LineView(contextlib.AbstractContextManager["LineView"]):
 
 def _gist(status: ProcessesStatus) -> object:
     """Return what makes a line worth writing; figures alone do not."""
-    workers = tuple((worker.phase, worker.pid, worker.restarts) for worker in status.workers)
+    workers = tuple((w.phase, w.pid, w.restarts, w.shard_ids) for w in status.workers)
     return status.ready, status.is_closing, workers
 
 
@@ -276,11 +280,11 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
 
         table = Table("worker", "pid", "phase", "shards", "READY", "events/s", "restarts", "lag")
         for worker in status.workers:
-            colour = "green" if worker.ready == len(worker.shard_ids) else "yellow"
-            ids = worker.shard_ids
+            colour = "green" if worker.ready >= worker.share else "yellow"
             table.add_row(
-                str(worker.index), str(worker.pid or "-"), worker.phase, f"{ids[0]}-{ids[-1]}",
-                f"[{colour}]{worker.ready}/{len(ids)}[/]", f"{worker.events_per_s:,.0f}",
+                str(worker.index), str(worker.pid or "-"), worker.phase,
+                ranges(worker.shard_ids) or "-",
+                f"[{colour}]{worker.ready}/{worker.share}[/]", f"{worker.events_per_s:,.0f}",
                 str(worker.restarts), f"{worker.loop_lag_s * 1e3:.0f} ms",
             )  # fmt: skip
         bar = Padding(  # which ends its line; a bar alone does not

@@ -37,6 +37,8 @@ class Stops:
         To the end, also when who asked for it is cancelled: half of it, and nobody could ever run
         it.
         """
+        if sessions is not None:
+            sessions.leaves(driver.shard.id)
         task = asyncio.get_running_loop().create_task(_stop_shard(driver, sessions, keep_session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -56,12 +58,17 @@ class Stops:
 async def _stop_shard(
     driver: ShardDriver, sessions: SessionWriter | None, keep_session: bool
 ) -> None:
-    if sessions is not None and sessions.is_fenced(driver.shard.id):
-        driver.deafen()
-        keep_session = True  # it may be another process's by now
-    await driver.close(keep_session=keep_session)
-    if sessions is not None:
-        await sessions.release(driver.shard.id)
+    shard_id = driver.shard.id
+    try:
+        if sessions is not None and sessions.is_fenced(shard_id):
+            driver.deafen()
+            keep_session = True  # it may be another process's by now
+        await driver.close(keep_session=keep_session)
+        if sessions is not None:
+            await sessions.release(shard_id)
+    finally:
+        if sessions is not None:
+            sessions.left(shard_id)
 
 
 async def _close_shard(driver: ShardDriver, keep_session: bool) -> None:

@@ -49,11 +49,20 @@ class Fencing:
         self._stop = stop
         self._start = start
         self._shard = shard
+        self._takes_again = True
+        self._sessions: SessionWriter | None = None  # if its store knows leases
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, sessions: SessionWriter) -> None:
-        """Look from now on, if the store knows leases."""
+    def begin(self, sessions: SessionWriter, *, takes_again: bool) -> None:
+        """
+        Look from now on, if the store knows leases.
+
+        Args:
+            takes_again: what was put out; else somebody else says where it runs next.
+        """
+        self._takes_again = takes_again
+        self._sessions = sessions if sessions.look_s is not None else None
         if (look_s := sessions.look_s) is not None:
             self._look(sessions, look_s)
 
@@ -64,9 +73,24 @@ class Fencing:
         for task in self._tasks:
             task.cancel()
 
+    def may_speak(self, shard_id: int) -> bool:
+        """
+        Tell whether a shard may write: nobody else can own it by now.
+
+        A process that was frozen writes a heartbeat, or answers one, before it looks at its timers.
+        """
+        if (sessions := self._sessions) is None:
+            return True
+        self._put_out(sessions)
+        return not sessions.is_fenced(shard_id)
+
     def _look(self, sessions: SessionWriter, look_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(look_s, self._look, sessions, look_s)
+        self._put_out(sessions)
+
+    def _put_out(self, sessions: SessionWriter) -> None:
+        """Begin to put out the shards whose leases are over, if there are any."""
         if not (expired := sessions.fence()):
             return
         log.error(
@@ -75,7 +99,8 @@ class Fencing:
             ranges(expired),
         )
         for shard_id in expired:
-            task = loop.create_task(self._out_and_in(shard_id), name=f"fastgw fence {shard_id}")
+            out = self._out_and_in(shard_id)
+            task = asyncio.get_running_loop().create_task(out, name=f"fastgw fence {shard_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -84,6 +109,8 @@ class Fencing:
             await self._stop(shard_id)
         except ShardNotHere:
             return  # its program stopped it at the same time
+        if not self._takes_again:
+            return
         is_told = False
         while self._shard(shard_id) is None and (error := await self._try(shard_id)) is not None:
             if not is_told:

@@ -171,7 +171,7 @@ class Fleet:
                 self._end(error if isinstance(error, Exception) else None)
             raise
         self.phase = Phase.RUNNING
-        self._fencing.begin(self._sessions)
+        self._fencing.begin(self._sessions, takes_again=not self._options.is_shared)
         for driver in self._drivers.values():
             driver.start()
 
@@ -397,7 +397,7 @@ class Fleet:
             ids, count = tuple(range(info.shards)), info.shards
         self._shard_count = count or len(ids)
         self._setup = make_setup(
-            options, self._handlers, gate, self._turns, url=info.url, shards=len(ids)
+            options, self._handlers, gate, self._turns, self._fencing, url=info.url, ids=ids
         )
         return ids
 

@@ -31,7 +31,8 @@ class Placement:
     The part of a bot that one process runs, and what it shares with the others.
 
     Attributes:
-        shard_ids: the shards that run here, such as `range(0, 64)`.
+        shard_ids: the shards that run here, such as `range(0, 64)`; None for none at first, and
+            those that `start_shard` brings.
         shard_count: how many the bot has in all.
         store: where sessions are kept, unless the gateway has one.
         identify_queue: who may identify when, unless the gateway has one.
@@ -44,7 +45,7 @@ class Placement:
             shards are taken: another process may have to let go of them first.
     """
 
-    shard_ids: Iterable[int]
+    shard_ids: Iterable[int] | None
     shard_count: int
     store: SessionStore | None = None
     identify_queue: IdentifyQueue | None = None
@@ -95,5 +96,6 @@ class Placement:
             api_url=options.api_url if self.api_url is None else self.api_url,
             answer=None if self.info is None else (self.info, asked_at),
             may_take=self.may_take,
+            is_shared=self.shard_ids is None,
             metrics=None,  # whoever starts the processes serves those of all of them
         )

@@ -140,6 +140,7 @@ class SessionWriter:
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
         self._taking: set[int] = set()  # by calls that are not answered yet
         self._fenced: set[int] = set()
+        self._leaving: set[int] = set()
         self._is_refused = False
         self._failed_at = -FAILED_AGAIN_S
 
@@ -161,12 +162,18 @@ class SessionWriter:
         Become the only one who runs these shards; return the sessions that are worth a RESUME.
 
         Raises:
-            UsageError: see `OpenStore.take`; Occupied also while another call asks for one of them:
-                a store gives whoever has a shard the same shard again.
+            UsageError: see `OpenStore.take`; or one of them is on its way out; Occupied also while
+                another call asks for one of them: a store gives whoever has a shard it again.
         """
-        count = next(iter(identities.values())).shard_count if identities else 0
+        if not identities:
+            return {}
+        if leaving := self._leaving.intersection(identities):
+            raise UsageError(
+                f"shards {ranges(leaving)} are being stopped: await stop_shard() first"
+            )
         if asked := sorted(self._taking & identities.keys()):
             raise Occupied(f"shard {ranges(asked)} is being started already")
+        count = next(iter(identities.values())).shard_count
         self._taking |= identities.keys()
         try:
             taken = await self._store.take(tuple(identities), count)
@@ -191,6 +198,14 @@ class SessionWriter:
     def is_fenced(self, shard_id: int) -> bool:
         """Tell whether the lease of a shard is over, and it was not taken again."""
         return shard_id in self._fenced
+
+    def leaves(self, shard_id: int) -> None:
+        """A shard is being stopped: nobody takes it here until it has `left`."""
+        self._leaving.add(shard_id)
+
+    def left(self, shard_id: int) -> None:
+        """It is stopped and released."""
+        self._leaving.discard(shard_id)
 
     async def release(self, shard_id: int) -> None:
         """Store the last of a shard's session, and let others run it."""

@@ -27,6 +27,7 @@ class FleetOptions(NamedTuple):
         shard_ids, shard_count: None for what the API recommends.
         is_store_chosen: the user named it, were it one in memory.
         answer, may_take: see `Placement`; the answer with when it was asked for.
+        is_shared: shards come and go while it runs; who says which takes fenced ones again, too.
         metrics: host and port to serve metrics at; None nowhere.
         relief_bytes: above which read buffers are given back; None never.
         compression: the Decoder's word for what the user named; None when it was left to us.
@@ -55,6 +56,7 @@ class FleetOptions(NamedTuple):
     publish: EventPublisher | None = None
     answer: tuple[GatewayInfo, float] | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None
+    is_shared: bool = False
 
     def __repr__(self) -> str:
         return "FleetOptions(...)"  # a header's value may be a secret

@@ -12,6 +12,7 @@ from .gateway_info import USER_AGENT
 if TYPE_CHECKING:
     from ..connection.dial import Turns
     from ..delivery.handlers import Handlers
+    from .fencing import Fencing
     from .identify import IdentifyGate
     from .settings import FleetOptions
 
@@ -23,14 +24,15 @@ def make_setup(
     handlers: Handlers,
     gate: IdentifyGate,
     turns: Turns,
+    fencing: Fencing,
     *,
     url: str,
-    shards: int,
+    ids: tuple[int, ...],
 ) -> ShardSetup:
-    """Make the setup of so many shards here, which connect to `url`."""
+    """Make the setup of these shards, which connect to `url`; none is for any number of them."""
     return ShardSetup(
         url=url,
-        compression=Compression(options.compression, shards=shards),
+        compression=Compression(options.compression, shards=len(ids) or options.shard_count or 1),
         interests=handlers.interests,
         delivery=handlers,
         gate=gate,
@@ -44,4 +46,5 @@ def make_setup(
         turns=turns,
         stores_handled=options.store.acknowledge == "handled",
         early_heartbeat=options.early_heartbeat,
+        may_speak=fencing.may_speak,
     )

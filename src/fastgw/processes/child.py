@@ -54,6 +54,7 @@ class Child:
         ran_since: when that was.
         is_told_to_end: its end is wanted.
         ready: how many of its shards are READY.
+        shard_ids, share: what it runs, and how many it should, where it takes a share by itself.
         figures: as it reported them last.
         document: for metrics, as it told it last.
         events_per_s: between its last two reports.
@@ -69,6 +70,8 @@ class Child:
         self.released = asyncio.Event()
         self.is_told_to_go = self.is_told_to_end = False
         self.ready = 0
+        self.shard_ids: tuple[int, ...] = ()
+        self.share: int | None = None
         self.figures: dict[str, Any] = {}
         self.document: Document | None = None
         self.events_per_s = 0.0
@@ -171,7 +174,7 @@ class Child:
         finally:
             hearing.cancel()
             writer.close()
-            self.ready = 0
+            self.ready, self.shard_ids = 0, ()
             self.released.set()
             self.prepared.cancel()
 
@@ -187,10 +190,12 @@ class Child:
         if kind == "prepared" and not self.prepared.done():
             self.prepared.set_result(message["durable"])
         elif kind == "released":
-            self.ready = 0
+            self.ready, self.shard_ids = 0, ()
             self.released.set()
         elif kind == "status":
             self.ready = message.pop("ready")
+            self.shard_ids = tuple(message.pop("shard_ids"))
+            self.share = message.pop("share")
             if message:
                 self._take_figures(message)
         elif kind == "failed":

@@ -19,20 +19,34 @@ class Seat:
 
     Attributes:
         index: its number, from 0.
-        shard_ids: what it runs.
+        given: the shards that it runs; None where processes share them out among themselves.
         restarts: when it is started anew.
         lock: held by who starts a process for it.
         child: the process that runs the shards, or ran them last.
         successor: the one that is about to take over.
     """
 
-    def __init__(self, index: int, shard_ids: tuple[int, ...], restarts: Restarts) -> None:
+    def __init__(self, index: int, given: tuple[int, ...] | None, restarts: Restarts) -> None:
         self.index = index
-        self.shard_ids = shard_ids
+        self.given = given
         self.restarts = restarts
         self.lock = asyncio.Lock()
         self.child: Child | None = None
         self.successor: Child | None = None
+
+    @property
+    def shard_ids(self) -> tuple[int, ...]:
+        """What it runs."""
+        if self.given is not None:
+            return self.given
+        return () if self.child is None else self.child.shard_ids
+
+    @property
+    def share(self) -> int | None:
+        """How many shards it should run; None before that is known."""
+        if self.given is not None:
+            return len(self.given)
+        return None if self.child is None else self.child.share
 
     def status(self, *, is_closing: bool) -> WorkerStatus:
         """Return how it is now; while all is closing, who has ended is not started anew."""
@@ -43,7 +57,7 @@ class Seat:
             phase = "ended" if is_closing else "restarting"
         elif self.successor is not None:
             phase = "replaced"
-        elif not child.is_told_to_go:
+        elif not child.is_told_to_go or self.share is None:
             phase = "starting"
         else:
             phase = "running"
@@ -53,6 +67,7 @@ class Seat:
             pid=None if child is None or child.has_ended else child.pid,
             phase=phase,
             shard_ids=self.shard_ids,
+            share=self.share or 0,
             ready=0 if child is None else child.ready,
             restarts=self.restarts.count,
             events=figures.get("events", 0),

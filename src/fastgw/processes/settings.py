@@ -30,7 +30,8 @@ class ProcessOptions:
     Args:
         target: `module:name` of a Gateway, or of a function without arguments that makes one.
         processes: how many; no more are started than there are shards.
-        shard_ids: those of this machine, with shard_count; None for all of the bot.
+        shard_ids: those of this machine, with shard_count; None for all of the bot, or with redis
+            for a fair share of them.
         shard_count: how many shards the bot has; None for what the API recommends.
         store: file for sessions and identify turns; None for the default: see docs/scaling.md.
         keeps_sessions: False keeps sessions in memory, for bots that cannot do without READY and
@@ -62,6 +63,11 @@ class ProcessOptions:
     stdout: int | None = None
     stderr: int | None = None
     stop_timeout_s: float = STOP_TIMEOUT_S
+
+    @property
+    def is_sharing(self) -> bool:
+        """Whether these processes share the shards out with those of other machines."""
+        return self.redis is not None and self.shard_ids is None
 
     def __post_init__(self) -> None:
         if not hasattr(signal, "SIGHUP"):

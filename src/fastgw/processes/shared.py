@@ -10,6 +10,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..fleet.ports import IdentifyQueue, SessionStore
+    from ..gateway import Gateway
+    from ..redis.sharing import Sharing
 
 __all__ = ["LEASE_S", "PREFIX", "SharedRedis", "read_url"]
 
@@ -36,17 +38,26 @@ class SharedRedis:
     def __post_init__(self) -> None:
         self.store()
 
-    def store(self) -> SessionStore:
-        """Return the store of one process."""
+    def store(self, owner: str | None = None) -> SessionStore:
+        """Return the store of one process; `owner` has its leases."""
         from ..redis import RedisSessionStore
 
-        return RedisSessionStore(self.url, prefix=self.prefix, lease_s=self.lease_s)
+        return RedisSessionStore(self.url, prefix=self.prefix, lease_s=self.lease_s, owner=owner)
 
     def identify_queue(self) -> IdentifyQueue:
         """Return the identify queue of one process."""
         from ..redis import RedisIdentifyQueue
 
         return RedisIdentifyQueue(self.url, prefix=self.prefix)
+
+    def sharing(self, gateway: Gateway, owner: str, shard_count: int) -> Sharing:
+        """Return the member that takes this process's share of the shards."""
+        from ..redis.sharing import Sharing
+
+        return Sharing(
+            gateway, self.url, prefix=self.prefix, lease_s=self.lease_s, me=owner,
+            shard_count=shard_count,
+        )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a worker is told, over a socket that nobody else reads."""

@@ -114,7 +114,7 @@ def assignment_of(
     started: Started,
     path: Path | None,
     index: int,
-    shard_ids: tuple[int, ...],
+    shard_ids: tuple[int, ...] | None,
 ) -> Assignment:
     """Return what one worker is told."""
     info = started.info

@@ -19,6 +19,7 @@ class WorkerStatus:
         pid: of its process now; None while it has none.
         phase: "starting", "running", "replaced" (its successor starts), "restarting" or "ended".
         shard_ids: what it runs.
+        share: how many it should run.
         ready: how many of them are READY.
         restarts: how often it was started anew after it died.
         events: that its shards received, since the process began.
@@ -32,6 +33,7 @@ class WorkerStatus:
     pid: int | None
     phase: str
     shard_ids: tuple[int, ...]
+    share: int
     ready: int
     restarts: int
     events: int = 0
@@ -61,8 +63,8 @@ class ProcessesStatus:
 
     @property
     def shards(self) -> int:
-        """How many shards these processes run."""
-        return sum(len(worker.shard_ids) for worker in self.workers)
+        """How many shards these processes run, or will."""
+        return sum(worker.share for worker in self.workers)
 
     @property
     def ready(self) -> int:
@@ -71,8 +73,9 @@ class ProcessesStatus:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all are."""
-        return self.ready == self.shards
+        """Whether all are, and no worker is still to learn its share."""
+        is_known = all(worker.share or worker.phase == "running" for worker in self.workers)
+        return is_known and self.ready >= self.shards
 
     @property
     def events_per_s(self) -> float:

@@ -151,7 +151,9 @@ class Supervisor:
         finally:
             asking.cancel()
             closing.cancel()
-        parts = split(started.shard_ids, self._options.processes)
+        parts: list[tuple[int, ...] | None] = [*split(started.shard_ids, self._options.processes)]
+        if self._options.is_sharing:
+            parts = [None] * self._options.processes
         if len(parts) < self._options.processes:
             log.warning(
                 "%d processes are more than %d shards need: %d are started",
@@ -186,7 +188,7 @@ class Supervisor:
         started = self._started
         assert started is not None
         return await Child.start(
-            assignment_of(self._options, started, self._path, seat.index, seat.shard_ids),
+            assignment_of(self._options, started, self._path, seat.index, seat.given),
             stdout=self._options.stdout,
             stderr=self._options.stderr,
         )
@@ -237,7 +239,7 @@ class Supervisor:
             return None
         log.warning(
             "worker %d (shards %s) %s: %s; it is started again in %.1f s",
-            seat.index, ranges(seat.shard_ids),
+            seat.index, ranges(seat.shard_ids) or "that it had",
             "died" if failure is None else f"failed at {failure.at}", why, wait_s,
         )  # fmt: skip
         if failure is not None and failure.details and seat.restarts.failed_starts <= 1:
@@ -297,6 +299,9 @@ class Supervisor:
                 successor.kill()
                 await successor.wait_ended(RELEASE_S)
                 return False
+            if seat.given is None:  # else what is let go of would go to other machines, and back
+                successor.go()
+                await self._until(lambda: successor.share is not None, successor)
             before.release()
             try:
                 await asyncio.wait_for(before.released.wait(), RELEASE_S)
@@ -304,7 +309,8 @@ class Supervisor:
                 log.warning("worker %d does not let go of its shards: it is killed", seat.index)
                 before.kill()
                 await before.wait_ended(RELEASE_S)
-            successor.go()
+            if seat.given is not None:
+                successor.go()
             seat.child = successor
         finally:
             if seat.child is not successor:
@@ -340,15 +346,20 @@ class Supervisor:
             await asyncio.wait((child.ended,))
 
     async def _until_ready(self, seat: Seat, child: Child) -> None:
+        if not await self._until(lambda: child.ready >= (seat.share or 0), child):
+            log.warning(
+                "of worker %d %d of %d shards are READY after %.0f s; the next one is replaced",
+                seat.index, child.ready, seat.share, SUCCESSOR_READY_S,
+            )  # fmt: skip
+
+    async def _until(self, condition: Callable[[], bool], child: Child) -> bool:
+        """Wait for something about a successor; False when it does not come to pass."""
         until = time.monotonic() + SUCCESSOR_READY_S
-        while child.ready < len(seat.shard_ids) and not child.has_ended:
+        while not condition() and not child.has_ended:
             if time.monotonic() > until:
-                log.warning(
-                    "of worker %d %d of %d shards are READY after %.0f s; the next one is replaced",
-                    seat.index, child.ready, len(seat.shard_ids), SUCCESSOR_READY_S,
-                )  # fmt: skip
-                return
+                return False
             await asyncio.sleep(TICK_S)
+        return True
 
     # --- ending ----------------------------------------------------------------------------------
 

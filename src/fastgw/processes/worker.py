@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from .target import is_final, load_gateway
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
+    from ..redis.sharing import Sharing
     from ..shard.face import StatusChange
 
 __all__ = ["main"]
@@ -57,11 +59,14 @@ MAX_DETAILS = 4_000
 class _Work:
     """The gateway as `run_until_closed` runs it, and the reports on the way."""
 
-    def __init__(self, line: Line, gateway: Gateway, shard_count: int) -> None:
+    def __init__(
+        self, line: Line, gateway: Gateway, shard_count: int, sharing: Sharing | None
+    ) -> None:
         self._shard_count = shard_count
         self.has_started = False
         self._line = line
         self._gateway = gateway
+        self._sharing = sharing
         self._may_go = asyncio.Event()
         self._ready: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +83,12 @@ class _Work:
         self._line.hear(told)
         self._spawn(self._report_for_ever())
         await self._gateway.start()
+        if self._sharing is not None:
+            try:
+                await self._sharing.join()
+            except BaseException:
+                await self._gateway.close()
+                raise
         self.has_started = True
 
     async def may_take(self, is_durable: bool) -> None:
@@ -90,12 +101,14 @@ class _Work:
         try:
             await self._gateway.wait_closed()
         finally:
+            await self._hand_over()
             for task in self._tasks:
                 task.cancel()
 
     async def close(self) -> None:
         """End it; sessions are kept if the store is durable."""
         self._may_go.set()  # it sees that it is closing
+        await self._hand_over()
         await self._gateway.close()
 
     def _told(self, word: str) -> None:
@@ -106,6 +119,7 @@ class _Work:
 
     async def _release(self) -> None:
         """Let go of all shards at once; handlers that run may end."""
+        await self._hand_over()
         shards = self._gateway.shards
         stops = (self._gateway.stop_shard(shard.id) for shard in shards)
         for error in await asyncio.gather(*stops, return_exceptions=True):
@@ -114,6 +128,11 @@ class _Work:
                 log.error("a shard was not let go of as it should be", exc_info=error)
         self._line.say("released")
         await self._gateway.close()
+
+    async def _hand_over(self) -> None:
+        """Leave the shards to the other members, where they are shared out."""
+        if self._sharing is not None:
+            await self._sharing.leave()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -133,9 +152,14 @@ class _Work:
         while True:
             ready = len(self._ready)
             figures = self._figures() if beat % FIGURES_EVERY == 0 or ready != told else {}
-            self._line.say("status", may_drop=True, ready=ready, **figures)
+            self._line.say("status", may_drop=True, ready=ready, **self._shared(), **figures)
             beat, told = beat + 1, ready
             await asyncio.sleep(REPORT_S)
+
+    def _shared(self) -> dict[str, object]:
+        shard_ids = [shard.id for shard in self._gateway.shards]
+        share = None if self._sharing is None else self._sharing.share
+        return {"shard_ids": shard_ids, "share": share}
 
     def _figures(self) -> dict[str, object]:
         health, stats = self._gateway.health(), self._gateway.stats()
@@ -151,13 +175,13 @@ class _Work:
         }
 
 
-def _placement(assignment: Assignment, work: _Work) -> Placement:
+def _placement(assignment: Assignment, work: _Work, shared: dict[str, Any]) -> Placement:
     info = assignment["info"]
     limit = None if info["limit"] is None else SessionStartLimit(**info["limit"])
     return Placement(
         shard_ids=assignment["shard_ids"],
         shard_count=assignment["shard_count"],
-        **_shared(assignment),
+        **shared,
         bot_id=assignment["bot_id"],
         api_url=assignment["api_url"],
         info=GatewayInfo(info["url"], info["shards"], limit),
@@ -166,17 +190,17 @@ def _placement(assignment: Assignment, work: _Work) -> Placement:
     )
 
 
-def _shared(assignment: Assignment) -> dict[str, Any]:
+def _shared(assignment: Assignment, gateway: Gateway) -> tuple[dict[str, Any], Sharing | None]:
     """Return what the processes of a machine share in a file, or those of all in Redis."""
-    if assignment["redis"] is not None:
-        redis = SharedRedis(**assignment["redis"])
-        store, queue = redis.store(), redis.identify_queue()
-        return {"store": store, "identify_queue": queue, "is_exclusive": True}
-    path = assignment["path"]
-    return {
-        "store": SQLiteSessionStore(path) if assignment["store"] else None,
-        "identify_queue": SQLiteIdentifyQueue(path),
-    }
+    if assignment["redis"] is None:
+        path = assignment["path"]
+        store = SQLiteSessionStore(path) if assignment["store"] else None
+        return {"store": store, "identify_queue": SQLiteIdentifyQueue(path)}, None
+    redis, owner, sharing = SharedRedis(**assignment["redis"]), uuid.uuid4().hex, None
+    if assignment["shard_ids"] is None:
+        sharing = redis.sharing(gateway, owner, assignment["shard_count"])
+    parts = {"store": redis.store(owner), "identify_queue": redis.identify_queue()}
+    return {**parts, "is_exclusive": True}, sharing
 
 
 def _prepare_logging(index: int, form: str) -> None:
@@ -211,8 +235,9 @@ def main(arguments: list[str]) -> int:
         gateway = load_gateway(assignment["target"])
         _prepare_logging(assignment["index"], assignment["log"])
         at = "start"
-        work = _Work(line, gateway, assignment["shard_count"])
-        gateway.place(_placement(assignment, work))
+        shared, sharing = _shared(assignment, gateway)
+        work = _Work(line, gateway, assignment["shard_count"], sharing)
+        gateway.place(_placement(assignment, work, shared))
         run_until_closed(work)
     except KeyboardInterrupt:
         return 130

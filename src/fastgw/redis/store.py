@@ -74,6 +74,7 @@ class RedisSessionStore:
             up to which every event is handled, so that after a crash the rest comes again.
         lease_s: how long a shard stays with a process of which nothing is heard. That process
             disconnects it before; see docs/scaling-out.md.
+        owner: who has the leases, where somebody else must know it; None for whoever opens it.
         clock: the clocks of the machine; others are for tests.
     Raises:
         UsageError: no such URL, or redis-py is not installed.
@@ -86,6 +87,7 @@ class RedisSessionStore:
         prefix: str = "fgw",
         acknowledge: Acknowledge = "received",
         lease_s: float = LEASE_S,
+        owner: str | None = None,
         clock: BootClock | None = None,
     ) -> None:
         self._clock = check_clock(clock)
@@ -93,6 +95,7 @@ class RedisSessionStore:
         self._prefix = check_prefix(prefix)
         self._acknowledge = check_acknowledge(acknowledge)
         self._lease_s = check_lease(lease_s)
+        self._owner = owner
 
     def __repr__(self) -> str:
         return f"<RedisSessionStore {self._prefix!r}>"  # the URL has a password
@@ -116,7 +119,9 @@ class RedisSessionStore:
         Raises:
             UsageError: the server cannot be reached or used, or the prefix is another bot's.
         """
-        opened = OpenRedisStore(Server(self._url, self._prefix), self._lease_s, self._clock)
+        opened = OpenRedisStore(
+            Server(self._url, self._prefix), self._lease_s, self._clock, self._owner
+        )
         try:
             await opened.begin(bot_id)
         except BaseException:
@@ -128,12 +133,14 @@ class RedisSessionStore:
 class OpenRedisStore:
     """The store as one fleet has it open. Call it in the thread of the loop that opened it."""
 
-    def __init__(self, server: Server, lease_s: float, clock: BootClock) -> None:
+    def __init__(
+        self, server: Server, lease_s: float, clock: BootClock, owner: str | None = None
+    ) -> None:
         self._server = server
         self._thread = JobThread("redis")
         self._clock = clock
         self._lease_s = lease_s
-        self._me = uuid.uuid4().hex
+        self._me = owner or uuid.uuid4().hex
         self._is_closed = False
         self._bot = BotBinding(self._other_bot)
         self._trouble = Trouble(log, _said, f"{server.shown} is there again: sessions are stored")

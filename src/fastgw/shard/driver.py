@@ -470,7 +470,7 @@ class ShardDriver:
     def _pump(self) -> None:
         """Write what may go now."""
         connection = self._connection
-        if connection is None or not connection.is_open:
+        if connection is None or not connection.is_open or not self._setup.may_speak(self._id):
             return
         try:
             self._queue.pump(time.monotonic(), connection.send)

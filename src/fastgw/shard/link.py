@@ -56,6 +56,7 @@ class ShardSetup(NamedTuple):
         opening: how many connections that resume may be on their way up at once; a place is held
             from the first packet to the upgrade. Those that identify have their turns for it.
         turns: how long all of them together may deliver in one turn of the loop.
+        may_speak: whether a shard is still ours; asked before anything is written.
     """
 
     url: str
@@ -73,6 +74,7 @@ class ShardSetup(NamedTuple):
     turns: Turns
     stores_handled: bool
     early_heartbeat: bool
+    may_speak: Callable[[int], bool]
 
     def __repr__(self) -> str:
         return "ShardSetup(...)"  # a header's value may be a secret

@@ -1,0 +1,198 @@
+"""Several `fastgw run --redis` share the shards of one bot out: they join, end, die and freeze."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+
+import pytest
+from deadline import until
+from fleet_command import PATIENCE_S
+from redis_server import needs_redis
+
+from fastgw.testing import FakeGateway
+from fastgw.testing.service.peer import FakePeer
+from fastgw.testing.service.session import FakeSession
+
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.one_loop,
+    needs_redis,
+    pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks at /proc"),
+]
+SHARDS = 6
+LEASE = ("--lease", "4")
+
+
+@pytest.fixture
+async def fake():
+    """Serve six shards, each with a key of its own."""
+    async with FakeGateway(recommended_shards=SHARDS, max_concurrency=SHARDS) as fake:
+        yield fake
+
+
+class Doubled:
+    """
+    What the service sees of two owners.
+
+    Attributes:
+        shards: whose session was bound to a second connection beside an open one.
+        commands: what came on such a first one afterwards, heartbeats too.
+    """
+
+    def __init__(self):
+        self.shards = []
+        self.commands = []
+
+
+@pytest.fixture(autouse=True)
+def doubled(monkeypatch):
+    """Watch out for it."""
+    found, displaced = Doubled(), []
+    bind, receive = FakeSession.bind, FakePeer.receive
+
+    def watched_bind(session, peer):
+        if session.peer is not None and session.peer is not peer:
+            found.shards.append(session.shard_id)
+            displaced.append(session.peer)
+        bind(session, peer)
+
+    def watched_receive(peer, command, now):
+        if peer in displaced:
+            found.commands.append(command)
+        receive(peer, command, now)
+
+    monkeypatch.setattr(FakeSession, "bind", watched_bind)
+    monkeypatch.setattr(FakePeer, "receive", watched_receive)
+    return found
+
+
+def is_shared(*machines):
+    """Tell whether the workers of these run all shards, each its part, and all are READY."""
+    workers = [worker for machine in machines for worker in machine.workers]
+    parts = [worker["shard_ids"] for worker in workers]
+    return (
+        sorted(itertools.chain(*parts)) == list(range(SHARDS))
+        and max(map(len, parts)) - min(map(len, parts)) <= 1
+        and sum(worker["ready"] for worker in workers) == SHARDS
+    )
+
+
+async def shared(*machines):
+    """Wait until they have their parts."""
+    try:
+        await until(lambda: is_shared(*machines) or any(m.has_ended for m in machines), PATIENCE_S)
+    except AssertionError as error:
+        said = "\n".join(f"{m.workers}\n{m.errors}" for m in machines)
+        raise AssertionError(said) from error
+    assert not any(machine.has_ended for machine in machines), [m.errors for m in machines]
+
+
+class Traffic:
+    """A message to each shard, again and again; every one of them must arrive."""
+
+    def __init__(self, fake):
+        self._fake = fake
+        self._count = 0
+        self._task = asyncio.create_task(self._send())
+
+    async def _send(self):
+        while True:
+            for shard_id in range(SHARDS):
+                content = {"content": f"{self._count}-{shard_id}"}
+                self._fake.dispatch("MESSAGE_CREATE", content, shard_id=shard_id)
+            self._count += 1
+            await asyncio.sleep(0.05)
+
+    def stop(self):
+        self._task.cancel()
+
+    async def all_arrived(self, *machines):
+        """Stop, and wait until some machine has seen each of them; return how many came twice."""
+        self.stop()
+        sent = {f"{i}-{shard_id}" for i in range(self._count) for shard_id in range(SHARDS)}
+
+        def seen():
+            return [words[4] for machine in machines for words in machine.lines("event")]
+
+        await until(lambda: sent <= set(seen()), PATIENCE_S)
+        return len(seen()) - len(sent)
+
+
+@pytest.fixture
+async def traffic(fake):
+    """Return what begins it; it ends with the test."""
+    begun = []
+
+    def begin():
+        begun.append(Traffic(fake))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.stop()
+
+
+async def test_who_joins_gets_its_share(fake, machine, traffic, doubled):
+    """From one machine to three, by RESUME, and no event comes twice."""
+    one = await machine(fake)
+    await shared(one)
+    messages = traffic()
+    other = await machine(fake)
+    await shared(one, other)
+    third = await machine(fake, "--processes", "2")
+    await shared(one, other, third)
+    assert await messages.all_arrived(one, other, third) == 0
+    assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_who_ends_hands_its_shards_over(fake, machine, traffic, doubled):
+    """SIGTERM: others have them within a second or so, and nobody identifies."""
+    one, other = await machine(fake), await machine(fake)
+    await shared(one, other)
+    messages = traffic()
+    one.signal(signal.SIGTERM)
+    assert await one.wait_ended() == 0, one.errors
+    await shared(other)
+    assert await messages.all_arrived(one, other) == 0
+    assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_the_shards_of_who_dies_are_taken_when_its_leases_are_over(
+    fake, machine, traffic, doubled
+):
+    """SIGKILL of all of it; what came meanwhile comes afterwards."""
+    one, other = await machine(fake, *LEASE), await machine(fake, *LEASE)
+    await shared(one, other)
+    messages = traffic()
+    await one.kill()
+    await shared(other)
+    await messages.all_arrived(one, other)
+    assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_who_was_frozen_for_longer_than_its_leases_does_not_speak(
+    fake, machine, traffic, doubled
+):
+    """SIGSTOP: others take its shards; when it wakes it puts them out, and gets its share anew."""
+    one, other = await machine(fake, *LEASE), await machine(fake, *LEASE)
+    await shared(one, other)
+    frozen = one.workers[0]["shard_ids"]
+    messages = traffic()
+    pids = (one.pid, *one.pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await shared(other)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    await until(lambda: "the lease of shards" in one.errors, PATIENCE_S)
+    await shared(one, other)
+    await messages.all_arrived(one, other)
+    # Nobody else can close a frozen process's socket: the service sees it beside the new one.
+    assert sorted(doubled.shards) == sorted(frozen)
+    assert doubled.commands == []
+    assert len(fake.identifies) == SHARDS
