@@ -159,6 +159,25 @@ def test_a_placement_of_what_all_must_share(tmp_path):
             place(Gateway("t", intents=Intents.all(), **own), is_exclusive=True)
 
 
+def test_a_gateway_that_publishes_keeps_what_is_handled():
+    """An event that is not appended yet comes again to whoever has its shard next."""
+
+    class Publisher:
+        name = "none"
+
+        async def open(self, handlers, shards):
+            """Want nothing."""
+
+        def end(self):
+            """End nothing."""
+
+    stores = {"store": MemorySessionStore(), "publishing_store": MemorySessionStore()}
+    plain = place(Gateway("t", intents=Intents.all()), **stores)
+    publishing = place(Gateway("t", intents=Intents.all(), publish=Publisher()), **stores)
+    assert plain.store is stores["store"]
+    assert publishing.store is stores["publishing_store"]
+
+
 async def test_a_placement_that_cannot_be():
     """Shards of the gateway's own, ids beyond the count, and a gateway that was started."""
     with pytest.raises(UsageError, match="leave shards= and shard_count= out"):

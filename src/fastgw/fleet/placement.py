@@ -35,6 +35,8 @@ class Placement:
             those that `start_shard` brings.
         shard_count: how many the bot has in all.
         store: where sessions are kept, unless the gateway has one.
+        publishing_store: instead of store, for a gateway that publishes its events, and must not
+            pass over one that is not appended yet.
         identify_queue: who may identify when, unless the gateway has one.
         is_exclusive: all processes must share these two: a gateway that has its own is refused.
         bot_id: whose part it is, where that is known: a gateway of another bot is refused.
@@ -48,6 +50,7 @@ class Placement:
     shard_ids: Iterable[int] | None
     shard_count: int
     store: SessionStore | None = None
+    publishing_store: SessionStore | None = None
     identify_queue: IdentifyQueue | None = None
     is_exclusive: bool = False
     bot_id: int | None = None
@@ -87,7 +90,8 @@ class Placement:
                 "processes share those in Redis: leave store= and identify_queue= out"
             )
         asked_at = now if self.asked_at is None else self.asked_at
-        store = options.store if options.is_store_chosen else self.store or options.store
+        ours = self.store if options.publish is None else self.publishing_store or self.store
+        store = options.store if options.is_store_chosen else ours or options.store
         return options._replace(
             shard_ids=shard_ids,
             shard_count=self.shard_count,

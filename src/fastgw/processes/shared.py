@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..fleet.ports import IdentifyQueue, SessionStore
+    from ..fleet.ports import Acknowledge, IdentifyQueue, SessionStore
     from ..gateway import Gateway
     from ..redis.sharing import Sharing
 
@@ -38,11 +38,15 @@ class SharedRedis:
     def __post_init__(self) -> None:
         self.store()
 
-    def store(self, owner: str | None = None) -> SessionStore:
+    def store(
+        self, owner: str | None = None, acknowledge: Acknowledge = "received"
+    ) -> SessionStore:
         """Return the store of one process; `owner` has its leases."""
         from ..redis import RedisSessionStore
 
-        return RedisSessionStore(self.url, prefix=self.prefix, lease_s=self.lease_s, owner=owner)
+        return RedisSessionStore(
+            self.url, prefix=self.prefix, lease_s=self.lease_s, owner=owner, acknowledge=acknowledge
+        )
 
     def identify_queue(self) -> IdentifyQueue:
         """Return the identify queue of one process."""

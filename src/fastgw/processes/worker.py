@@ -199,7 +199,11 @@ def _shared(assignment: Assignment, gateway: Gateway) -> tuple[dict[str, Any], S
     redis, owner, sharing = SharedRedis(**assignment["redis"]), uuid.uuid4().hex, None
     if assignment["shard_ids"] is None:
         sharing = redis.sharing(gateway, owner, assignment["shard_count"])
-    parts = {"store": redis.store(owner), "identify_queue": redis.identify_queue()}
+    parts = {
+        "store": redis.store(owner),
+        "publishing_store": redis.store(owner, "handled"),
+        "identify_queue": redis.identify_queue(),
+    }
     return {**parts, "is_exclusive": True}, sharing
 
 
