@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import random
 import signal
 
 import pytest
@@ -12,6 +13,7 @@ from deadline import until
 from fleet_command import PATIENCE_S
 from redis_server import needs_redis
 
+import redis
 from fastgw.testing import FakeGateway
 from fastgw.testing.service.peer import FakePeer
 from fastgw.testing.service.session import FakeSession
@@ -196,3 +198,82 @@ async def test_who_was_frozen_for_longer_than_its_leases_does_not_speak(
     assert sorted(doubled.shards) == sorted(frozen)
     assert doubled.commands == []
     assert len(fake.identifies) == SHARDS
+
+
+async def test_workers_are_replaced_without_an_identify(fake, machine, traffic, doubled):
+    """SIGHUP: each successor joins before the one before hands its shards over."""
+    one = await machine(fake, "--processes", "2")
+    await shared(one)
+    before = set(one.pids)
+    messages = traffic()
+    one.signal(signal.SIGHUP)
+    await until(lambda: "all workers are replaced" in one.errors, PATIENCE_S)
+    await until(lambda: before.isdisjoint(w["pid"] for w in one.workers), PATIENCE_S)
+    await shared(one)
+    assert await messages.all_arrived(one) == 0
+    assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_a_machine_that_counts_otherwise_is_refused(fake, machine):
+    """It is told what to write; the others go on."""
+    one = await machine(fake)
+    await shared(one)
+    other = await machine(fake, "--shard-count", "8")
+    assert await other.wait_ended() == 1
+    assert f"runs this bot with {SHARDS} shards, and here are 8: give --shard-count" in other.errors
+    assert is_shared(one)
+
+
+async def test_what_redis_had_is_what_the_processes_say_again(
+    fake, machine, server, traffic, doubled
+):
+    """Started anew and empty under way: nothing moves, nobody identifies."""
+    one, other = await machine(fake, *LEASE), await machine(fake, *LEASE)
+    await shared(one, other)
+    parts = [sorted(m.workers[0]["shard_ids"]) for m in (one, other)]
+    messages = traffic()
+    server.stop()
+    server.start()
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:  # who noticed has said so
+        await until(lambda: client.exists("{fgw}:quiet"), PATIENCE_S)
+        await until(lambda: not client.exists("{fgw}:quiet"), PATIENCE_S)
+    await shared(one, other)
+    assert [sorted(m.workers[0]["shard_ids"]) for m in (one, other)] == parts
+    await messages.all_arrived(one, other)
+    assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_whatever_befalls_them_nothing_is_lost(fake, machine, traffic, doubled):
+    """
+    Kill, end, freeze and start machines at random, under traffic: no identify, no event less.
+
+    FASTGW_SHARING_ROUNDS says how often, FASTGW_SHARING_SEED which.
+    """
+    rounds = int(os.environ.get("FASTGW_SHARING_ROUNDS", "4"))
+    chance = random.Random(int(os.environ.get("FASTGW_SHARING_SEED", "1")))
+    live = [await machine(fake, *LEASE) for _ in range(2)]
+    every = list(live)
+    await shared(*live)
+    messages = traffic()
+    for deed in chance.sample(["kill", "end", "freeze", "worker"] * rounds, rounds):
+        one = chance.choice(live)
+        if deed == "freeze":
+            pids = (one.pid, *(worker["pid"] for worker in one.workers))
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            others = [other for other in live if other is not one]
+            if chance.random() < 0.5:  # for longer than its leases
+                await shared(*others)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        elif deed == "worker":
+            os.kill(one.workers[0]["pid"], signal.SIGKILL)
+        else:
+            one.signal(signal.SIGTERM if deed == "end" else signal.SIGKILL)
+            live.remove(one)
+            live.append(await machine(fake, *LEASE))
+            every.append(live[-1])
+        await shared(*live)
+    await messages.all_arrived(*every)
+    assert len(fake.identifies) == SHARDS
+    assert doubled.commands == []
