@@ -255,7 +255,7 @@ def _shown(value: Any) -> str:
 @asynccontextmanager
 async def running(bot: Bot, *, count: int = 1, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
     """Run the client until the block ends; it is ready with `count` sessions at the beginning."""
-    async with started(bot) as task:
+    async with started(bot, **options) as task:
         for shard_id in range(count):
             await bot.fake.wait_ready(shard_id, timeout_s=scaled(30.0))
         await bot.until("ready")
@@ -264,8 +264,8 @@ async def running(bot: Bot, *, count: int = 1, **options: Any) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def started(bot: Bot) -> AsyncIterator[asyncio.Task[None]]:
-    """Run the client until the block ends, wherever it is by then."""
+async def started(bot: Bot, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the client until the block ends, wherever it is by then; options are of connect()."""
     client, fake = bot.client, bot.fake
     client.loop = asyncio.get_running_loop()
     if hasattr(client, "_async_setup_hook"):
