@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import random
+import re
 import signal
+import socket
+import urllib.request
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 from fleet_command import PATIENCE_S
 from redis_server import needs_redis
 
@@ -212,6 +216,37 @@ async def test_workers_are_replaced_without_an_identify(fake, machine, traffic, 
     await shared(one)
     assert await messages.all_arrived(one) == 0
     assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
+
+
+async def test_the_metrics_say_who_shares_what(fake, machine):
+    """Of each process: members, its share, what it holds, and what came and went."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{sock.getsockname()[1]}"
+    one = await machine(fake, "--metrics", where)
+    await shared(one)
+    other = await machine(fake)
+    await shared(one, other)
+
+    def ask(path):
+        with urllib.request.urlopen(f"http://{where}/{path}") as answer:
+            return answer.read().decode()
+
+    def has_settled():
+        figures = json.loads(ask("stats.json"))["processes"][0]["sharing"]
+        return figures is not None and (figures["members"], figures["held"]) == (2, SHARDS // 2)
+
+    end = asyncio.get_running_loop().time() + scaled(PATIENCE_S)
+    while not await asyncio.to_thread(has_settled):  # told every fifth second
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.1)
+    text = await asyncio.to_thread(ask, "metrics")
+    values = dict(re.findall(r'^fastgw_sharing_(\w+){process="0"} (\S+)$', text, re.MULTILINE))
+    assert 0.0 <= float(values.pop("answer_age_seconds")) < 10.0
+    assert values == {
+        "members": "2.0", "share": "3.0", "held": "3.0",
+        "taken_total": "6.0", "handed_over_total": "3.0", "fenced_total": "0.0",
+    }  # fmt: skip
 
 
 async def test_a_machine_that_counts_otherwise_is_refused(fake, machine):

@@ -10,7 +10,10 @@ Shape (version 1). Ages and durations are seconds, sizes bytes; null is unknown,
                     "told_at": seconds since 1970 when the counts of its shards were these,
                     "loop_lag_s",
                     "loop_lag_worst_s", "handlers_running", "handlers_waiting", "unhandled",
-                    "unhandled_bytes", "kept_bytes", "reading_held_by": {handler: seconds}}],
+                    "unhandled_bytes", "kept_bytes", "reading_held_by": {handler: seconds},
+                    "sharing": null where it takes no share of the shards by itself, else
+                        {"members", "share", "held", "answer_age_s", "taken", "handed_over",
+                         "fenced"}}],
      "shards": [{"shard_id", "process", "status", "is_ready", and each figure of ShardHealth}],
      "identify_budget": {"total", "remaining", "reserve"} or null,
      "refusal": the class of the error that forbids identifies, or null,
@@ -52,8 +55,14 @@ def envelope(shard_count: int) -> Document:
     }
 
 
-def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int) -> Document:
-    """Return the document of one process."""
+def document_of(
+    health: GatewayHealth,
+    stats: GatewayStats,
+    *,
+    shard_count: int,
+    sharing: dict[str, Any] | None = None,
+) -> Document:
+    """Return the document of one process; `sharing` is of one that takes a share of the shards."""
     budget, head = health.identify_budget, envelope(shard_count)
     return {
         **head,
@@ -73,6 +82,7 @@ def document_of(health: GatewayHealth, stats: GatewayStats, *, shard_count: int)
                 "unhandled_bytes": health.unhandled_bytes,
                 "kept_bytes": health.kept_bytes,
                 "reading_held_by": health.reading_held_by,
+                "sharing": sharing,
             }
         ],
         "shards": [_shard(shard) for shard in health.shards],

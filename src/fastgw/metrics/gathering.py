@@ -101,7 +101,7 @@ class Gathering:
 _IDLE: dict[str, Any] = {
     "told_at": None, "loop_lag_s": None, "loop_lag_worst_s": None, "handlers_running": 0,
     "handlers_waiting": 0, "unhandled": 0, "unhandled_bytes": 0, "kept_bytes": 0,
-    "reading_held_by": {},
+    "reading_held_by": {}, "sharing": None,
 }  # fmt: skip
 # A shard that no process has told of.
 _UNTOLD: dict[str, Any] = {

@@ -79,6 +79,18 @@ PROCESS_NOW = {
     "unhandled_bytes": ("unhandled_bytes", "What these hold"),
     "kept_bytes": ("kept_bytes", "Frames that wait for the next turn of the loop"),
 }
+# Of a process that takes a share of the shards by itself, now and counted.
+SHARING_NOW = {
+    "members": ("members", "Processes that share the shards out, as it sees them"),
+    "share": ("share", "How many shards it should run"),
+    "held": ("held", "How many it runs"),
+    "answer_age_s": ("answer_age_seconds", "Since the server answered: leases are renewed, too"),
+}
+SHARING_COUNTS = {
+    "taken": ("taken", "Shards that it took"),
+    "handed_over": ("handed_over", "Shards that it gave up for others to take"),
+    "fenced": ("fenced", "Shards that it put out because their leases were over"),
+}
 WHOLE_COUNTS = {
     "loop_blocked": ("loop_blocked", "How often the event loop stood still for 5 s"),
     "turns_cut": ("turns_cut", "How often events had to wait for the next turn of the loop"),
@@ -162,7 +174,23 @@ def _of_processes(processes: list[dict[str, Any]]) -> Iterator[Metric]:
                 family.add_metric([str(process["index"])], process[figure])
         yield family
     restarts = {str(process["index"]): process for process in processes}
+    sharing = {
+        str(process["index"]): process["sharing"] for process in processes if process["sharing"]
+    }
+    if sharing:
+        yield from _of_sharing(sharing)
     yield _counter("fastgw_restarts", "Workers started anew", "process", restarts, "restarts")
+
+
+def _of_sharing(sharing: dict[str, dict[str, Any]]) -> Iterator[Metric]:
+    for figure, (name, text) in SHARING_NOW.items():
+        family = GaugeMetricFamily(f"fastgw_sharing_{name}", text, labels=["process"])
+        for index, one in sharing.items():
+            if one[figure] is not None:
+                family.add_metric([index], one[figure])
+        yield family
+    for count, (name, text) in SHARING_COUNTS.items():
+        yield _counter(f"fastgw_sharing_{name}", text, "process", sharing, count)
 
 
 def _of_all(counts: dict[str, Any], bounds_s: list[float]) -> Iterator[Metric]:

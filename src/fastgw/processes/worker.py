@@ -171,7 +171,12 @@ class _Work:
             "resumes": total.resumes_won,
             "loop_lag_s": health.loop_lag_worst_s,
             "handlers_running": health.handlers_running,
-            "document": document_of(health, stats, shard_count=self._shard_count),
+            "document": document_of(
+                health,
+                stats,
+                shard_count=self._shard_count,
+                sharing=None if self._sharing is None else self._sharing.figures(),
+            ),
         }
 
 

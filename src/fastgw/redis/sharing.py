@@ -65,13 +65,15 @@ class Sharing:
     Attributes:
         share: how many shards should be here; None before the first look that decides.
         members: how many there are.
+        taken, handed_over: shards that came, and that were given up, since it joined.
+        fenced: shards that were put out because their leases were over.
     """
 
     def __init__(
         self, gateway: Gateway, url: str, *, prefix: str, lease_s: float, me: str, shard_count: int
     ) -> None:
         self.share: int | None = None
-        self.members = 0
+        self.members = self.taken = self.handed_over = self.fenced = 0
         self._gateway = gateway
         self._server = Server(url, prefix)
         self._lease_s = lease_s
@@ -86,6 +88,7 @@ class Sharing:
         self._is_leaving = False
         self._is_failing = False
         self._told = 0  # the thread's: my deadline, in the server's ms
+        self._running: set[int] = set()  # at the last look, without those given up since
         self._looked_at = 0.0  # when the newest table was asked for
 
     async def join(self) -> None:
@@ -123,6 +126,18 @@ class Sharing:
         await asyncio.gather(*(self._give(shard_id) for shard_id in shards))
         await thread.end(END_S, self._server.close)
 
+    def figures(self) -> dict[str, float | int | None]:
+        """Return how it is, for metrics; see the document of `metrics`."""
+        return {
+            "members": self.members,
+            "share": self.share,
+            "held": len(self._gateway.shards),
+            "answer_age_s": time.monotonic() - self._looked_at if self._looked_at else None,
+            "taken": self.taken,
+            "handed_over": self.handed_over,
+            "fenced": self.fenced,
+        }
+
     # --- in the loop -----------------------------------------------------------------------------
 
     def _act(self, at: float, table: Table) -> None:
@@ -135,6 +150,8 @@ class Sharing:
             if table.owners.get(shard_id, self._me) != self._me:
                 self._moving[shard_id].cancel()
         here = {shard.id: shard for shard in self._gateway.shards}
+        self.fenced += len(self._running - here.keys())
+        self._running = set(here)
         stopped = {i for i, shard in here.items() if shard.status is State.STOPPED}
         refused = {i for i in stopped if here[i].error is not None}
         moves = moves_of(
@@ -166,12 +183,15 @@ class Sharing:
         task.add_done_callback(moved)
 
     async def _give(self, shard_id: int) -> None:
+        self._running.discard(shard_id)
+        self.handed_over += 1
         with contextlib.suppress(UsageError):  # it was put out at the same moment
             await self._gateway.stop_shard(shard_id)
 
     async def _take(self, shard_id: int) -> None:
         try:
             await self._gateway.start_shard(shard_id)
+            self.taken += 1
         except UsageError as error:
             log.info("shard %d is not taken now: %s", shard_id, error)
 
