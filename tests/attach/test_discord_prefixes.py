@@ -65,8 +65,8 @@ class Chat:
 
     async def heard(self, *texts):
         """Wait until the command was told this, and all that was said has come."""
-        await until(lambda: self.counts() is not None and self.counts().seen == self.said)
-        await until(lambda: self.bot.told == list(texts))
+        await until(lambda: self.counts() is not None and self.counts().seen == self.said, 20)
+        await until(lambda: self.bot.told == list(texts), 20)
 
     def counts(self):
         """Return what was counted of messages."""

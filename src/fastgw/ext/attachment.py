@@ -115,7 +115,8 @@ class Attachment:
         link = self._link
         # `made`: to be explained before it runs must not make a gateway.
         counted = {} if link.made is None else link.made.stats().events
-        verdicts = {event: link.verdict(event) for event in link.events()}
+        wants = link.interests
+        verdicts = {event: wants.of(event) for event in wants.events()}
         reasons = []
         for event, verdict in verdicts.items():
             counts = counted.get(event)
@@ -132,7 +133,7 @@ class Attachment:
                 )
             )
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
-        advice = _idle_intents(link.intents, verdicts) + link.advice()
+        advice = _idle_intents(link.intents, verdicts) + wants.advice()
         return Explanation(str(link.library), tuple(reasons), tuple(advice))
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..gateway import Gateway
     from .verdict import Choice, Verdict
 
 __all__ = ["Link"]
+
+
+class Interests(Protocol):
+    """What a bot wants, event by event, as things are at this moment."""
+
+    def events(self) -> list[str]:
+        """Return the names of all events that the library knows, sorted."""
+
+    def of(self, event: str, /) -> Verdict:
+        """Judge an event."""
+
+    def advice(self) -> list[str]:
+        """Say which of the library's caches could go, and what that would save."""
 
 
 class Link(ABC):
@@ -67,14 +80,7 @@ class Link(ABC):
     def uninstall(self) -> None:
         """Change it back."""
 
+    @property
     @abstractmethod
-    def events(self) -> list[str]:
-        """Return the names of all events that the library knows, sorted."""
-
-    @abstractmethod
-    def verdict(self, event: str) -> Verdict:
-        """Judge an event, as things are at this moment."""
-
-    @abstractmethod
-    def advice(self) -> list[str]:
-        """Say which of the library's caches could go, and what that would save."""
+    def interests(self) -> Interests:
+        """What the bot wants."""

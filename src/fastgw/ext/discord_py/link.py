@@ -21,7 +21,7 @@ from ...shard.face import Shard, StatusChange
 from ...shard.ports import IdentifyTurn
 from ...words import Intents
 from ..link import Link
-from ..verdict import Choice, Verdict, Wanted
+from ..verdict import Choice, Wanted
 from . import seam
 from .interests import Interests
 from .library import Library
@@ -65,6 +65,10 @@ class DiscordPyLink(Link):
     def intents(self) -> int:
         return int(self.bot.intents.value)
 
+    @property
+    def interests(self) -> Interests:
+        return self._interests
+
     def install(self) -> None:
         if not self.library.is_tested:
             log.warning(
@@ -77,15 +81,6 @@ class DiscordPyLink(Link):
     def uninstall(self) -> None:
         seam.uninstall(self.bot)
         self._interests.forget()
-
-    def events(self) -> list[str]:
-        return self._interests.events()
-
-    def verdict(self, event: str) -> Verdict:
-        return self._interests.of(event)
-
-    def advice(self) -> list[str]:
-        return self._interests.advice()
 
     def shard(self, number: int) -> Shard | None:
         """Return a shard that runs."""

@@ -45,9 +45,8 @@ class Interests:
         self._target: Callable[[Event], None] | None = None
         self._routed: frozenset[str] = frozenset()
 
-    @property
-    def names(self) -> list[str]:
-        """The events that hikari has a consumer for, sorted."""
+    def events(self) -> list[str]:
+        """Return the names of the events that hikari has a consumer for, sorted."""
         return sorted(name.upper() for name in self._manager._consumers)
 
     def wanted(self) -> frozenset[str]:
@@ -69,7 +68,7 @@ class Interests:
     def advice(self) -> list[str]:
         """Say which events are delivered for a cache alone."""
         found: dict[str, list[str]] = {}
-        for name in self.names:
+        for name in self.events():
             because = self.of(name).because
             if len(because) == 1 and because[0].startswith("cache "):
                 found.setdefault(because[0], []).append(name)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..._decode import Event
     from ...shard.face import Shard, StatusChange
-    from ..verdict import Choice, Verdict
+    from ..verdict import Choice
     from .shard import AttachedShard
 
 __all__ = ["HikariLink"]
@@ -55,7 +55,7 @@ class HikariLink(Link):
             )
         _refuse(bot, options)
         components = int(bot.cache.settings.components)
-        self.interests = Interests(bot._event_manager, components, choice)
+        self._interests = Interests(bot._event_manager, components, choice)
         self._large_threshold = LARGE_THRESHOLD
         self._shards: dict[int, AttachedShard] = {}
         self._running: set[int] = set()
@@ -81,20 +81,15 @@ class HikariLink(Link):
     def intents(self) -> int:
         return int(self.bot.intents)
 
+    @property
+    def interests(self) -> Interests:
+        return self._interests
+
     def install(self) -> None:
         install(self.bot, self)
 
     def uninstall(self) -> None:
         uninstall(self.bot)
-
-    def events(self) -> list[str]:
-        return self.interests.names
-
-    def verdict(self, event: str) -> Verdict:
-        return self.interests.of(event)
-
-    def advice(self) -> list[str]:
-        return self.interests.advice()
 
     def _make(self, large_threshold: int) -> Gateway:
         options = {"large_threshold": large_threshold, **_of_the_bot(self.bot), **self.options}

@@ -48,7 +48,9 @@ _METHODS = {
 class BotKeeper(ShardKeeper, Protocol):
     """What an attached bot needs of who has the gateway."""
 
-    interests: Interests
+    @property
+    def interests(self) -> Interests:
+        """What the bot wants, kept in step."""
 
     async def close(self) -> None:
         """End the gateway of this run, if there is one."""
