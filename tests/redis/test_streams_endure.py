@@ -331,6 +331,7 @@ async def test_nothing_is_lost_whatever_dies(tmp_path):
         try:
             await run.start()
             sending = asyncio.ensure_future(run.send())
+            await run.goes_on("the start")  # no going back to before a session had an entry
             await run.trouble()
             await sending
             total = sum(run.sent.values())
