@@ -181,6 +181,17 @@ def test_an_outage_is_as_long_as_that_of_the_first(many):
     assert f"after {21 + STABLE_S:.0f} s" in many.passes(STABLE_S)[0]
 
 
+def test_an_outage_goes_on_while_anybody_is_away(many):
+    """Those of the first line are back, and others are not: it began with the first."""
+    many.fails(0, times=FAILURES)
+    many.passes(1)
+    many.now += 19.0
+    many.fails(1, times=FAILURES)
+    many.is_ready(0)
+    (said,) = many.passes(AGAIN_S)
+    assert f"for {AGAIN_S + 1:.0f} s" in said
+
+
 def test_a_line_that_names_all_says_so(many):
     """Eight are named, of nine there are more."""
     for shard_id in range(8):
