@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ import pytest
 from command import fastgw, finished, next_line, started
 
 from fastgw import Gateway, Intents
+from fastgw.cli import top
 from fastgw.cli.top import Rates, render
 from fastgw.testing import FakeGateway
 
@@ -179,3 +181,12 @@ def test_a_process_that_has_told_nothing_has_no_rates():
     silent["processes"][0]["told_at"] = None
     rates = rates_of(document(), document(at=101.0, dispatches=10), silent)
     assert (rates.are_known, rates.total("dispatches")) == (True, 0.0)
+
+
+@pytest.mark.parametrize("rows", [24, 6])
+def test_the_cursor_stands_below_the_table(monkeypatch, capsys, rows):
+    """For the shell's prompt after Ctrl-C; a full screen would scroll its first line away."""
+    monkeypatch.setattr(top.shutil, "get_terminal_size", lambda *_: os.terminal_size((80, rows)))
+    top._draw(document(), Rates(), "")
+    drawn = capsys.readouterr().out
+    assert drawn.endswith("\n") == (rows == 24)

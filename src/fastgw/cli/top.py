@@ -203,7 +203,8 @@ def _summary(now: dict[str, Any], rates: Rates) -> list[str]:
         f"{received / 1e6:,.1f} on the wire"
         if rates.are_known
         else "events a second are known once the counts were told twice",
-        f"{waiting:,} events wait, loop lag {lag_ms:.0f} ms (worst of a minute {worst_ms:.0f} ms)",
+        f"{waiting:,} event{' waits' if waiting == 1 else 's wait'}, loop lag {lag_ms:.0f} ms "
+        f"(worst of a minute {worst_ms:.0f} ms)",
     ]
 
 
@@ -276,7 +277,9 @@ def _style(line: str, index: int) -> str:
 
 def _draw(now: dict[str, Any], rates: Rates, trouble: str) -> None:
     text = "\n".join(line for _, line in _screen(now, rates, trouble))
-    sys.stdout.write("\x1b[H\x1b[2J" + text)
+    # The cursor stands below the last line where there is room, and so does the shell's prompt.
+    room = len(text.splitlines()) < shutil.get_terminal_size((80, 24)).lines
+    sys.stdout.write("\x1b[H\x1b[2J" + text + "\n" * room)
     sys.stdout.flush()
 
 
