@@ -51,6 +51,7 @@ class Size:
     Attributes:
         events: of the steady stream.
         burst: guilds of the start-up burst.
+        large_burst: the same of a bot of another library, whose start is all models.
         paced: events sent one by one.
         guilds: that the bot knows before the measured part.
         rounds: of each end-to-end entrant.
@@ -61,6 +62,7 @@ class Size:
 
     events: int = 40_000
     burst: int = 300
+    large_burst: int = 1_000
     paced: int = 4_000
     guilds: int = 100
     rounds: int = 5
@@ -75,6 +77,7 @@ class Size:
             return Size(
                 events=2_000,
                 burst=20,
+                large_burst=20,
                 paced=400,
                 guilds=10,
                 rounds=1,

@@ -33,7 +33,7 @@ def comparisons(size: Size, runner: RunnerLater) -> list[Comparison]:
     """Return a comparison for each library and way of traffic."""
     bursts = Workload("steady", size.events, min(size.guilds, size.events))
     paced = Workload("paced slowly", size.paced, min(size.guilds, size.events), per_second=2_000)
-    startup = Workload("startup", size.burst + 1, burst=True)
+    startup = Workload("startup", size.large_burst + 1, burst=True)
     ways = {
         "few, bursts": (bursts, INTERACTIONS),
         "few, paced": (paced, INTERACTIONS),

@@ -8,6 +8,7 @@ user code would; when it has counted to nothing it calls `turn`, which starts or
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ class Meter:
         return self.measured
 
     def _go(self) -> None:
+        # A full collection takes as long as ten guilds of a bot: it shall not matter which entrant
+        # was just before one. With 20 guilds it was 1.5 times of stock's CPU, with 300 nothing.
+        gc.collect()
         self.wall_s = time.perf_counter()
         self.cpu_s = time.process_time()
         self.control.sendall(b"GO\n")
