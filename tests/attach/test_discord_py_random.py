@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 
 import pytest
-from discord_py_bots import LIBRARY, MARKS, Bot, listenable, running
-from hypothesis import HealthCheck, given, settings
+from discord_py_bots import KNOWN, LIBRARY, MARKS, Bot, listenable, running
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from library_traffic import LibraryTraffic, serve
 
@@ -74,7 +74,7 @@ def _caches(plan, intents):
 
 
 async def _seen(plan, *, is_attached):
-    traffic = LibraryTraffic(plan.seed, guilds=2)
+    traffic = LibraryTraffic(plan.seed, guilds=2, of_known=KNOWN)
     intents = _intents(plan)
     async with FakeGateway(guilds=traffic.guilds, max_concurrency=16) as fake:
         bot = Bot(
@@ -95,8 +95,13 @@ async def _seen(plan, *, is_attached):
             return bot.heard, bot.caches()
 
 
+# Not shrunk: an example takes seconds, and a plan is read as it is drawn.
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
 )
 @given(PLANS)
 @pytest.mark.timeout(1800)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 import pytest
-from discord_py_bots import MARKS, Bot, listenable, running
+from discord_py_bots import KNOWN, MARKS, Bot, listenable, running
 from library_traffic import LibraryTraffic, serve
 
 from fastgw.testing import FakeGateway
@@ -24,7 +24,7 @@ CONFIGURATIONS = {
 
 
 async def _seen(configuration, *, is_attached, count=400, seed=7):
-    traffic = LibraryTraffic(seed, guilds=2)
+    traffic = LibraryTraffic(seed, guilds=2, of_known=KNOWN)
     options = dict(configuration)
     if "listen" in options and options["listen"] is None:
         options["listen"] = listenable()

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from deadline import scaled
 from gateways import no_jitter, quick_queue
-from library_traffic import TOKEN
+from library_traffic import OF_KNOWN, TOKEN
 
 import fastgw
 from fastgw.ext.attach import attachment_of
 from fastgw.testing import FakeGateway
 
-__all__ = ["LIBRARY", "MARKS", "Bot", "listenable", "running", "started"]
+__all__ = ["KNOWN", "LIBRARY", "MARKS", "Bot", "listenable", "running", "started"]
 
 PACKAGE = next((p for p in ("disnake", "nextcord", "discord") if importlib.util.find_spec(p)), None)
 with warnings.catch_warnings():
@@ -39,6 +39,9 @@ MARKS = [
     # nextcord's own way to call aiohttp.
     pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning"),
 ]
+# py-cord itself ends at a reply in a guild that it does not know.
+_REPLIES = {"MESSAGE_CREATE", "MESSAGE_UPDATE"}
+KNOWN = OF_KNOWN | (_REPLIES if getattr(LIBRARY, "__title__", "") == "pycord" else set())
 # They tell of connections, and of the socket; not of what came.
 # Not what later events change: calls begin when the loop turns.
 _PLAIN = ("id", "message_id", "user_id", "guild_id", "channel_id")

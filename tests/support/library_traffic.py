@@ -18,7 +18,7 @@ from fastgw.testing import Dispatch, FakeGateway, Traffic
 from fastgw.testing.service.identify import BOT_ID
 from fastgw.testing.traffic.traffic import EVERY_EVENT
 
-__all__ = ["BOT_ID", "TOKEN", "LibraryTraffic", "serve"]
+__all__ = ["BOT_ID", "OF_KNOWN", "TOKEN", "LibraryTraffic", "serve"]
 
 # The first part says whose it is, in base64, as that of every bot token: libraries read it.
 TOKEN = "ODAzNTExMTAyMjQ2Nzg5MTI.AAAAAA.fake"
@@ -50,17 +50,23 @@ _PART_OF = {
     "THREAD_MEMBER": "THREAD",
     "THREAD_MEMBERS": "THREAD",
 }
+# It comes only of a channel that the bot is connected to; py-cord's parser fails otherwise.
+OF_KNOWN = frozenset({"VOICE_CHANNEL_EFFECT_SEND"})
 
 
 class LibraryTraffic:
     """
     Guilds and dispatches, all from one seed.
 
+    Args:
+        seed, guilds: of `Traffic`.
+        of_known: names of events that come only about guilds that the bot is in.
     Attributes:
         guilds: for `FakeGateway(guilds=...)`; the bot is a member of each.
     """
 
-    def __init__(self, seed: int, *, guilds: int = 3) -> None:
+    def __init__(self, seed: int, *, guilds: int = 3, of_known: frozenset[str] = OF_KNOWN) -> None:
+        self._of_known = of_known
         self._random = random.Random(seed)
         self._traffic = Traffic(seed, guilds=guilds, mix=EVERY_EVENT)
         self._messages: deque[tuple[str, str, str | None]] = deque(maxlen=40)
@@ -89,6 +95,11 @@ class LibraryTraffic:
             if data["id"] not in self._known:
                 self._known.append(data["id"])
             return self._with_the_bot(dispatch)
+        if name in self._of_known and data.get("guild_id") not in (None, *self._known):
+            if not self._known:
+                return None
+            data["guild_id"] = self._random.choice(self._known)
+            dispatch = Dispatch(name, orjson.dumps(data), int(data["guild_id"]))
         if name == "MESSAGE_CREATE":
             self._messages.append((data["id"], data["channel_id"], data.get("guild_id")))
             return dispatch
@@ -97,13 +108,6 @@ class LibraryTraffic:
                 self._known.remove(data["id"])
             if self._random.random() < 0.3:
                 del data["unavailable"]  # the bot was removed
-        elif name == "VOICE_CHANNEL_EFFECT_SEND":
-            # It comes only of a channel that the bot is connected to, so of a guild that it knows;
-            # py-cord's parser fails otherwise.
-            if not self._known:
-                return None
-            if data["guild_id"] not in self._known:
-                data["guild_id"] = self._random.choice(self._known)
         elif name in _ABOUT_A_MESSAGE or name == "MESSAGE_DELETE_BULK":
             self._about_a_message(name, data)
         elif name in ("GUILD_MEMBER_UPDATE", "PRESENCE_UPDATE") and self._random.random() < 0.3:
@@ -118,6 +122,8 @@ class LibraryTraffic:
         if not self._messages or "guild_id" not in data or self._random.random() < 0.2:
             return  # about one that nobody has seen
         known = [message for message in self._messages if message[2] is not None]
+        if name in self._of_known:
+            known = [message for message in known if message[2] in self._known]
         if not known:
             return
         message_id, data["channel_id"], data["guild_id"] = self._random.choice(known)
