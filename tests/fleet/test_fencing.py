@@ -39,7 +39,7 @@ async def test_a_shard_is_taken_again_when_the_store_gives_it(monkeypatch, caplo
         running.add(shard_id)
 
     fences = Fencing(stop, start, lambda shard_id: shard_id if shard_id in running else None)
-    fences.begin(Leases())
+    fences.begin(Leases(), takes_again=True)
     try:
         await until(lambda: len(attempts) == 3 and running)
         await until(lambda: "shard 3 is taken again" in caplog.messages)

@@ -43,7 +43,7 @@ async def test_it_says_so_when_all_are_gone_whatever_its_store_raises(caplog):
     async with FakeGateway(max_concurrency=2) as fake:
         gateway = gateway_to(fake, shards=2, store=Stubborn())
         line = Line(theirs)
-        work = _Work(line, gateway, 2)
+        work = _Work(line, gateway, 2, sharing=None)
         await work.start()
         await gateway.wait_ready(scaled(10.0))
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
