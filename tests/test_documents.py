@@ -36,6 +36,12 @@ def test_the_diagram_of_states_is_up_to_date():
     assert (ROOT / "docs" / "states.md").read_text(encoding="utf-8") == drawn
 
 
+def test_no_line_of_the_changelog_stands_there_twice():
+    """Merges of two entries at one place leave the ends of others behind."""
+    lines = [line for line in (ROOT / "CHANGELOG.md").read_text("utf-8").splitlines() if line]
+    assert [line for line in lines if lines.count(line) > 1] == []
+
+
 def test_the_reader_of_decisions_reads():
     """A test of the tests: a paragraph in bold is a decision."""
     assert len(DECISIONS) > 20
