@@ -225,6 +225,10 @@ class Sharing:
         return answer
 
     def _look(self) -> None:
+        # Who has departed would join again, as one whose membership the server has lost: nobody
+        # would take anything for a lease, and some of it would wait for a member that is none.
+        if self._is_leaving:
+            return
         at = time.monotonic()
         try:
             _, quiet_ms, members, _, leased, pairs = self._ask()

@@ -1,0 +1,95 @@
+"""One member of those that share the shards of a bot out, with a thread and a server that obey."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from deadline import until
+
+from fastgw.protocol.states import State
+from fastgw.redis import sharing as module
+from fastgw.redis.sharing import Sharing
+
+
+class Thread:
+    """Does jobs at once, and looks when the test says."""
+
+    def __init__(self, name):
+        self.look = None
+
+    def call(self, work):
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(work())
+        return done
+
+    def post(self, work, failed):
+        work()
+
+    def every(self, seconds, work):
+        self.look = work
+
+    async def end(self, within_s, last):
+        last()
+
+
+class Redis:
+    """Knows one member, and writes down which scripts it was asked to run."""
+
+    def __init__(self, url, prefix):
+        self.asked = []
+        self.owners = {}
+
+    def script(self, name, keys, arguments):
+        self.asked.append(name)
+        pairs = [word for shard, owner in self.owners.items() for word in (shard, owner)]
+        return [1, -2, ["me"], [None], list(self.owners), pairs]
+
+    def close(self):
+        pass
+
+
+class Bot:
+    """Starts and stops shards; a stop waits for the test."""
+
+    def __init__(self):
+        self.shards = []
+        self.may_stop = asyncio.Event()
+
+    async def start_shard(self, shard_id):
+        self.shards.append(SimpleNamespace(id=shard_id, status=State.READY, error=None))
+
+    async def stop_shard(self, shard_id):
+        await self.may_stop.wait()
+        self.shards = [shard for shard in self.shards if shard.id != shard_id]
+
+
+@pytest.fixture
+async def bot(monkeypatch):
+    """Return a gateway that has to do with neither threads nor Redis."""
+    monkeypatch.setattr(module, "JobThread", Thread)
+    monkeypatch.setattr(module, "Server", Redis)
+    return Bot()
+
+
+async def joined(bot):
+    """Return a member that runs all of two shards."""
+    member = Sharing(bot, "redis://nowhere", prefix="x", lease_s=10.0, me="me", shard_count=2)
+    await member.join()
+    member._thread.look()
+    await until(lambda: len(bot.shards) == 2)
+    return member
+
+
+async def test_who_leaves_looks_no_more_while_its_shards_stop(bot):
+    """A look would join again, and tell all others that Redis had lost its memory."""
+    member = await joined(bot)
+    thread, asked = member._thread, member._server.asked
+    leaving = asyncio.create_task(member.leave())
+    await until(lambda: "depart" in asked)
+    thread.look()
+    assert asked[-1] == "depart"
+    bot.may_stop.set()
+    await leaving
+    assert bot.shards == []
