@@ -12,6 +12,7 @@ from deadline import scaled, until
 from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
 
+import redis
 from fastgw import State
 from fastgw.fleet.boot_clock import system_boot_clock
 from fastgw.redis import RedisSessionStore
@@ -103,6 +104,20 @@ async def test_a_renewal_moves_the_end(server, clocks):
     clocks.boot_s += 41.0
     assert store.expired() == {0}
     await store.close()
+
+
+async def test_what_was_asked_for_and_not_waited_for_is_free(server):
+    """Who ends in the middle of taking a shard leaves no lease that others have to wait for."""
+    store = await opened(server, lease_s=300.0)
+    taking = asyncio.create_task(store.take([0], 4))
+    await asyncio.sleep(0)  # it has asked
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await store.close()
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        assert client.hgetall("{fgw}:owner") == {}
+        assert client.exists("{fgw}:who")  # it was given
 
 
 async def test_each_shard_has_an_end_of_its_own(server, clocks):

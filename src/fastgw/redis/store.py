@@ -184,8 +184,12 @@ class OpenRedisStore:
         ]  # fmt: skip
         end, is_told = time.monotonic() + self._lease_s, False
         while True:
-            with reaching("the session store"):
-                answer, over_at = await self._thread.call(lambda: self._ask(arguments))
+            try:
+                with reaching("the session store"):
+                    answer, over_at = await self._thread.call(lambda: self._ask(arguments))
+            except asyncio.CancelledError:  # it is asked all the same
+                self._thread.post(lambda: self._give_unless_mine(asked), lambda error: None)
+                raise
             if answer[0] == "taken":
                 break
             if time.monotonic() >= end:
@@ -323,8 +327,18 @@ class OpenRedisStore:
             self._drop_leases(given)
         if given:
             with contextlib.suppress(Exception):  # told already; the lease runs out by itself
-                self._server.script("give", ["lease", "owner"], [self._me, *given])
+                self._give(given)
         self._rows.leave(given if shard_ids is None else shard_ids)
+
+    def _give(self, shard_ids: Collection[int]) -> None:
+        """Let others run these, if they are mine; in the thread."""
+        self._server.script("give", ["lease", "owner"], [self._me, *shard_ids])
+
+    def _give_unless_mine(self, shard_ids: Collection[int]) -> None:
+        """Let others run these, but those that run here, as nobody waits for an answer any more."""
+        with self._guard:
+            given = set(shard_ids) - self._mine
+        self._give(given)
 
     def _renew(self) -> None:
         """Keep the leases; in the thread."""
