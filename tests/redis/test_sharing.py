@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -11,10 +12,11 @@ import re
 import signal
 import socket
 import urllib.request
+from functools import partial
 
 import pytest
 from deadline import scaled, until
-from fleet_command import PATIENCE_S
+from fleet_command import PATIENCE_S, is_alive, kill
 from redis_server import needs_redis
 
 import redis
@@ -80,7 +82,9 @@ def is_shared(*machines):
     workers = [worker for machine in machines for worker in machine.workers]
     parts = [worker["shard_ids"] for worker in workers]
     return (
-        sorted(itertools.chain(*parts)) == list(range(SHARDS))
+        all(machine.workers for machine in machines)
+        and all(w["pid"] and is_alive(w["pid"]) for w in workers)  # else it was said before
+        and sorted(itertools.chain(*parts)) == list(range(SHARDS))
         and max(map(len, parts)) - min(map(len, parts)) <= 1
         and sum(worker["ready"] for worker in workers) == SHARDS
     )
@@ -278,37 +282,98 @@ async def test_what_redis_had_is_what_the_processes_say_again(
     assert (len(fake.identifies), doubled.shards) == (SHARDS, [])
 
 
-async def test_whatever_befalls_them_nothing_is_lost(fake, machine, traffic, doubled):
-    """
-    Kill, end, freeze and start machines at random, under traffic: no identify, no event less.
+class Redis:
+    """What the server says of members and leases: never older than the question."""
 
-    FASTGW_SHARING_ROUNDS says how often, FASTGW_SHARING_SEED which.
+    def __init__(self, server):
+        self._client = redis.Redis(unix_socket_path=str(server.socket), decode_responses=True)
+
+    def close(self):
+        self._client.close()
+
+    def member(self, worker):
+        """Return as whom a worker has leases, and is a member."""
+        who = self._client.hgetall("{fgw}:who")
+        mine = f"process {worker['pid']} on "
+        return next(me for me, said in who.items() if json.loads(said)["name"].startswith(mine))
+
+    def parts(self):
+        """Return member -> how many shards it has a lease on; None for those of no member."""
+        seconds, micros = self._client.time()
+        now = seconds * 1000 + micros / 1000
+        members = self._client.zrangebyscore("{fgw}:member", now, "+inf")
+        leased = self._client.zrangebyscore("{fgw}:lease", now, "+inf")
+        owners = self._client.hgetall("{fgw}:owner")
+        parts = dict.fromkeys(members, 0)
+        for shard_id in leased:
+            owner = owners.get(shard_id)
+            key = owner if owner in parts else None
+            parts[key] = parts.get(key, 0) + 1
+        return parts
+
+    def misses(self, member):
+        """Tell whether that is no member."""
+        return member not in self.parts()
+
+    def is_shared(self, count, gone=()):
+        """Tell whether so many members have a part of all shards each, and nobody else has one."""
+        parts = self.parts()
+        return (
+            len(parts) == count
+            and parts.keys().isdisjoint({None, *gone})
+            and sum(parts.values()) == SHARDS
+            and max(parts.values()) - min(parts.values()) <= 1
+        )
+
+
+async def frozen(machine, condition):
+    """Let a machine stand still until the condition holds."""
+    pids = (machine.pid, *(worker["pid"] for worker in machine.workers))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await until(condition, PATIENCE_S)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+DEEDS = ("kill", "end", "worker", "freeze", "nap")
+
+
+async def test_whatever_befalls_them_nothing_is_lost(fake, machine, server, traffic, doubled):
     """
-    rounds = int(os.environ.get("FASTGW_SHARING_ROUNDS", "4"))
+    Machines and workers die, end and freeze at random, under traffic: no identify, no event less.
+
+    FASTGW_SHARING_ROUNDS says how often, FASTGW_SHARING_SEED which. Each begins when Redis says
+    that the one before is over, and all shards are READY again.
+    """
+    rounds = int(os.environ.get("FASTGW_SHARING_ROUNDS", "5"))
     chance = random.Random(int(os.environ.get("FASTGW_SHARING_SEED", "1")))
     live = [await machine(fake, *LEASE) for _ in range(2)]
     every = list(live)
     await shared(*live)
     messages = traffic()
-    for deed in chance.sample(["kill", "end", "freeze", "worker"] * rounds, rounds):
-        one = chance.choice(live)
-        if deed == "freeze":
-            pids = (one.pid, *(worker["pid"] for worker in one.workers))
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            others = [other for other in live if other is not one]
-            if chance.random() < 0.5:  # for longer than its leases
-                await shared(*others)
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-        elif deed == "worker":
-            os.kill(one.workers[0]["pid"], signal.SIGKILL)
-        else:
-            one.signal(signal.SIGTERM if deed == "end" else signal.SIGKILL)
-            live.remove(one)
-            live.append(await machine(fake, *LEASE))
-            every.append(live[-1])
-        await shared(*live)
+    shuffled = (deed for _ in itertools.count() for deed in chance.sample(DEEDS, len(DEEDS)))
+    with contextlib.closing(Redis(server)) as table:
+        for deed in itertools.islice(shuffled, rounds):
+            one = chance.choice(live)
+            worker = one.workers[0]
+            me = table.member(worker)
+            if deed == "freeze":  # for longer than its leases
+                await frozen(one, lambda: table.is_shared(1))
+            elif deed == "nap":  # it is no member any more, and has its leases still
+                await frozen(one, partial(table.misses, me))
+            elif deed == "worker":
+                kill(worker["pid"])
+            else:
+                one.signal(signal.SIGTERM if deed == "end" else signal.SIGKILL)
+                live.remove(one)
+                live.append(await machine(fake, *LEASE))
+                every.append(live[-1])
+            gone = () if deed in ("freeze", "nap") else (me,)
+            await until(partial(table.is_shared, len(live), gone), PATIENCE_S)
+            await shared(*live)
     await messages.all_arrived(*every)
     assert len(fake.identifies) == SHARDS
     assert doubled.commands == []
