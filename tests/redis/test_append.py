@@ -34,8 +34,9 @@ def keys(streams, *groups):
     return [streams.shard(0), *(streams.mailbox(group, 0) for group in groups)]
 
 
-async def begin(streams, session="s", groups=("bot",)):
-    return [int(part) for part in await streams.run("begin", keys(streams, *groups), [session])]
+async def begin(streams, session="s", groups=("bot",), epoch=0):
+    begun = await streams.run("begin", keys(streams, *groups), [session, epoch])
+    return [int(part) for part in begun]
 
 
 async def append(
@@ -97,6 +98,29 @@ async def test_another_session_is_a_higher_epoch(streams):
     assert second[1] > first[1]
     assert second[2] == 0
     assert await append(streams, second, 0, 1) == 1
+
+
+async def test_a_session_that_the_server_lost_has_its_epoch_again(streams):
+    """What is appended once more has the ids that it had."""
+    first = await begin(streams)
+    await append(streams, first, 0, 1, 2)
+    await streams.client.flushdb()
+    again = await begin(streams, epoch=first[1])
+    assert again[1:] == [first[1], 0]
+    await append(streams, again, 0, 1, 2)
+    assert await ids(streams, first[1]) == [0, 1, 2]
+
+
+async def test_no_epoch_is_below_what_a_mailbox_had(streams):
+    """Whoever removed what is known of the shard: a new epoch begins, and can be appended to."""
+    first = await begin(streams)
+    await append(streams, first, 0, 1)
+    high = first[1] + 10**6  # as a clock that went back leaves it
+    await streams.client.xadd(streams.mailbox("bot", 0), {"t": "x", "d": "{}"}, id=f"{high}-7")
+    await streams.client.delete(streams.shard(0))
+    again = await begin(streams, epoch=first[1])
+    assert again[1:] == [high + 1, 0]
+    assert await append(streams, again, 0, 1) == 1
 
 
 async def test_who_was_followed_is_fenced(streams):

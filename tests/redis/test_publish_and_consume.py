@@ -322,7 +322,9 @@ async def test_a_shard_that_was_elsewhere_is_published_again(server, prefix, con
             await until(lambda: not publisher._runs)  # as if the shard had left
             del publisher._shards.is_here
             await publisher._streams.run(
-                "begin", [publisher._streams.shard(0), *publisher._mailboxes(0)], [shard.session_id]
+                "begin",
+                [publisher._streams.shard(0), *publisher._mailboxes(0)],
+                [shard.session_id, 0],
             )  # another process has it meanwhile
             before = publisher.appended
             fake.dispatch("MESSAGE_CREATE", message(2))

@@ -109,6 +109,7 @@ class Run:
         self.began = time.monotonic()
         self.is_over = False
         self.is_stopped = False
+        self.sending: asyncio.Task[None] | None = None
 
     def _worker(self, name: str, first: int, last: int) -> Child:
         command = [SUPPORT / "stream_worker.py", self.fake.url, "REDIS", first, last, SHARDS]
@@ -136,6 +137,8 @@ class Run:
     async def until(self, condition, what: str) -> None:
         end = time.monotonic() + scaled(PATIENCE_S)
         while not condition():
+            if self.sending is not None and self.sending.done():
+                self.sending.result()  # or why nothing is sent any more
             if time.monotonic() > end:
                 for w in self.workers:
                     w.signal(signal.SIGUSR2)
@@ -330,10 +333,9 @@ async def test_nothing_is_lost_whatever_dies(tmp_path):
         auditing = asyncio.ensure_future(run.audit())
         try:
             await run.start()
-            sending = asyncio.ensure_future(run.send())
-            await run.goes_on("the start")  # no going back to before a session had an entry
+            run.sending = asyncio.ensure_future(run.send())
             await run.trouble()
-            await sending
+            await run.sending
             total = sum(run.sent.values())
             await run.until(lambda: run.appended == total, "all are appended")
             while (missed := run.misses()) and time.monotonic() - began < scaled(36_000):

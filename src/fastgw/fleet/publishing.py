@@ -78,9 +78,14 @@ class PublishedShards:
             return False
         return True
 
-    def rewind(self, shard_id: int, sequence: int) -> bool:
-        """Resume a session from an earlier sequence: what came since is sent again."""
-        if not self.is_here(shard_id):
+    def rewind(self, shard_id: int, session_id: str, sequence: int) -> bool:
+        """
+        Resume a session from an earlier sequence: what came since is sent again.
+
+        Returns:
+            False when the shard left, or does not have that session any more: nothing was done.
+        """
+        if not self.is_here(shard_id) or self.session_id(shard_id) != session_id:
             return False
         driver = self._running(shard_id)
         driver.reconnect()  # from here on its connection takes nothing

@@ -167,8 +167,9 @@ class Consumer(EventSource, GuildCommands):
 
     Any number of them with the same group share its events: each shard's go to one of them, in
     order. An event is acknowledged when it is handled; one whose consumer died before comes again,
-    to another. `SESSION_RESET` is an event: Discord began a new session, and what happened before
-    it may be missing; and `LOST`, whose data says how many the group's full mailbox dropped.
+    to another. `SESSION_RESET` is an event: Discord began a new session, or Redis lost one, and
+    what happened before it may be missing; and `LOST`, whose data says how many the group's full
+    mailbox dropped.
 
     Args:
         url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`.

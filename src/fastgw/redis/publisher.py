@@ -9,11 +9,18 @@ entry's id is `<epoch>-<sequence>`, and the script takes none twice, so a batch 
 lost is simply sent again.
 
 The queue of a shard is cut into runs, one for each session; READY begins one.
+
+A server may lose what it acknowledged. Then the shard goes back to what is left, and resumes from
+there: entries come again under the ids that they had. Where it lost the whole session, that goes
+for a young one, whose events Discord should have from READY on; an older one gets a new epoch,
+whose SESSION_RESET tells of the hole, rather than an IDENTIFY for every shard at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +49,8 @@ FLUSH_S = 0.004  # how long the first event of a batch may wait for others
 BATCH_EVENTS = 64
 BATCH_BYTES = 64 * 1024
 POLL_S = 1.0  # of what groups want
+YOUNG_S = 60.0  # a session that may be resumed from its READY
+READY_SEQUENCE = 1  # of a session that another process began: Discord counts dispatches from 1
 AGAIN_S = (0.05, 1.0)  # while the server is away
 MAX_GROUPS = 30  # bits of a mask that a script can shift
 
@@ -51,15 +60,21 @@ class Run:
     The events of one session of a shard that are not appended yet.
 
     Attributes:
-        claim, epoch: what the server gave; None before `begin`.
+        claim, epoch: what the server gave; the claim is None before `begin`.
+        first: READY's sequence: a RESUME from there brings all that followed.
+        began_at: when it came, monotonic; long ago when that was in another process.
         tail: the last sequence that is known to be appended.
         waiting: deliveries, each with the mask of its mailboxes.
     """
 
-    __slots__ = ("claim", "epoch", "session_id", "tail", "waiting")
+    __slots__ = ("began_at", "claim", "epoch", "first", "session_id", "tail", "waiting")
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(
+        self, session_id: str, first: int = READY_SEQUENCE, began_at: float = -math.inf
+    ) -> None:
         self.session_id = session_id
+        self.first = first
+        self.began_at = began_at
         self.claim: str | None = None
         self.epoch = ""
         self.tail = 0
@@ -223,7 +238,10 @@ class Publisher:
     def _began(self, event: Any) -> None:
         """READY came: what follows is of a new session."""
         runs = self._runs.setdefault(event.shard_id, deque())
-        runs.append(Run(event.data["session_id"]))
+        session_id = event.data["session_id"]
+        if runs and runs[-1].session_id == session_id:
+            return  # delivered again, as any dispatch may be
+        runs.append(Run(session_id, max(event.sequence, 0), time.monotonic()))
         self._wake()
 
     def _taking(self, bit: int) -> Callable[[Any], None]:
@@ -287,15 +305,14 @@ class Publisher:
         """Append one batch of each shard that has some; tell whether there was anything."""
         is_begun, sent = False, []
         for shard_id, runs in list(self._runs.items()):
+            if self._runs.get(shard_id) is not runs:
+                continue  # the shard left meanwhile: to begin would fence who has it now
             while len(runs) > 1 and not runs[0].waiting:
                 runs.popleft()
             run = runs[0]
             if run.claim is None:
                 is_begun = True
-                before = run.epoch, run.tail
-                run.claim, run.epoch, run.tail = await self._begin(shard_id, run.session_id)
-                if before[0] == run.epoch and run.tail < before[1]:  # it forgot our claim, and more
-                    self._rewind(shard_id, run)
+                await self._begin(shard_id, run)
             if run.waiting:
                 sent.append((shard_id, run, *self._batch(shard_id, run)))
         if not sent:
@@ -308,10 +325,25 @@ class Publisher:
                 raise answer
         return True
 
-    async def _begin(self, shard_id: int, session_id: str) -> tuple[str, str, int]:
+    async def _begin(self, shard_id: int, run: Run) -> None:
+        """Become who appends the events of a session, also of one that the server lost."""
+        is_young = time.monotonic() - run.began_at < YOUNG_S and self._is_last(shard_id, run)
         keys = [self._streams.shard(shard_id), *self._mailboxes(shard_id)]
-        claim, epoch, tail = await self._streams.run("begin", keys, [session_id])
-        return claim.decode(), epoch.decode(), int(tail)
+        again = run.epoch or "0" if is_young else "0"
+        claim, epoch, tail = await self._streams.run("begin", keys, [run.session_id, again])
+        had = run.epoch, run.tail
+        run.claim, run.epoch, run.tail = claim.decode(), epoch.decode(), int(tail)
+        if run.tail >= had[1]:
+            return  # the claim was lost and nothing else, if anything
+        if run.epoch == had[0]:
+            self._rewind(shard_id, run)
+        else:
+            log.error("shard %d: the server lost its session; SESSION_RESET says so", shard_id)
+
+    def _is_last(self, shard_id: int, run: Run) -> bool:
+        """Tell whether no other session followed, and the shard has not left."""
+        runs = self._runs.get(shard_id)
+        return runs is not None and runs[-1] is run
 
     def _batch(self, shard_id: int, run: Run) -> tuple[tuple[list[str], list[Any]], int]:
         """Return one call of the script, and how many events it has."""
@@ -366,16 +398,16 @@ class Publisher:
             self._rewind(shard_id, run)
         elif "GONE" in str(answer):
             self.tails_lost += 1
-            log.error("shard %d: the server lost its session; a new epoch begins", shard_id)
+            log.warning("shard %d: the server lost that this process appends", shard_id)
             run.claim = None
 
     def _rewind(self, shard_id: int, run: Run) -> None:
-        """Let the shard resume from what is appended."""
+        """Let the shard resume from what is appended, or from READY when nothing is."""
         assert self._shards is not None
-        if run is not self._runs[shard_id][-1]:
+        if not self._is_last(shard_id, run):
             return  # its session is over: what waits goes behind the new tail
-        if not self._shards.rewind(shard_id, run.tail):
-            return
+        if not self._shards.rewind(shard_id, run.session_id, max(run.tail, run.first)):
+            return  # or will be: a new one comes, and its SESSION_RESET
         while run.waiting:  # they come again, too
             run.waiting.popleft()[2].done()
 
