@@ -137,7 +137,7 @@ async def test_a_shard_moves_to_another_gateway(store):
 
 
 async def test_two_starts_of_a_stopped_shard_make_one(store):
-    """One of them finds it taken, though the other still asks the store for it."""
+    """One finds it taken, also while the other gives it back and asks the store for it again."""
     async with FakeGateway() as fake, gateway_to(fake, shards=2, store=store) as gateway:
         stopped = gateway.shards[0]
         fake.close(4010, shard_id=0)

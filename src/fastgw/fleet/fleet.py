@@ -334,9 +334,7 @@ class Fleet:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
         check_shard_id(shard_id, self._shard_count)
         if shard_id in self._stopped:
-            self._stopped.discard(shard_id)  # at once: whoever asks as well finds it taken
-            del self._drivers[shard_id]
-            await sessions.release(shard_id)
+            await self.stop_shard(shard_id)  # meanwhile nobody else takes it
         elif shard_id in self._drivers:
             raise UsageError(f"shard {shard_id} runs already; see reconnect_shard()")
         driver = (await self._make_drivers((shard_id,)))[shard_id]
