@@ -4,12 +4,14 @@
 -- Returns {deadline ms of me, ms to be quiet or less than 1, members, their counts and names,
 --          shards with a lease, shard and owner in turn}
 -- A deadline that I was told and that is not known is one that the server lost, and leases with it:
--- nobody takes a shard until those who have them could say so.
+-- nobody takes a shard until those who have them could say so. Who was silent is no member any more,
+-- but is known for a lease longer: a server that lost its memory may have been away meanwhile.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local me, till, told = ARGV[1], now + tonumber(ARGV[2]), tonumber(ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if told > now and tonumber(redis.call('ZSCORE', KEYS[1], me) or '0') < told then
+local since = now - tonumber(ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', since)
+if told > since and tonumber(redis.call('ZSCORE', KEYS[1], me) or '0') < told then
   redis.call('SET', KEYS[5], '1', 'PX', ARGV[3])
 end
 local owners = redis.call('HGETALL', KEYS[4])
@@ -23,7 +25,7 @@ if told == 0 then -- a new one sweeps up what those left behind who are gone
 end
 redis.call('ZADD', KEYS[1], till, me)
 redis.call('HSET', KEYS[2], me, ARGV[5])
-local members = redis.call('ZRANGE', KEYS[1], 0, -1)
+local members = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
 return {
   till, redis.call('PTTL', KEYS[5]), members, redis.call('HMGET', KEYS[2], unpack(members)),
   redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. now, '+inf'), owners,
