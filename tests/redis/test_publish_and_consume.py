@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("redis")
 
 import fastgw
 from fastgw.redis import Consumer, Publisher
+from fastgw.redis.streams import EventStreams
 from fastgw.testing import FakeGateway
 
 pytestmark = [pytest.mark.redis, needs_redis]
@@ -330,3 +332,74 @@ async def test_a_shard_that_was_elsewhere_is_published_again(server, prefix, con
             fake.dispatch("MESSAGE_CREATE", message(2))
             await until(lambda: publisher.appended > before)
             assert publisher.fenced == 0
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A server that nobody else is connected to."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+async def connections(server):
+    """How many the server has, this one not counted."""
+    streams = EventStreams(server.url, "count")
+    streams.open()
+    found = await streams.client.client_list()
+    await streams.close()
+    return len(found) - 1
+
+
+async def cancelled(start, has_begun):
+    """Begin to start, and cancel that when it has come so far."""
+    task = asyncio.ensure_future(start)
+    await until(has_begun)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_consumer_whose_start_is_cancelled_leaves_no_connection(own, monkeypatch):
+    """A program that is interrupted while it starts has nothing to close."""
+    bot, asked = Consumer(own.url, group="bot", shards=1), asyncio.Event()
+
+    async def hang():
+        asked.set()
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(bot, "_tell", hang)
+    await cancelled(bot.start(), asked.is_set)
+    assert await connections(own) == 0
+
+
+async def test_a_publisher_whose_start_is_cancelled_leaves_no_connection(own, monkeypatch):
+    """As when the gateway's start was."""
+    publisher, asked = Publisher(own.url), asyncio.Event()
+
+    async def hang():
+        asked.set()
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(publisher, "_follow", hang)
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake, publish=publisher)
+        await cancelled(gateway.start(), asked.is_set)
+        await gateway.close()
+    assert await connections(own) == 0
+
+
+async def test_a_publisher_ends_whatever_redis_py_swallows(server, prefix, monkeypatch):
+    """Nothing follows the groups behind the close, which would connect again."""
+    monkeypatch.setattr("fastgw.redis.publisher.POLL_S", 0.001)
+    publisher, asked = Publisher(server.url, prefix=prefix), asyncio.Event()
+
+    async def swallow():
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    async with FakeGateway() as fake, gateway_to(fake, publish=publisher):
+        monkeypatch.setattr(publisher, "_follow", swallow)
+        await until(asked.is_set)
+    assert publisher._poll.done()

@@ -243,8 +243,10 @@ class Consumer(EventSource, GuildCommands):
             await self._streams.load("lease", "give_back", "finish")
             await self._tell()
             await self._shards.open()
-        except Exception as error:
+        except BaseException as error:  # also when the start is cancelled
             await self._streams.close()
+            if not isinstance(error, Exception):
+                raise
             raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
         self._task = asyncio.get_running_loop().create_task(self._serve())
 

@@ -170,8 +170,10 @@ class Publisher:
             await self._follow()
             self._orders = OrderTaker(self._streams, shards.fleet)
             await self._orders.begin()
-        except Exception as error:
+        except BaseException as error:  # also when the start is cancelled
             await self._streams.close()
+            if not isinstance(error, Exception):
+                raise
             raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
         handlers.at_end(self.end)
         handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
@@ -188,7 +190,7 @@ class Publisher:
     # --- what groups want ------------------------------------------------------------------------
 
     async def _keep_following(self) -> None:
-        while True:
+        while not self._is_ended:  # redis-py may swallow a cancellation that meets its timeout
             await asyncio.sleep(POLL_S)
             self._forget_who_left()
             try:
@@ -299,6 +301,8 @@ class Publisher:
             if self._is_ended:
                 if self._orders is not None:
                     await self._orders.end()
+                if self._poll is not None:
+                    await asyncio.wait((self._poll,))  # it would open the client again
                 await self._streams.close()
 
     async def _turn(self) -> bool:
