@@ -403,3 +403,20 @@ async def test_a_publisher_ends_whatever_redis_py_swallows(server, prefix, monke
         monkeypatch.setattr(publisher, "_follow", swallow)
         await until(asked.is_set)
     assert publisher._poll.done()
+
+
+async def test_more_mailboxes_than_are_read_at_once_are_all_read(prefix, consumer, monkeypatch):
+    """Each in its turn, also where none of them ever holds anything up."""
+    monkeypatch.setattr("fastgw.redis.consumer.MAX_SHARDS", 2)
+    got = []
+    bot = consumer(shards=5, lease_s=5.0)
+    bot.on("MESSAGE_CREATE")(lambda event: got.append(event.shard_id))
+    async with bot:
+        for round_ in (1, 2):
+            for shard_id in range(5):
+                key = bot._streams.mailbox("bot", shard_id)
+                await bot._streams.client.xadd(
+                    key, {"t": "MESSAGE_CREATE", "d": "{}"}, id=f"1-{round_}"
+                )
+            await until(lambda due=5 * round_: len(got) == due)
+    assert sorted(got) == sorted(2 * [*range(5)])

@@ -56,7 +56,7 @@ SPARE_S = 2.0  # the lease is over this much earlier for who holds it
 READ_ENTRIES = 64  # of each mailbox in one call
 BLOCK_MS = 50
 AGAIN_S = 0.25  # while the server is away
-MAX_SHARDS = 250  # streams of one XREADGROUP; beyond, its cost grows faster than their number
+MAX_SHARDS = 250  # streams of one XREAD; beyond, its cost grows faster than their number
 
 
 class ConsumerHandlers(Handlers):
@@ -74,13 +74,14 @@ class Mailbox:
 
     Attributes:
         last: id of the last entry that was read.
+        asked: in which turn it was read last.
         backlog: entries that were read and not handed out.
         taken: what was handed out and is not acknowledged, of one epoch: sequence, id, bytes.
     """
 
     __slots__ = (
-        "_decoder", "_epoch", "_ledger", "backlog", "is_leaving", "key", "last", "shard_id",
-        "taken",
+        "_decoder", "_epoch", "_ledger", "asked", "backlog", "is_leaving", "key", "last",
+        "shard_id", "taken",
     )  # fmt: skip
 
     def __init__(self, key: str, handlers: Handlers, shard_id: int) -> None:
@@ -90,6 +91,7 @@ class Mailbox:
         self.taken: deque[tuple[int, bytes, int]] = deque()
         self.is_leaving = False
         self.last = b"0-0"
+        self.asked = 0
         self._epoch = b""
         self._ledger: Ledger = handlers.ledgers[shard_id]
         self._decoder = Decoder(interests=handlers.interests, shard_id=shard_id)
@@ -211,6 +213,7 @@ class Consumer(EventSource, GuildCommands):
         self._mailboxes: dict[int, Mailbox] = {}
         self._lease_until = 0.0
         self._renew_at = 0.0
+        self._turns = 0
         self._is_closing = False
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
@@ -330,11 +333,12 @@ class Consumer(EventSource, GuildCommands):
             await self._look_back()
             self._handlers.tick(names_overdue=True)
         is_held = self._handlers.pressure.is_held
-        streams: dict[str, bytes] = {}
+        empty = []
         for mailbox in self._mailboxes.values():
             mailbox.hand_out(is_held)
-            if not mailbox.backlog and not mailbox.is_leaving and len(streams) < MAX_SHARDS:
-                streams[mailbox.key] = mailbox.last
+            if not mailbox.backlog and not mailbox.is_leaving:
+                empty.append(mailbox)
+        streams = self._next_streams(empty)
         await self._acknowledge()
         if not streams:
             await asyncio.sleep(BLOCK_MS / 1000)
@@ -351,6 +355,15 @@ class Consumer(EventSource, GuildCommands):
             by_key[key].read(entries)
             by_key[key].hand_out(is_held)
         await self._acknowledge()
+
+    def _next_streams(self, mailboxes: list[Mailbox]) -> dict[str, bytes]:
+        """Return which of these are read now: those that were not for longest."""
+        self._turns += 1
+        if len(mailboxes) > MAX_SHARDS:
+            mailboxes = sorted(mailboxes, key=lambda mailbox: mailbox.asked)[:MAX_SHARDS]
+        for mailbox in mailboxes:
+            mailbox.asked = self._turns
+        return {mailbox.key: mailbox.last for mailbox in mailboxes}
 
     async def _tell(self) -> None:
         """Tell publishers what the group wants, if that changed."""
