@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 from deadline import scaled
 
-from fastgw.cli._aside import Aside, AsideHandler
+from fastgw.cli._aside import Aside, AsideHandler, Prints
 
 PATIENCE_S = scaled(20)
 
@@ -81,3 +82,33 @@ def test_a_log_tells_how_many_records_nobody_read(monkeypatch):
     assert [text for (text,) in reader.shown] == [
         "INFO 0\n", "WARNING 2 records were not written: nobody read them\n", "INFO 3\n",
     ]  # fmt: skip
+
+
+def test_what_cannot_be_shown_holds_up_nobody_who_prints():
+    """A terminal that is gone, or an error of ours: the next lines are taken all the same."""
+    shown = []
+
+    def show(line):
+        shown.append(line)
+        raise OSError
+
+    prints = Prints(show)
+    for line in (b"first\n", b"second\n"):
+        os.write(prints.descriptor, line)
+    prints.close()
+    assert shown == ["first", "second"]
+
+
+def test_an_error_of_who_shows_does_not_end_the_showing():
+    """The next things come all the same."""
+    tried = []
+
+    def show(thing, _lost):
+        tried.append(thing)
+        raise ValueError
+
+    aside = Aside(show, most=2)
+    for thing in (1, 2):
+        aside.put(thing)
+    aside.close(PATIENCE_S)
+    assert tried == [1, 2]

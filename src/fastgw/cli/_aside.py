@@ -81,7 +81,7 @@ class Aside(Generic[T]):
                 if not self._waiting:
                     break
                 thing, lost = self._waiting.popleft(), self._lost
-            with contextlib.suppress(OSError):  # a pipe that was closed, a terminal that is gone
+            with contextlib.suppress(Exception):  # a terminal that is gone; nor ends this thread
                 self._show(thing, lost)
         with contextlib.suppress(OSError):
             self._end()
@@ -167,7 +167,8 @@ class Prints:
                 if len(rest) > MOST_OF_A_LINE:
                     lines, rest = [*lines, rest], ""
                 for line in lines:
-                    self._show(line)
+                    with contextlib.suppress(Exception):  # who prints must not be held up
+                        self._show(line)
         with contextlib.suppress(OSError):
             if rest:
                 self._show(rest)
