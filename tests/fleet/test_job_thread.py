@@ -10,6 +10,7 @@ import weakref
 import pytest
 from deadline import scaled, until
 
+from fastgw import UsageError
 from fastgw.fleet.job_thread import JobThread
 
 
@@ -166,3 +167,11 @@ async def test_a_long_row_of_threads_keeps_none_of_the_ended_ones():
     assert thread.join(scaled(20))
     gc.collect()
     assert gone() is None
+
+
+async def test_a_thread_that_was_stopped_refuses_what_is_awaited():
+    """Nobody would ever answer."""
+    thread = JobThread("jobs")
+    await thread.end(scaled(20))
+    with pytest.raises(UsageError, match="closed"):
+        await asyncio.wait_for(thread.call(int), scaled(5))

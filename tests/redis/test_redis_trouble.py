@@ -485,3 +485,15 @@ async def test_a_sign_of_life_that_is_heard_late_ends_no_newer_turn(server):
     assert command(server, "HLEN", "{fgw}:turn") == 2
     for turn in (first, newer):
         turn.release()
+
+
+async def test_who_waits_for_a_shard_is_told_that_the_store_was_closed(server):
+    """Another process has it for as long as the wait goes on."""
+    opened = [await RedisSessionStore(server.url, lease_s=5.0).open(BOT) for _ in range(2)]
+    await opened[0].take((0,), 1)
+    taking = asyncio.ensure_future(opened[1].take((0,), 1))
+    await asyncio.sleep(0.1)
+    await opened[1].close()
+    with pytest.raises(UsageError, match="closed"):
+        await asyncio.wait_for(taking, scaled(4))
+    await opened[0].close()

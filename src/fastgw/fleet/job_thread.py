@@ -16,6 +16,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,6 +43,7 @@ class JobThread:
         self._after = after
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._last: Callable[[], object] = _nothing
+        self._is_stopped = False
         self._every_s: float | None = None  # what follows is the thread's own
         self._at = 0.0
         self._tick: Callable[[], object] = _nothing
@@ -56,10 +59,14 @@ class JobThread:
         """
         Do `work` after all that came before; return a future of the running loop.
 
-        A future that is cancelled takes nothing back: the work is done all the same.
+        A future that is cancelled takes nothing back: the work is done all the same. One that was
+        told to stop does nothing any more: the future raises UsageError.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
+        if self._is_stopped:
+            done.set_exception(UsageError(f"{self._thread.name} has been closed"))
+            return done
 
         def answer(result: T | None, error: BaseException | None) -> None:
             if done.done():
@@ -104,6 +111,7 @@ class JobThread:
     def stop(self, last: Callable[[], object] = _nothing) -> None:
         """End it after all that came before, and `last`, which must not raise; does not wait."""
         self._last = last
+        self._is_stopped = True
         self._jobs.put(None)
 
     def join(self, within_s: float) -> bool:

@@ -176,14 +176,14 @@ class OpenRedisStore:
             UsageError: somebody else goes on running one of them, or runs others with another shard
                 count; or the server cannot be reached.
         """
-        if self._is_closed:
-            raise UsageError("the session store is closed")
         asked = list(shard_ids)
         arguments: list[object] = [
             self._me, int(self._lease_s * 1000), shard_count, process_name(), *asked,
         ]  # fmt: skip
         end, is_told = time.monotonic() + self._lease_s, False
         while True:
+            if self._is_closed:
+                raise UsageError("the session store is closed")
             try:
                 with reaching("the session store"):
                     answer, over_at = await self._thread.call(lambda: self._ask(arguments))
@@ -266,7 +266,8 @@ class OpenRedisStore:
 
         A server that does not answer by then hears of it when it does, or the leases run out.
         """
-        await self._within_bounds(self._thread.call(lambda: self._hand_over(shard_ids)))
+        if not self._is_closed:  # else close() gives them back with all others
+            await self._within_bounds(self._thread.call(lambda: self._hand_over(shard_ids)))
 
     async def close(self) -> None:
         """
