@@ -256,6 +256,34 @@ async def _enter(gateway):
         raise AssertionError("never ready")
 
 
+async def test_a_start_that_is_cancelled_twice_is_an_end_all_the_same(fake):
+    """Once in the start, and once while the store is closed: who waits for the end sees it."""
+
+    class Slow:
+        is_durable, acknowledge = False, "received"
+
+        async def open(self, _bot_id):
+            return self
+
+        async def take(self, *_):
+            await asyncio.Event().wait()
+
+        def save_sequences(self, _sequences):
+            pass
+
+        async def close(self):
+            await asyncio.Event().wait()
+
+    gateway = gateway_to(fake, store=Slow())
+    starting = asyncio.ensure_future(gateway.start())
+    await until(lambda: gateway._fleet._sessions is not None)
+    for _ in range(2):
+        await asyncio.sleep(0.05)
+        starting.cancel()
+    await asyncio.wait((starting,))
+    await asyncio.wait_for(gateway.wait_closed(), scaled(5))
+
+
 async def test_a_cancelled_owner_leaves_no_socket(fake):
     """When the loop ends under a gateway, its connection goes with it."""
     gateway = gateway_to(fake)

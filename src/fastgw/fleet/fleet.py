@@ -166,9 +166,11 @@ class Fleet:
             self._refuse_if_closing()
             self._watch.start()
         except BaseException as error:
-            await close_store(self._sessions)
-            if self._closing is None:  # else close() ends it, and nothing has failed
-                self._end(error if isinstance(error, Exception) else None)
+            try:
+                await close_store(self._sessions)
+            finally:  # also when it is cancelled once more: who waits for the end must see it
+                if self._closing is None:  # else close() ends it, and nothing has failed
+                    self._end(error if isinstance(error, Exception) else None)
             raise
         self.phase = Phase.RUNNING
         self._fencing.begin(self._sessions, takes_again=not self._options.is_shared)
@@ -183,8 +185,7 @@ class Fleet:
             return
         if self._gate is not None and self._gate.spent is not None:
             raise anew(self._gate.spent)
-        why = why_not_ready(self.shards, self._ready, timeout_s or 0.0, self._question.error)
-        raise anew(why)
+        raise anew(why_not_ready(self.shards, self._ready, timeout_s or 0.0, self._question.error))
 
     async def wait_closed(self) -> None:
         """Wait for the end; raise what it ended with."""
