@@ -14,7 +14,8 @@ pytest.importorskip("redis")
 
 import fastgw
 from fastgw import CommandTimeout, Opcode, ShardNotRunning, UsageError
-from fastgw.errors import CommandTooBig
+from fastgw.connection.time_limit import time_limit
+from fastgw.errors import CommandTooBig, WaitFailed
 from fastgw.redis import Consumer, Publisher
 from fastgw.redis.answers import decode_error, encode_error
 from fastgw.testing import FakeGateway
@@ -204,3 +205,32 @@ async def test_commands_need_a_consumer_that_runs(server):
         pass
     with pytest.raises(UsageError, match="between start"):
         await consumer.update_voice_state(GUILD, None)
+
+
+async def test_who_takes_members_too_slowly_is_told_that_some_are_missing(bot, monkeypatch):
+    """Half of them must not look like all of them."""
+    monkeypatch.setattr("fastgw.redis.orders.IDLE_S", 0.2)
+    got = []
+    async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, _gateway):
+
+        async def take():
+            async for chunk in consumer.request_members(GUILD):
+                got.append(chunk.index)
+                await asyncio.sleep(0.5 if len(got) == 1 else 0)
+
+        with pytest.raises(WaitFailed, match="of 23 chunks"):
+            await take()
+    assert 0 < len(got) < len(MEMBERS)
+
+
+async def test_members_that_break_off_are_an_error(bot, monkeypatch):
+    """Of whatever kind it is: who asked would wait for the rest for ever."""
+    async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, gateway):
+        orders = gateway._fleet._options.publish._orders
+
+        async def cut(*_):
+            raise ConnectionError
+
+        monkeypatch.setattr(orders, "_has_room", cut)
+        with pytest.raises(WaitFailed, match="ConnectionError"), time_limit(5.0):
+            await consumer.request_members(GUILD)

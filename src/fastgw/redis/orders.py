@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..errors import FastgwError, ShardNotHere, UsageError
+from ..errors import FastgwError, ShardNotHere, UsageError, WaitFailed
 from ..fleet.queries import check_query
 from ..log import careful_logger
 from .answers import encode_error
@@ -193,6 +193,9 @@ class OrderTaker:
             return "elsewhere", b""  # it has left meanwhile
         except (FastgwError, asyncio.TimeoutError) as error:
             return "error", encode_error(error)
+        except Exception as error:  # who asked for members waits for the last of them
+            log.warning("a command of a consumer broke off: %s", error)
+            return "error", encode_error(WaitFailed(f"it broke off: {type(error).__name__}"))
         return "done", b""
 
     async def _members(self, values: dict[bytes, bytes], shard_id: int) -> None:
@@ -204,7 +207,10 @@ class OrderTaker:
         async with contextlib.aclosing(members.chunks(query)) as chunks:
             async for chunk in chunks:
                 if not await self._has_room(values[b"id"].decode(), sent):
-                    return
+                    raise WaitFailed(
+                        f"{sent} of {chunk.count} chunks of members were sent, and for "
+                        f"{IDLE_S:g} s none of them was taken"
+                    )
                 sent += 1
                 place = orjson.dumps([chunk.index, chunk.count])
                 await self._answer(values, "chunk", place, data=chunk.event.raw)
