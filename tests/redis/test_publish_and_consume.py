@@ -420,3 +420,42 @@ async def test_more_mailboxes_than_are_read_at_once_are_all_read(prefix, consume
                 )
             await until(lambda due=5 * round_: len(got) == due)
     assert sorted(got) == sorted(2 * [*range(5)])
+
+
+async def test_a_start_that_is_cancelled_leaves_no_connection(consumer, monkeypatch):
+    """As one that fails."""
+    bot = consumer()
+    monkeypatch.setattr(bot._shards, "open", asyncio.Event().wait)
+    starting = asyncio.ensure_future(bot.start())
+    await until(lambda: bot._told is not None)
+    starting.cancel()
+    await asyncio.wait((starting,))
+    pool = bot._streams.client.connection_pool
+    assert not any(one.is_connected for one in pool._available_connections)
+
+
+async def test_a_close_that_is_cancelled_gives_the_mailboxes_back(prefix, consumer):
+    """And who closes it once more waits until that is done."""
+    bot = consumer(lease_s=30.0)
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @bot.on("MESSAGE_CREATE")
+    async def slow(_):
+        has_begun.set()
+        await may_end.wait()
+
+    await bot.start()
+    streams = bot._streams
+    await streams.client.xadd(
+        streams.mailbox("bot", 0), {"t": "MESSAGE_CREATE", "d": "{}"}, id="1-1"
+    )
+    await has_begun.wait()
+    closing = asyncio.ensure_future(bot.close())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    await asyncio.wait((closing,))
+    asyncio.get_running_loop().call_later(0.1, may_end.set)
+    await bot.close()
+    async with consumer(lease_s=30.0) as other:
+        await until(lambda: other.shard_ids == (0,))
+        assert await other._streams.client.xlen(streams.mailbox("bot", 0)) == 0

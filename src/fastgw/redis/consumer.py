@@ -217,6 +217,7 @@ class Consumer(EventSource, GuildCommands):
         self._is_closing = False
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         count = shards if isinstance(shards, int) else 0
         self._shards = RemoteShards(self._streams, count, float(command_timeout_s))
         EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
@@ -254,11 +255,20 @@ class Consumer(EventSource, GuildCommands):
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def close(self) -> None:
-        """Take nothing more, wait for handlers, acknowledge, and give the mailboxes back."""
-        task = self._task
-        if task is None or task.done():
+        """
+        Take nothing more, wait for handlers, acknowledge, and give the mailboxes back.
+
+        To the end, also when who asked for it is cancelled; who asks as well waits for it, too.
+        """
+        if self._task is None:
             return
-        self._is_closing = True
+        if self._closing is None:
+            self._is_closing = True
+            self._closing = asyncio.get_running_loop().create_task(self._close(self._task))
+        with self._handlers.tasks.caller_spared():
+            await asyncio.shield(self._closing)
+
+    async def _close(self, task: asyncio.Task[None]) -> None:
         task.cancel()
         await asyncio.wait((task,))
         self._handlers.end()
