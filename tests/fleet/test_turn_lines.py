@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -175,3 +176,34 @@ async def test_each_loop_has_lines_of_its_own(lines, desks):
     assert len(got) == 1
     turn.release()
     got[0].release()
+
+
+def test_loops_of_several_threads_have_one_desk():
+    """Also where they come at the same moment: one that nobody closes would stay for ever."""
+    opened, both = [], threading.Barrier(2)
+
+    def open_desk(last):
+        opened.append(desk := Desk(last))
+        desk.free = 2
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # here another one would come in
+        return desk
+
+    lines = TurnLines(open_desk, LastSeen(max_concurrency=2))
+    begun = threading.Barrier(2)
+
+    def caller(shard_id):
+        async def take():
+            turn = await lines.acquire(shard_id)
+            begun.wait(scaled(20))  # both have theirs
+            turn.release()
+
+        asyncio.run(take())
+
+    threads = [threading.Thread(target=caller, args=(shard_id,)) for shard_id in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(scaled(20))
+    assert len(opened) == 1
+    assert opened[0].told[-1] == ("closed",)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -118,6 +119,7 @@ class TurnLines(Generic[D]):
     def __init__(self, open_desk: Callable[[D | None], D], seen: LastSeen) -> None:
         self._open_desk = open_desk
         self._seen = seen
+        self._guard = threading.Lock()  # of the next three: loops of several threads come here
         self._desk: D | None = None
         self._last: D | None = None  # that one, or the one before
         self._users = 0
@@ -171,13 +173,15 @@ class TurnLines(Generic[D]):
     # --- inside ----------------------------------------------------------------------------------
 
     def _enter(self) -> D:
-        if self._desk is None:
-            self._desk = self._last = self._open_desk(self._last)
-        self._users += 1
-        return self._desk
+        with self._guard:
+            if self._desk is None:
+                self._desk = self._last = self._open_desk(self._last)
+            self._users += 1
+            return self._desk
 
     def _leave(self, desk: D) -> None:
-        self._users -= 1
-        if self._users == 0:
-            self._desk = None
-            desk.close()
+        with self._guard:
+            self._users -= 1
+            if self._users == 0:
+                self._desk = None
+                desk.close()
