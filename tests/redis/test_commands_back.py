@@ -201,6 +201,8 @@ async def test_commands_need_a_consumer_that_runs(server):
     consumer = Consumer(server.url, group="bot", shards=1, prefix="never")
     with pytest.raises(UsageError, match="between start"):
         await consumer.update_voice_state(GUILD, None)
+    with pytest.raises(UsageError, match="between start"):
+        await consumer.request_members(GUILD)
     async with consumer:
         pass
     with pytest.raises(UsageError, match="between start"):
@@ -233,4 +235,27 @@ async def test_members_that_break_off_are_an_error(bot, monkeypatch):
 
         monkeypatch.setattr(orders, "_has_room", cut)
         with pytest.raises(WaitFailed, match="ConnectionError"), time_limit(5.0):
+            await consumer.request_members(GUILD)
+
+
+async def test_a_connection_that_is_cut_costs_no_members(bot, server):
+    """What cannot be said now is said again; no error of redis-py comes through."""
+    got = []
+    async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, _gateway):
+        pool = consumer._streams.client.connection_pool
+        with time_limit(20.0):
+            async for chunk in consumer.request_members(GUILD):
+                got += chunk.members
+                if len(got) == 2:
+                    for connection in list(pool._available_connections):
+                        connection._writer.transport.abort()
+    assert got == MEMBERS
+
+
+async def test_a_server_that_is_away_is_an_error_of_ours_for_who_asks_members(tmp_path):
+    """As it is for any other command."""
+    server = RedisServer(tmp_path)
+    async with Consumer(server.url, group="bot", shards=1, prefix="away") as consumer:
+        server.stop()
+        with pytest.raises(CommandTimeout):
             await consumer.request_members(GUILD)

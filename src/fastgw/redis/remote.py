@@ -164,15 +164,19 @@ class RemoteShards:
 
     async def chunks(self, query: MemberQuery) -> AsyncGenerator[MembersChunk, None]:
         """Have members asked for, and yield what comes; see `MemberRequest`."""
+        self._check_open()
         asked, taken = _Asked(query.shard_id, query.guild_id), 0
         window = self._streams.key("window", asked.id)
         decoder = Decoder(interests=Interests({"GUILD_MEMBERS_CHUNK"}), shard_id=query.shard_id)
         self._asked[asked.id.encode()] = asked
         try:
-            await self._streams.client.set(window, 0, px=ANSWER_KEPT_MS)
+            try:
+                await self._streams.client.set(window, 0, px=ANSWER_KEPT_MS)
+            except Exception as error:  # uvloop's RuntimeError of a closed socket, too
+                raise self._explained(asked, error) from error
             await self._leave(asked, "members", _question(query), self._timeout_s)
             while True:
-                what, text, data = await self._next(asked)
+                what, text, data = await self._next(asked, window, taken)
                 if what == b"done":
                     return
                 if what != b"chunk":
@@ -185,18 +189,21 @@ class RemoteShards:
                 index, count = orjson.loads(text)
                 yield MembersChunk(query.guild_id, index, count, event)
                 taken += 1
-                await self._streams.client.set(window, taken, px=ANSWER_KEPT_MS)
+                with contextlib.suppress(Exception):  # `_next` says it again
+                    await self._streams.client.set(window, taken, px=ANSWER_KEPT_MS)
         finally:
             del self._asked[asked.id.encode()]
             if self.is_open:
-                await self._streams.client.delete(window)  # then no more chunks are sent
+                with contextlib.suppress(Exception):  # it is over soon without us
+                    await self._streams.client.delete(window)  # then no more chunks are sent
+
+    def _check_open(self) -> None:
+        if not self.is_open:
+            raise UsageError("a Consumer sends commands between start() and close()")
 
     async def _leave(self, asked: _Asked, kind: str, body: bytes, left_s: float) -> None:
         """Leave it with the process that has the shard."""
-        from redis.exceptions import RedisError
-
-        if not self.is_open:
-            raise UsageError("a Consumer sends commands between start() and close()")
+        self._check_open()
         if self._reader is None or self._reader.done():
             self._reader = asyncio.get_running_loop().create_task(self._read())
         key = self._streams.key
@@ -208,7 +215,7 @@ class RemoteShards:
             ]  # fmt: skip
             try:
                 asked.who = await self._orders.put(([key("owners"), key("about")], arguments))
-            except RedisError as error:
+            except Exception as error:
                 if "COUNT" not in str(error):
                     raise self._explained(asked, error) from error
                 self.shard_count = int(str(error).split()[-1])
@@ -241,13 +248,22 @@ class RemoteShards:
                 may_be_sent=True,
             ) from None
 
-    async def _next(self, asked: _Asked) -> Answer:
+    async def _next(self, asked: _Asked, window: str, taken: int) -> Answer:
         """Wait for the next answer as long as whoever was asked is there."""
-        alive = self._streams.key("alive", asked.who.decode())
+        client, alive = self._streams.client, self._streams.key("alive", asked.who.decode())
+        heard_at = time.monotonic()
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
                 return await asyncio.wait_for(asked.answers.get(), ALIVE_LOOK_S)
-            if not await self._streams.client.exists(alive) and asked.answers.empty():
+            try:
+                await client.set(window, taken, px=ANSWER_KEPT_MS)  # if it was not heard
+                is_there = await client.exists(alive)
+            except Exception as error:
+                if time.monotonic() - heard_at > self._timeout_s:
+                    raise self._explained(asked, error) from error
+                continue
+            heard_at = time.monotonic()
+            if not is_there and asked.answers.empty():
                 raise SessionLost(
                     f"the process that has shard {asked.shard_id} is gone during "
                     f"request_members({asked.guild_id})"
@@ -300,7 +316,7 @@ class RemoteShards:
 
     async def _tell_presences(self) -> None:
         key = self._streams.key
-        while self._presences:
+        while self._presences and self.is_open:
             presence, shard_ids = self._presences[0]
             pipeline = self._streams.client.pipeline()
             if shard_ids is None:
