@@ -391,6 +391,40 @@ def test_an_early_beat_makes_the_latency_known():
     assert client.proto.heartbeat.latency == pytest.approx(0.08)
 
 
+def test_an_early_beat_is_sent_again_where_we_stopped_reading_meanwhile():
+    """A start-up burst pauses reading; the beat after it measures, and is the last."""
+    client = Client(early_heartbeat=True).become_ready()
+    client.proto.reading_paused()
+    client.now += 0.5
+    client.proto.reading_resumed()
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert client.proto.heartbeat.latency is None
+    client.proto.reading_paused()
+    client.advance(2.0)
+    assert client.count(Opcode.HEARTBEAT) == 1  # an ACK could not come
+    client.proto.reading_resumed()
+    client.acks = False
+    client.advance(3.5)
+    assert client.count(Opcode.HEARTBEAT) == 2  # its ACK is on its way
+    client.serve(Opcode.HEARTBEAT_ACK)
+    assert 2.5 <= client.proto.heartbeat.latency <= 3.5
+    client.advance(3.5)
+    assert client.count(Opcode.HEARTBEAT) == 2
+
+
+def test_beats_that_pauses_spoil_come_once_a_second():
+    """However often we stop reading: the send budget is for other things."""
+    client = Client(early_heartbeat=True).become_ready()
+    client.acks = False
+    for _ in range(50):
+        client.proto.reading_paused()
+        client.proto.reading_resumed()
+        client.serve(Opcode.HEARTBEAT_ACK)
+        client.advance(0.1)
+    assert 5 <= client.count(Opcode.HEARTBEAT) <= 6
+    assert client.proto.heartbeat.latency is None
+
+
 def test_an_early_beat_that_nobody_answers_zombies_nothing():
     """Judged are periodic beats: a connection that is alive is not left for the early one."""
     client = Client(early_heartbeat=True).become_ready()

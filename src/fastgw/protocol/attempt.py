@@ -46,6 +46,7 @@ class Attempt:
         replay: from RESUME on; so it also says that RESUME was written.
         identify_written: whether IDENTIFY was.
         ready_at: when it became READY; None while it is not.
+        early_at: when another early heartbeat may be wanted; None when none is.
         ending: how it will end, once we have begun to close.
         received: messages so far, a sign of life where bytes are not counted.
         last_byte_at: when anything came last, as far as anybody has looked; None before.
@@ -54,8 +55,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_bytes_received", "deadline", "ending", "heartbeat", "identify_written", "is_paused",
-        "last_byte_at", "plan", "ready_at", "received", "replay", "sleep",
+        "_bytes_received", "deadline", "early_at", "ending", "heartbeat", "identify_written",
+        "is_paused", "last_byte_at", "plan", "ready_at", "received", "replay", "sleep",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -65,6 +66,7 @@ class Attempt:
         self.replay: Replay | None = None
         self.identify_written = False
         self.ready_at: float | None = None
+        self.early_at: float | None = None
         self.ending: Outcome | None = None
         self.received = 0
         self.last_byte_at: float | None = None

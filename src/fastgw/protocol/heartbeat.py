@@ -43,8 +43,9 @@ class Heartbeat:
         self.last_ack_at: float | None = None
         self.sent = 0
         self.acked = 0
-        # Beats without ACK yet, oldest first. A list: an empty deque has room for 64, 0.7 KB.
-        self._written: list[float] = []
+        # When beats without ACK were written, oldest first; None: a pause of ours fell upon the way
+        # and would count as the network's. A list: an empty deque has room for 64, 0.7 KB.
+        self._written: list[float | None] = []
         self._answered = True  # an ACK came since the last periodic beat (or there was none)
         self._alive_mark = 0  # what `alive` stood at when the last periodic beat was written
         self._misses = 0
@@ -70,8 +71,7 @@ class Heartbeat:
             # Every beat before the last is answered or, if the service skipped one, forgotten:
             # otherwise each later latency would be an interval too long.
             self._written.clear()
-        self._written.append(now)
-        self.sent += 1
+        self.beat_extra(now)
         self.next_at = now + self.interval_s
         self._answered = False
         self._alive_mark = alive
@@ -79,7 +79,7 @@ class Heartbeat:
 
     def beat_extra(self, now: float) -> None:
         """Note a beat that is not periodic; the periodic ones do not move."""
-        self._written.append(now)
+        self._written.append(None if self._paused else now)
         self.sent += 1
 
     def ack(self, now: float) -> None:
@@ -90,9 +90,14 @@ class Heartbeat:
         if not self._written:
             return
         written_at = self._written.pop(0)
-        if not self._excused:  # a pause of ours would count as the network's slowness
+        if written_at is not None:
             self.latency = now - written_at
             self.latency_at = now
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the ACK of a beat that is on its way will be latency."""
+        return any(written_at is not None for written_at in self._written)
 
     def latency_if_fresh(self, now: float) -> float | None:
         """Return latency, or None when it is unknown or older than two intervals."""
@@ -103,6 +108,7 @@ class Heartbeat:
     def pause(self) -> None:
         """Note that we stopped reading: ACKs cannot arrive, so none is missed."""
         self._paused = self._excused = True
+        self._written = [None] * len(self._written)
 
     def resume(self) -> None:
         """Note that we read again; judging starts with the next periodic beat."""

@@ -70,6 +70,8 @@ __all__ = ["GatewayProtocol"]
 # Op 9: "wait a random amount of time between 1 and 5 seconds" (Discord docs before 2022; staff in
 # discord-api-docs#244: it staggers fleets).
 INVALID_SESSION_WAIT_S = (1.0, 5.0)
+# Between two early heartbeats of one connection, while none has measured anything yet.
+EARLY_AGAIN_S = 1.0
 # The largest that the decoder takes (64 bits with sign).
 MAX_SEQUENCE = 2**63 - 1
 
@@ -116,7 +118,8 @@ class GatewayProtocol:
             last_byte_at: when a byte of it came last, None when that is not known.
             early_heartbeat: want one beat more as soon as a session is up, READY or RESUMED, so
                 that its latency is known a round trip later. Discord allows beats before they are
-                due (docs, "Sending Heartbeats"); the periodic ones keep their jitter.
+                due (docs, "Sending Heartbeats"); the periodic ones keep their jitter. Where a pause
+                of ours falls upon its way, another follows, one a second at most.
         Raises:
             UsageError: a bad URL, a session of another shard, or one that RESUME cannot hold.
         """
@@ -228,6 +231,8 @@ class GatewayProtocol:
         due = [] if attempt.deadline is None else [attempt.deadline.at]
         if attempt.heartbeat is not None and self.state in CONNECTED:
             due.append(attempt.heartbeat.next_at)
+        if attempt.early_at is not None and self.state is State.READY:
+            due.append(attempt.early_at)
         return min(due, default=None)
 
     # --- inputs: the way up ----------------------------------------------------------------------
@@ -419,6 +424,8 @@ class GatewayProtocol:
             else:
                 self.commands.append(encode_heartbeat(self.sequence.last))
                 heart.beat(now, alive)
+        if attempt.early_at is not None and now >= attempt.early_at:
+            self._measure_early(attempt, now)
 
     # --- inputs: the way down --------------------------------------------------------------------
 
@@ -545,6 +552,7 @@ class GatewayProtocol:
         attempt.deadline = None
         attempt.ready_at = now
         if self._early_heartbeat:
+            attempt.early_at = now + EARLY_AGAIN_S
             self.signals.append(HeartbeatWanted())
 
     def _invalid_session(self, attempt: Attempt, resumable: bool, now: float) -> None:
@@ -579,6 +587,16 @@ class GatewayProtocol:
                 attempt.wait_for(DeadlineKind.RESUMED, now + self.timeouts.resumed_s)
         elif self.state is State.IDENTIFYING and attempt.is_paused and attempt.identify_written:
             attempt.wait_for(DeadlineKind.READY, now + self.timeouts.ready_s)  # nor miss READY
+
+    def _measure_early(self, attempt: Attempt, now: float) -> None:
+        """Want another early beat where a pause of ours fell upon the way of the one before."""
+        heart = attempt.heartbeat
+        if self.state is not State.READY or heart is None or heart.latency is not None:
+            attempt.early_at = None
+            return
+        attempt.early_at = now + EARLY_AGAIN_S
+        if not attempt.is_paused and not heart.is_measuring:
+            self.signals.append(HeartbeatWanted())
 
     def _deadline_passed(self, attempt: Attempt, kind: DeadlineKind, now: float) -> None:
         match kind:
