@@ -60,6 +60,20 @@ async def test_a_resumed_after_the_stop_is_no_duplicate():
     assert shown
 
 
+async def test_handlers_that_still_run_are_waited_for(monkeypatch):
+    """On a busy machine the last events are there before their tasks have run."""
+
+    async def slow(bot, event):
+        await asyncio.sleep(2.0)
+        bot._note(event)
+
+    monkeypatch.setattr(demo._Bot, "on_interaction", slow)
+    async with FakeGateway(tls=True) as fake:
+        service = Service(fake)
+        summary = await watch_bot(service, service.facts, 0.6, lambda frame: None)
+    assert summary.checksum_matches
+
+
 @pytest.mark.parametrize(
     "fault",
     [{"lost": 1}, {"duplicated": 1}, {"resumes": 0}, {"identifies": 2}, {"events": 0},

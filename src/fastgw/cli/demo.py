@@ -239,7 +239,9 @@ class _Whole:
     """The figures of all shards at one moment: sums, and the longest latency."""
 
     def __init__(self, gateway: Gateway) -> None:
-        shards, total = gateway.health().shards, gateway.stats().total
+        health, total = gateway.health(), gateway.stats().total
+        shards = health.shards
+        self.unhandled = health.unhandled
         self.shards = len(shards)
         self.ready = sum(shard.status is State.READY for shard in shards)
         self.dispatches = total.dispatches
@@ -295,7 +297,7 @@ async def _wait_for_guilds(bot: _Bot, gateway: Gateway, guilds: int) -> None:
 
 async def _wait_for_rest(service: Service, gateway: Gateway) -> tuple[int, _Whole]:
     """
-    Wait until the bot has all that was sent, as long as something arrives.
+    Wait until the bot has handled all that was sent, as long as something arrives.
 
     The service is asked each time: a RESUMED, also a late one, is a dispatch like any other.
 
@@ -308,7 +310,7 @@ async def _wait_for_rest(service: Service, gateway: Gateway) -> tuple[int, _Whol
         health = _Whole(gateway)
         # A session begins at 1, so its last sequence is the number of its dispatches.
         unseen = sequence - (health.dispatches - health.duplicates)
-        if not unseen and health.is_ready:
+        if not unseen and not health.unhandled and health.is_ready:
             return unseen, health
         if health.identifies > health.shards:
             return 0, health  # what the lost session held is not known; its loss says enough
