@@ -61,6 +61,7 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.library} on fastgw", ""]
         width = max((len(reason.event) for reason in self.reasons), default=0)
+        has_run = any(reason.seen for reason in self.reasons)
         for reason in self.reasons:
             fate = "delivered" if reason.is_delivered else "dropped  "
             if reason.own_only:
@@ -68,7 +69,8 @@ class Explanation:
             elif reason.commands_only:
                 fate = "commands "
             counts = f"{reason.delivered:>9,} of {reason.seen:>9,}" if reason.seen else " " * 22
-            lines.append(f"{reason.event:{width}}  {fate}  {counts}  {'; '.join(reason.because)}")
+            columns = (f"{reason.event:{width}}", fate, *([counts] if has_run else []))
+            lines.append("  ".join((*columns, "; ".join(reason.because))))
         if self.advice:
             lines += ["", *(f"- {line}" for line in self.advice)]
         return "\n".join(lines)
