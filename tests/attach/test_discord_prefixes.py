@@ -8,16 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from deadline import until
-from discord_py_bots import LIBRARY, PACKAGE, Bot, running
+from discord_py_bots import LIBRARY, MARKS, PACKAGE, Bot, running
 from library_traffic import BOT_ID
 
 import fastgw
 from fastgw.testing import FakeGateway
 
-pytestmark = [
-    pytest.mark.attach,
-    pytest.mark.skipif(LIBRARY is None, reason="no library of the discord.py family is installed"),
-]
+pytestmark = MARKS
 
 
 def make_bot(prefix="!", *, members=None, max_messages=None):
