@@ -90,8 +90,8 @@ NOT_AT_START = (
     "argparse", "ctypes", "difflib", "email", "http", "importlib.metadata", "json",
     "multiprocessing", "pathlib", "shutil", "sqlite3", "tempfile", "unittest", "urllib.request",
     "uuid", "xml", "zipfile",
-    "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.boot_clock",
-    "fastgw.fleet.sqlite_file", "fastgw.health", "fastgw.metrics", "fastgw.processes",
+    "fastgw.build", "fastgw.cli", "fastgw.ext", "fastgw.fleet.stores.boot_clock",
+    "fastgw.fleet.stores.sqlite_file", "fastgw.health", "fastgw.metrics", "fastgw.processes",
     "fastgw.testing", "fastgw.types",
 )  # fmt: skip
 

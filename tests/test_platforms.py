@@ -25,7 +25,7 @@ from deadline import scaled, until
 from fastgw import Gateway, Intents, cli, runner
 from fastgw.cli import demo
 from fastgw.connection.tcp import OwnSocket
-from fastgw.fleet import boot_clock, file_locks, sqlite_file
+from fastgw.fleet.stores import boot_clock, file_locks, sqlite_file
 from fastgw.processes.sd_notify import ServiceManager
 from fastgw.protocol.identity import Identity
 from fastgw.testing import FakeGateway
@@ -206,7 +206,7 @@ def test_locks_of_windows_are_bytes_as_well(monkeypatch, tmp_path):
     assert locks.take(3)
     assert not locks.take(3)
     code = (
-        "import sys; from fastgw.fleet.file_locks import ByteLocks\n"
+        "import sys; from fastgw.fleet.stores.file_locks import ByteLocks\n"
         "locks = ByteLocks(sys.argv[1]); print([locks.is_held(n) for n in (2, 3)])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "locks")]

@@ -117,7 +117,7 @@ def test_only_the_monotonic_clock_times_anything():
     }
     assert {name: uses for name, uses in found.items() if uses} == {
         "fleet/fleet.py": ["time.time"],
-        "fleet/boot_clock.py": ["time.time"],
+        "fleet/stores/boot_clock.py": ["time.time"],
         "cli/_checks.py": ["time.time", "time.time"],  # the doctor looks at this clock
         "cli/tail.py": ["time.time"],  # when an event came
         "metrics/document.py": ["time.time"],  # when the figures were read

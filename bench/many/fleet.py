@@ -17,7 +17,7 @@ from typing import Any
 
 from fastgw import Gateway, GatewayInfo, Intents, SessionStartLimit
 from fastgw.fleet import relief
-from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 
 from .child import loop_run
 from .resident import peak_bytes, resident_bytes

@@ -41,13 +41,13 @@ from .errors import (
     WaitFailed,
     WorkerFailed,
 )
-from .fleet.gateway_info import GatewayInfo, SessionStartLimit
-from .fleet.identify import LocalIdentifyQueue
-from .fleet.members import MemberRequest, MembersChunk
+from .fleet.commands.members import MemberRequest, MembersChunk
+from .fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from .fleet.placement import Placement
 from .fleet.ports import IdentifyQueue, SessionStore
 from .fleet.progress import StartProgress
-from .fleet.sessions import MemorySessionStore
+from .fleet.stores.sessions import MemorySessionStore
+from .fleet.turns.identify import LocalIdentifyQueue
 from .gateway import Gateway
 from .protocol.events import EventName
 from .protocol.signals import Cause
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from .build import BuildInfo, build_info
     from .ext.attach import attach
     from .ext.attachment import Attachment
-    from .fleet.sqlite_queue import SQLiteIdentifyQueue
-    from .fleet.sqlite_store import SQLiteSessionStore
+    from .fleet.stores.sqlite_store import SQLiteSessionStore
+    from .fleet.turns.sqlite_queue import SQLiteIdentifyQueue
     from .health.counts import EventStats, GatewayStats, LatencyStats, ShardStats, Timing
     from .health.figures import GatewayHealth, IdentifyBudget, ShardHealth
     from .processes.run import run_processes
@@ -168,8 +168,8 @@ _LATER = {
     "IdentifyBudget": "health.figures",
     "LatencyStats": "health.counts",
     "ProcessesStatus": "processes.status",
-    "SQLiteIdentifyQueue": "fleet.sqlite_queue",
-    "SQLiteSessionStore": "fleet.sqlite_store",
+    "SQLiteIdentifyQueue": "fleet.turns.sqlite_queue",
+    "SQLiteSessionStore": "fleet.stores.sqlite_store",
     "ShardHealth": "health.figures",
     "ShardStats": "health.counts",
     "Timing": "health.counts",

@@ -4,7 +4,7 @@ The public `Gateway`: handlers in, shards out.
 A gateway lives once: made, started, closed. `run()` is all of it in one blocking call; `start()`,
 `wait_ready()`, `wait_closed()` and `close()` are the steps for programs that have a loop already.
 Here are its options and its life; how events are asked for is `delivery.face`'s, what is sent is
-`fleet.face`'s, and what happens from `start()` on is `fleet.fleet`'s.
+`fleet.commands.face`'s, and what happens from `start()` on is `fleet.fleet`'s.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .delivery.callables import check_handler
 from .delivery.face import EventSource
 from .delivery.handlers import Handlers
-from .fleet.face import CommandSender
+from .fleet.commands.face import CommandSender
 from .fleet.fleet import Fleet
-from .fleet.gateway_info import GatewayInfo
+from .fleet.http.gateway_info import GatewayInfo
 from .fleet.settings import FleetOptions
 from .options import (
     DRAIN_S,

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from .connection.proxy import Proxies, Proxy
 from .delivery.limits import DeliveryLimits
 from .errors import UsageError
-from .fleet.gateway_info import GatewayInfo
-from .fleet.sessions import MemorySessionStore
+from .fleet.http.gateway_info import GatewayInfo
+from .fleet.stores.sessions import MemorySessionStore
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
 from .protocol.wire import MAX_SHARDS

@@ -10,7 +10,7 @@ from proxies import proxy_server
 
 from fastgw import Intents
 from fastgw.cli import _checks
-from fastgw.fleet.gateway_info import SessionStartLimit
+from fastgw.fleet.http.gateway_info import SessionStartLimit
 from fastgw.testing import FakeGateway
 
 pytestmark = pytest.mark.one_loop  # the command runs in a process of its own

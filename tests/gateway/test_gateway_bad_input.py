@@ -32,7 +32,7 @@ from fastgw.errors import (
     ShardingRequired,
     UsageError,
 )
-from fastgw.fleet.gateway_info import GatewayInfo
+from fastgw.fleet.http.gateway_info import GatewayInfo
 from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State

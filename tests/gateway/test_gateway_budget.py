@@ -11,7 +11,7 @@ from deadline import scaled, until
 from gateways import TOKEN, gateway_to, no_jitter
 
 from fastgw import Gateway, IdentifyBudgetSpent, Intents
-from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.testing import FakeGateway
 
 

@@ -10,8 +10,8 @@ from gateways import gateway_to
 from inside import inside
 
 from fastgw.errors import AuthenticationFailed, HandshakeRefused, Interrupted, UsageError
-from fastgw.fleet.identify import LocalIdentifyQueue
-from fastgw.fleet.sessions import MemorySessionStore, SessionWriter
+from fastgw.fleet.stores.sessions import MemorySessionStore, SessionWriter
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.protocol.states import State
 
 
@@ -319,7 +319,7 @@ async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
         await asyncio.sleep(0)
         return fake.info
 
-    monkeypatch.setattr("fastgw.fleet.asking.ask_until_answered", answer_late)
+    monkeypatch.setattr("fastgw.fleet.http.asking.ask_until_answered", answer_late)
     gateway = gateway_to(fake, info=None)
     with pytest.raises(UsageError, match="closed while it was starting"):
         await gateway.start()

@@ -10,7 +10,7 @@ from deadline import scaled, until
 from gateways import TOKEN, gateway_to
 
 from fastgw.errors import UsageError
-from fastgw.fleet.gateway_info import GatewayInfo
+from fastgw.fleet.http.gateway_info import GatewayInfo
 from fastgw.gateway import Gateway
 from fastgw.protocol.states import State
 

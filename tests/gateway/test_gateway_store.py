@@ -22,7 +22,7 @@ from fastgw import (
     State,
     UsageError,
 )
-from fastgw.fleet.boot_clock import BootClock
+from fastgw.fleet.stores.boot_clock import BootClock
 from fastgw.protocol.session import MAX_AGE_S
 from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import session_of

@@ -7,10 +7,10 @@ import pytest
 from gateways import TOKEN
 
 from fastgw.errors import UsageError
-from fastgw.fleet.gateway_info import GatewayInfo
-from fastgw.fleet.identify import LocalIdentifyQueue
-from fastgw.fleet.sqlite_queue import SQLiteIdentifyQueue
-from fastgw.fleet.sqlite_store import SQLiteSessionStore
+from fastgw.fleet.http.gateway_info import GatewayInfo
+from fastgw.fleet.stores.sqlite_store import SQLiteSessionStore
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
+from fastgw.fleet.turns.sqlite_queue import SQLiteIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.protocol.timeouts import Timeouts
 

@@ -33,7 +33,7 @@ import pytest
 from deadline import scaled
 
 from fastgw import Gateway, Intents, LocalIdentifyQueue
-from fastgw.fleet.gateway_info import GatewayInfo
+from fastgw.fleet.http.gateway_info import GatewayInfo
 from fastgw.health.counts import GatewayStats, ShardStats
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts

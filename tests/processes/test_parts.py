@@ -22,7 +22,7 @@ from fastgw import (
 )
 from fastgw.cli import main
 from fastgw.errors import UsageError
-from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.processes import state_dir
 from fastgw.processes.layout import parse_shards, split

@@ -14,7 +14,7 @@ from redis_server import RedisServer, needs_redis
 
 import redis
 from fastgw import State
-from fastgw.fleet.boot_clock import system_boot_clock
+from fastgw.fleet.stores.boot_clock import system_boot_clock
 from fastgw.redis import RedisSessionStore
 from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import BOT, session_of

@@ -16,7 +16,7 @@ from deadline import scaled, until
 from redis_server import RedisServer, needs_redis
 
 from fastgw import UsageError
-from fastgw.fleet.gateway_info import SessionStartLimit
+from fastgw.fleet.http.gateway_info import SessionStartLimit
 from fastgw.redis import RedisIdentifyQueue, RedisSessionStore
 from fastgw.testing.conformance.stores import BOT, session_of
 

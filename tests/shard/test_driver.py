@@ -18,8 +18,8 @@ from inside import inside
 from raw_websocket import _GUID, frame
 
 from fastgw.errors import ConnectFailed, ProtocolError
-from fastgw.fleet.gateway_info import GatewayInfo
-from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.http.gateway_info import GatewayInfo
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State

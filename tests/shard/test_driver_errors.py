@@ -11,7 +11,7 @@ from gateways import no_jitter
 from inside import inside
 
 from fastgw.fleet.fleet import Fleet
-from fastgw.fleet.identify import IdentifyGate, LocalIdentifyQueue
+from fastgw.fleet.turns.identify import IdentifyGate, LocalIdentifyQueue
 from fastgw.protocol.machine import GatewayProtocol
 from fastgw.protocol.states import State
 from fastgw.shard.commands import CommandQueue

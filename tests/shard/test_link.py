@@ -11,7 +11,7 @@ from deadline import until
 
 from fastgw import ConnectFailed, Gateway, Intents
 from fastgw.connection.dial import Dial
-from fastgw.fleet.gateway_info import GatewayInfo
+from fastgw.fleet.http.gateway_info import GatewayInfo
 
 
 def dials() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgw.fleet.identify import LocalIdentifyQueue
+from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.testing import FakeGateway
 from fastgw.words import Intents

@@ -46,7 +46,7 @@ async def serve(address: str) -> None:
 
 
 async def connect(url: str) -> None:
-    from fastgw.fleet.gateway_info import GatewayInfo
+    from fastgw.fleet.http.gateway_info import GatewayInfo
     from fastgw.gateway import Gateway
     from fastgw.protocol.timeouts import Timeouts
     from fastgw.words import Intents

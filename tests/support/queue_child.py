@@ -14,8 +14,8 @@ import os
 import random
 import sys
 
-from fastgw.fleet.boot_clock import system_boot_clock
-from fastgw.fleet.sqlite_queue import SQLiteIdentifyQueue
+from fastgw.fleet.stores.boot_clock import system_boot_clock
+from fastgw.fleet.turns.sqlite_queue import SQLiteIdentifyQueue
 
 
 async def main(path: str, log: str, keys: int, interval_s: float, seed: int, *ids: int) -> None:

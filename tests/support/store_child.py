@@ -11,7 +11,7 @@ import asyncio
 import sys
 
 from fastgw.fleet.ports import StoredSession
-from fastgw.fleet.sqlite_store import SQLiteSessionStore
+from fastgw.fleet.stores.sqlite_store import SQLiteSessionStore
 from fastgw.protocol.session import Session
 
 STEPS = 5  # sequences a session

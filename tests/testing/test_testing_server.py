@@ -14,7 +14,7 @@ import pytest
 from plain_client import PlainClient
 
 from fastgw.errors import UsageError
-from fastgw.fleet.gateway_info import GatewayInfo, SessionStartLimit
+from fastgw.fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from fastgw.testing import (
     Cut,
     Dispatch,

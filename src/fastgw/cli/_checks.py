@@ -26,8 +26,8 @@ from ..connection.lookup import resolve
 from ..connection.proxy import Proxies, Proxy, reach_through
 from ..connection.tls import default_context
 from ..errors import AuthenticationFailed, ConnectFailed, FastgwError, UsageError
-from ..fleet.budget import default_reserve
-from ..fleet.gateway_info import GatewayInfo, SessionStartLimit, ask_api
+from ..fleet.http.gateway_info import GatewayInfo, SessionStartLimit, ask_api
+from ..fleet.turns.budget import default_reserve
 from ..options import check_token
 from ..protocol.token import bot_id_of, redact_value
 from ..protocol.wire import IDENTIFY_INTERVAL_S

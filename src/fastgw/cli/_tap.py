@@ -67,8 +67,8 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
     Raises:
         FastgwError: there is no token, the API refuses, or that shard cannot be.
     """
-    from ..fleet.gateway_info import fetch_gateway_info
-    from ..fleet.sqlite_queue import SQLiteIdentifyQueue
+    from ..fleet.http.gateway_info import fetch_gateway_info
+    from ..fleet.turns.sqlite_queue import SQLiteIdentifyQueue
     from ..options import check_proxy, check_token
     from ..processes.state_dir import default_store
     from ..protocol.token import bot_id_of

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ..shard.driver import ShardDriver
-    from .sessions import SessionWriter
+    from .stores.sessions import SessionWriter
 
 __all__ = ["Stops", "close_store"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..shard.face import Shard
-    from .sessions import SessionWriter
+    from .stores.sessions import SessionWriter
 
 __all__ = ["Fencing"]
 

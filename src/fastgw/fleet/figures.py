@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ..metrics.document import Document
     from ..metrics.endpoint import Endpoint
     from ..shard.face import Shard
-    from .identify import IdentifyGate
     from .loopwatch import LoopWatch
     from .relief import Relief
+    from .turns.identify import IdentifyGate
 
 __all__ = ["FleetFigures"]
 

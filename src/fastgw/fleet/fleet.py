@@ -28,22 +28,22 @@ from ..protocol.states import State
 from ..protocol.token import redact
 from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
-from .asking import ApiQuestion
 from .closing import Stops, close_store
+from .commands.members import MemberRequests
 from .fencing import Fencing
 from .figures import FleetFigures
-from .identify import open_gate
+from .http.asking import ApiQuestion
+from .http.url_watch import UrlWatch
 from .loopwatch import LoopWatch
-from .members import MemberRequests
 from .outages import Outages
 from .presence import Presences
 from .progress import StartProgress, why_not_ready
 from .publishing import open_publisher
 from .raising import anew, check_shard_id
 from .relief import Relief
-from .sessions import SessionWriter, open_sessions, warn_of_cold_resumes
 from .setup import make_setup
-from .url_watch import UrlWatch
+from .stores.sessions import SessionWriter, open_sessions, warn_of_cold_resumes
+from .turns.identify import open_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from ..protocol.session import Session
     from ..shard.face import Shard, StatusChange
     from ..shard.link import ShardSetup
-    from .gateway_info import GatewayInfo
-    from .identify import IdentifyGate
+    from .http.gateway_info import GatewayInfo
     from .settings import FleetOptions
+    from .turns.identify import IdentifyGate
 
 __all__ = ["Fleet", "Phase"]
 

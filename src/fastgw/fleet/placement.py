@@ -18,7 +18,7 @@ from ..protocol.token import bot_id_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .gateway_info import GatewayInfo
+    from .http.gateway_info import GatewayInfo
     from .ports import IdentifyQueue, SessionStore
     from .settings import FleetOptions
 

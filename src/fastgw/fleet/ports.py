@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..health.figures import IdentifyBudget
     from ..protocol.session import Session
     from ..shard.ports import IdentifyTurn
-    from .gateway_info import SessionStartLimit
+    from .http.gateway_info import SessionStartLimit
 
     Acknowledge = Literal["received", "handled"]
 

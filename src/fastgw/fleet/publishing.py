@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..delivery.handlers import Handlers
     from ..shard.driver import ShardDriver
     from ..shard.face import Shard
-    from .members import MemberRequests
+    from .commands.members import MemberRequests
 
 __all__ = ["EventPublisher", "PublishedShards", "open_publisher"]
 

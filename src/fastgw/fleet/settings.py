@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..connection.proxy import Proxies
     from ..protocol.identity import Identity
     from ..protocol.timeouts import Timeouts
-    from .gateway_info import GatewayInfo
+    from .http.gateway_info import GatewayInfo
     from .ports import IdentifyQueue, SessionStore
     from .publishing import EventPublisher
 

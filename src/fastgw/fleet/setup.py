@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from ..shard.compression import Compression
 from ..shard.link import MAX_OPENING, ShardSetup
-from .gateway_info import USER_AGENT
+from .http.gateway_info import USER_AGENT
 
 if TYPE_CHECKING:
     from ..connection.dial import Turns
     from ..delivery.handlers import Handlers
     from .fencing import Fencing
-    from .identify import IdentifyGate
     from .settings import FleetOptions
+    from .turns.identify import IdentifyGate
 
 __all__ = ["make_setup"]
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 
-from ..fleet.sqlite_file import check_path
+from ..fleet.stores.sqlite_file import check_path
 from ..gateway import API_URL
 from .settings import STOP_TIMEOUT_S, ProcessOptions
 from .shared import LEASE_S, PREFIX, SharedRedis

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import ConnectFailed, GatewayInfoError, UsageError
-from ..fleet.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
+from ..fleet.http.gateway_info import GatewayInfo, ask_until_answered, fetch_gateway_info
 from ..gateway import API_URL
 from ..log import careful_logger
 from ..options import check_proxy

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import UsageError
-from ..fleet.sqlite_file import mounted_type
+from ..fleet.stores.sqlite_file import mounted_type
 
 __all__ = ["default_store", "fleeting", "in_container"]
 

@@ -21,10 +21,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FastgwError, UsageError
-from ..fleet.gateway_info import GatewayInfo, SessionStartLimit
+from ..fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from ..fleet.placement import Placement
-from ..fleet.sqlite_queue import SQLiteIdentifyQueue
-from ..fleet.sqlite_store import SQLiteSessionStore
+from ..fleet.stores.sqlite_store import SQLiteSessionStore
+from ..fleet.turns.sqlite_queue import SQLiteIdentifyQueue
 from ..log import careful_logger
 from ..metrics.document import document_of
 from ..options import check_token

@@ -28,7 +28,7 @@ from .._decode import Calls, Decoder, Plan
 from ..delivery.face import EventSource
 from ..delivery.handlers import Handlers
 from ..errors import UsageError
-from ..fleet.guild_commands import GuildCommands
+from ..fleet.commands.guild_commands import GuildCommands
 from ..log import careful_logger
 from ..options import DRAIN_S, check_drain, check_limits, check_shards
 from ..words import Intents
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ..delivery.ledger import Ledger
     from ..delivery.limits import DeliveryLimits
-    from ..fleet.guild_commands import MemberSource, WayToShard
+    from ..fleet.commands.guild_commands import MemberSource, WayToShard
 
 __all__ = ["Consumer"]
 

@@ -2,9 +2,9 @@
 The identify queue of all processes of all machines: turns and the day's budget in Redis.
 
 Theory. What is decided stands in `attempt.lua`, in one step and by the server's clock; who waits
-stands in `fleet.turn_lines`. A turn is held by an attempt of a process. The process says that it is
-alive, and which of its attempts wait or hold. What the dead hold, and what is held for an attempt
-that is over (the server heard too late that it began, or never that it ended), counts as written in
+stands in `fleet.turns.turn_lines`. A turn is held by an attempt of a process. The process says that
+it is alive, and which of its attempts wait or hold. What the dead hold, and what is held for an
+attempt that is over (the server heard too late that it began, or never that it ended), counts as written in
 the moment that this is noticed. An attempt that asks again, because no answer came, gets the turn
 that it has.
 """
@@ -18,12 +18,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..fleet.boot_clock import wall_seconds
-from ..fleet.budget import DAY_S, check_budget
-from ..fleet.job_thread import JobThread
-from ..fleet.queue_options import check_rules
-from ..fleet.trouble import Trouble
-from ..fleet.turn_lines import LastSeen, TurnLines
+from ..fleet.stores.boot_clock import wall_seconds
+from ..fleet.stores.job_thread import JobThread
+from ..fleet.stores.trouble import Trouble
+from ..fleet.turns.budget import DAY_S, check_budget
+from ..fleet.turns.queue_options import check_rules
+from ..fleet.turns.turn_lines import LastSeen, TurnLines
 from ..health.figures import IdentifyBudget
 from ..log import careful_logger
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
@@ -32,9 +32,9 @@ from .server import Server, check_prefix, check_url, reaching
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..fleet.gateway_info import SessionStartLimit
-    from ..fleet.queue_options import TurnRules
-    from ..fleet.turn_lines import Attempt
+    from ..fleet.http.gateway_info import SessionStartLimit
+    from ..fleet.turns.queue_options import TurnRules
+    from ..fleet.turns.turn_lines import Attempt
     from ..shard.ports import IdentifyTurn
 
 __all__ = ["RedisIdentifyQueue"]

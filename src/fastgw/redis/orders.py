@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ..errors import FastgwError, ShardNotHere, UsageError, WaitFailed
-from ..fleet.queries import check_query
+from ..fleet.commands.queries import check_query
 from ..log import careful_logger
 from .answers import encode_error
 from .outbox import Outbox

@@ -18,7 +18,7 @@ import orjson
 
 from .._decode import Decoder, Event, Interests
 from ..errors import CommandTimeout, SendQueueFull, SessionLost, ShardNotRunning, UsageError
-from ..fleet.members import MemberRequest, MembersChunk
+from ..fleet.commands.members import MemberRequest, MembersChunk
 from ..log import careful_logger
 from ..protocol.wire import Opcode, encode_command
 from ..shard.face import shard_id_for
@@ -30,7 +30,7 @@ from .streams import ANSWER_KEPT_MS, entries_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-    from ..fleet.members import MemberQuery
+    from ..fleet.commands.members import MemberQuery
     from .streams import EventStreams
 
 __all__ = ["RemoteShards"]

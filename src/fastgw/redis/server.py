@@ -31,7 +31,7 @@ Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 LEAST_VERSION = (7, 0)
 CONNECT_S = 2.0  # of TCP: a packet that is lost is sent again after one second
 TIMEOUT_S = 5.0  # of an answer
-_SCRIPTS = Path(__file__).parent
+_SCRIPTS = Path(__file__).parent / "scripts"
 _SCHEMES = ("redis", "rediss", "unix")
 
 

@@ -23,8 +23,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..fleet.job_thread import JobThread
-from ..fleet.sqlite_store import process_name
+from ..fleet.stores.job_thread import JobThread
+from ..fleet.stores.sqlite_store import process_name
 from ..log import careful_logger
 from ..protocol.states import State
 from ..quoting import ranges

@@ -1,9 +1,9 @@
 """
 Sessions in Redis: they survive deploys and `kill -9`, for all processes of all machines.
 
-Theory. What shall be stored is written behind (`fleet.write_behind`), all of it in one script. Who
-runs a shard holds a lease on it, by the server's clock, and every write renews it: a process that
-is gone is followed by another one as soon as its leases have run out. Whoever holds one counts it
+Theory. What shall be stored is written behind (`fleet.stores.write_behind`), all of it in one
+script. Who runs a shard holds a lease on it, by the server's clock, and every write renews it: a
+process that is gone is followed by another one as soon as its leases have run out. Whoever holds one counts it
 as over a fifth earlier (`expired`): from before the renewal was sent, by the boot clock, which goes
 on while the process or the machine sleeps and which nobody sets.
 """
@@ -19,13 +19,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..fleet.boot_clock import BootClock, check_clock
-from ..fleet.bot_binding import BotBinding
-from ..fleet.job_thread import JobThread
 from ..fleet.ports import StoredSession, at_sequence, check_acknowledge
-from ..fleet.sqlite_store import process_name
-from ..fleet.trouble import Trouble
-from ..fleet.write_behind import Changes, WriteBehind
+from ..fleet.stores.boot_clock import BootClock, check_clock
+from ..fleet.stores.bot_binding import BotBinding
+from ..fleet.stores.job_thread import JobThread
+from ..fleet.stores.sqlite_store import process_name
+from ..fleet.stores.trouble import Trouble
+from ..fleet.stores.write_behind import Changes, WriteBehind
 from ..log import careful_logger
 from ..protocol.session import Session
 from .server import (

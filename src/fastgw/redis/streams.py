@@ -23,7 +23,7 @@ ENTRY_BYTES = 48  # of an entry beside name and data; append.lua reckons with th
 ANSWERS_KEPT = 10_000  # for one consumer
 ANSWER_KEPT_MS = 60_000
 MEMBER_WINDOW = 4  # chunks on their way, each of up to some hundred kilobytes
-_SCRIPTS = Path(__file__).parent
+_SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class EventStreams:

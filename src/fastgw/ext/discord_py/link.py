@@ -10,9 +10,9 @@ from typing import Any, cast
 from ..._decode import Event, ValueSet
 from ...delivery.filters import field
 from ...errors import UsageError
-from ...fleet.gateway_info import GatewayInfo
-from ...fleet.identify import LocalIdentifyQueue
+from ...fleet.http.gateway_info import GatewayInfo
 from ...fleet.ports import IdentifyQueue
+from ...fleet.turns.identify import LocalIdentifyQueue
 from ...gateway import Gateway
 from ...log import careful_logger
 from ...protocol.events import EVENT_INTENTS

@@ -17,7 +17,7 @@ import hikari
 from hikari.internal.data_binding import default_json_loads
 
 from ...errors import UsageError
-from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
+from ...fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from ...fleet.placement import Placement
 from ...gateway import Gateway
 from ...log import careful_logger

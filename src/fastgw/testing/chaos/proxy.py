@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ...errors import UsageError
-from ...fleet.gateway_info import GatewayInfo
+from ...fleet.http.gateway_info import GatewayInfo
 from ..server.gateway import FakeGateway
 from .faults import KINDS, ChaosPlan, Fault
 from .relay import Relay

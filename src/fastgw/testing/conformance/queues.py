@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import IdentifyBudgetSpent
-from ...fleet.gateway_info import SessionStartLimit
+from ...fleet.http.gateway_info import SessionStartLimit
 from .loops import OnLoops
 
 if TYPE_CHECKING:

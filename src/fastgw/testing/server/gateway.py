@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...fleet.gateway_info import GatewayInfo, SessionStartLimit
+from ...fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from ...protocol.wire import Opcode
 from ..service.peer import Command, Cut, FakePeer, Moment
 from ..service.script import Script

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from ...fleet.gateway_info import GatewayInfo
+from ...fleet.http.gateway_info import GatewayInfo
 from ...protocol.wire import API_VERSION
 from ...words import Intents
 from ..service.identify import application, bot_user

@@ -1,0 +1,115 @@
+"""Locks that die with their process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fastgw.fleet.stores.file_locks import ByteLocks
+
+HOLD = """
+import sys
+from fastgw.fleet.stores.file_locks import ByteLocks
+locks = ByteLocks(sys.argv[1])
+print(*(locks.take(int(number)) for number in sys.argv[2:]), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "x-locks"
+
+
+def holder(path, *numbers):
+    """Start a process that takes locks, and wait until it has said which it got."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), *map(str, numbers)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return child, child.stdout.readline().split()
+
+
+def end(child, number=signal.SIGKILL):
+    child.send_signal(number)
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
+
+
+def test_a_lock_has_one_holder_in_a_process(path):
+    """Two objects of one process exclude each other, and closing one leaves the other's alone."""
+    first, second = ByteLocks(path), ByteLocks(path)
+    assert first.take(3)
+    assert not first.take(3)
+    assert not second.take(3)
+    assert second.is_held(3)
+    assert second.take(4)
+    second.close()
+    assert not first.is_held(4)
+    child, taken = holder(path, 3, 4)
+    assert taken == ["False", "True"]
+    end(child)
+    first.close()
+
+
+def test_a_lock_has_one_holder_on_a_machine(path):
+    """And looking at another's lock does not take it away."""
+    locks = ByteLocks(path)
+    assert locks.take(0)
+    big = 2**40
+    child, taken = holder(path, 0, 1, big)
+    assert taken == ["False", "True", "True"]
+    assert [locks.is_held(n) for n in (0, 1, 2, big, big + 1)] == [True, True, False, True, False]
+    assert not locks.take(1)
+    end(child)
+    locks.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_lock_dies_with_its_process(path, number):
+    """At once, whatever ended it."""
+    child, _ = holder(path, 7)
+    locks = ByteLocks(path)
+    assert not locks.take(7)
+    end(child, number)
+    assert locks.take(7)
+    locks.close()
+
+
+def test_given_back_it_is_free(path):
+    """Only who holds it can give it back."""
+    first, second = ByteLocks(path), ByteLocks(path)
+    first.take(1)
+    second.give_back(1)
+    assert second.is_held(1)
+    first.give_back(1)
+    assert second.take(1)
+    first.close()
+    second.close()
+    second.close()
+
+
+def test_a_forked_child_holds_nothing(path):
+    """The kernel gives it none of the locks, so it must not believe it has them."""
+    locks = ByteLocks(path)
+    locks.take(1)
+    child = os.fork()
+    if child == 0:
+        os._exit(ByteLocks(path).take(2) + 2 * ByteLocks(path).is_held(1))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 3
+    assert not locks.is_held(2)
+    locks.close()
+
+
+def test_closed_locks_are_not_used(path):
+    """A mistake of ours, said as such."""
+    locks = ByteLocks(path)
+    locks.close()
+    with pytest.raises(ValueError, match="closed"):
+        locks.take(1)

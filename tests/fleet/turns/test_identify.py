@@ -1,0 +1,465 @@
+"""Identify turns and the gate in front of them, with invented time."""
+
+import asyncio
+import itertools
+import random
+import threading
+
+import pytest
+from deadline import scaled
+from hypothesis import given
+from hypothesis import strategies as st
+from invented_time import run_in_invented_time
+
+from fastgw.errors import InvalidShard, UsageError
+from fastgw.fleet.http.gateway_info import SessionStartLimit
+from fastgw.fleet.turns.identify import (
+    LOOK_AGAIN_S,
+    IdentifyGate,
+    LocalIdentifyQueue,
+    queue_of_bot,
+)
+
+# ---------------------------------------------------------------------------- identify turns
+
+
+def queue_of(max_concurrency=1, *, padding_s=(0.25, 1.5), seed=0):
+    """Return a queue on the running loop's invented clock."""
+    loop = asyncio.get_running_loop()
+    return LocalIdentifyQueue(
+        max_concurrency, padding_s=padding_s, clock=loop.time, random=random.Random(seed).random
+    )
+
+
+def test_turns_of_one_key_are_five_seconds_apart():
+    """The next turn comes no earlier than 5 s plus padding after the write of the last."""
+
+    async def main():
+        now = asyncio.get_running_loop().time
+        queue = queue_of(padding_s=(0.25, 0.25))
+        written_at = []
+        for shard_id in range(3):
+            turn = await queue.acquire(shard_id)
+            await asyncio.sleep(2.0)  # the socket opens
+            turn.written()
+            written_at.append(now())
+            turn.release()
+        return written_at
+
+    first, second, third = run_in_invented_time(main())
+    assert second - first == pytest.approx(7.25)
+    assert third - second == pytest.approx(7.25)
+
+
+@pytest.mark.parametrize(("told", "keys"), [(None, 16), (2, 2), (16, 16)])
+def test_how_many_keys_there_are_is_asked_unless_told(told, keys):
+    """Who was told knows better than the API."""
+
+    async def main():
+        queue = queue_of(told)
+        limit = SessionStartLimit(1_000, 1_000, 3_600.0, 16)
+        await queue.learn(limit, asked_at=0.0, is_fresh=True)
+        return queue.max_concurrency
+
+    assert run_in_invented_time(main()) == keys
+
+
+@pytest.mark.parametrize(("said", "keys"), [([16, 1], 1), ([16, 0], 1), ([1, 16], 16)])
+def test_the_last_answer_says_how_many_keys_there_are(said, keys):
+    """One at least."""
+
+    async def main():
+        queue = queue_of(None)
+        for max_concurrency in said:
+            limit = SessionStartLimit(1_000, 1_000, 3_600.0, max_concurrency)
+            await queue.learn(limit, asked_at=0.0, is_fresh=True)
+        return queue.max_concurrency
+
+    assert run_in_invented_time(main()) == keys
+
+
+def test_new_keys_are_free_when_the_last_of_the_old_is():
+    """Which of them a shard's last identify counts for is not known: each waits for the latest."""
+
+    async def main():
+        now = asyncio.get_running_loop().time
+        queue, at = queue_of(None, padding_s=(0.0, 0.0)), {}
+        for max_concurrency in (2, 16):
+            limit = SessionStartLimit(1_000, 1_000, 3_600.0, max_concurrency)
+            await queue.learn(limit, asked_at=0.0, is_fresh=True)
+            if max_concurrency == 2:
+                for shard_id in (0, 1):
+                    turn = await queue.acquire(shard_id)
+                    turn.written()
+                    turn.release()
+                    await asyncio.sleep(2.0)
+
+        async def identify(shard_id):
+            (await queue.acquire(shard_id)).release()
+            at[shard_id] = now()
+
+        await asyncio.gather(*map(identify, (0, 1, 7)))
+        return at
+
+    assert run_in_invented_time(main()) == {0: 7.0, 1: 7.0, 7: 7.0}
+
+
+@pytest.mark.parametrize("bad", [{"clock": 5.0}, {"sleep": None}, {"random": 0.5}])
+def test_clock_sleep_and_random_are_functions(bad):
+    """It is told where they are passed."""
+    with pytest.raises(UsageError, match=next(iter(bad))):
+        LocalIdentifyQueue(**bad)
+
+
+def test_a_write_that_is_told_twice_counts_once():
+    """At the time of the last, for the day's budget and for the key."""
+
+    async def main():
+        queue = queue_of(padding_s=(0.0, 0.0))
+        turn = await queue.acquire(0)
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            turn.written()
+        turn.release()
+        assert queue.budget().remaining == 999
+        await queue.acquire(1)
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 7.0
+
+
+def test_a_turn_is_held_until_ready():
+    """case 39: READY after 20 s: the next turn waits for it, not just 5 s (kord#693)."""
+
+    async def main():
+        now = asyncio.get_running_loop().time
+        queue = queue_of()
+        turn = await queue.acquire(0)
+        turn.written()
+        asyncio.get_running_loop().call_later(20.0, turn.release)
+        await queue.acquire(1)
+        return now()
+
+    assert run_in_invented_time(main()) == pytest.approx(20.0)
+
+
+def test_a_turn_whose_socket_died_before_the_write_goes_back():
+    """case 40: nothing was spent, so the next turn comes at once (twilight#2260)."""
+
+    async def main():
+        queue = queue_of()
+        (await queue.acquire(0)).release()
+        await queue.acquire(1)
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 0.0
+
+
+def test_keys_do_not_wait_for_each_other():
+    """case 39: with max_concurrency 2, shards 0 and 1 identify together and 2 waits for 0."""
+
+    async def main():
+        now = asyncio.get_running_loop().time
+        queue = queue_of(2, padding_s=(0.0, 0.0))
+        at = {}
+
+        async def identify(shard_id):
+            turn = await queue.acquire(shard_id)
+            at[shard_id] = now()
+            turn.written()
+            turn.release()
+
+        await asyncio.gather(*map(identify, range(4)))
+        return at
+
+    assert run_in_invented_time(main()) == {0: 0.0, 1: 0.0, 2: 5.0, 3: 5.0}
+
+
+def test_releasing_twice_frees_once():
+    """A late second release must not free the next holder's turn."""
+
+    async def main():
+        queue = queue_of()
+        first = await queue.acquire(0)
+        first.release()
+        await queue.acquire(1)
+        first.release()
+        first.written()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(queue.acquire(2), 100.0)
+
+    run_in_invented_time(main())
+
+
+def test_a_write_after_the_release_costs_nobody_a_turn():
+    """It is somebody else's turn by then, who has written nothing yet."""
+
+    async def main():
+        queue = queue_of()
+        first = await queue.acquire(0)
+        first.release()
+        second = await queue.acquire(1)
+        first.written()
+        second.release()
+        await queue.acquire(2)
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 0.0
+
+
+def test_max_concurrency_must_be_at_least_one():
+    """Zero keys are a usage error."""
+    with pytest.raises(UsageError, match="max_concurrency"):
+        LocalIdentifyQueue(0)
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.tuples(
+            st.integers(0, 11),  # shard
+            st.floats(0.0, 20.0),  # asks at
+            st.floats(0.0, 10.0),  # opening takes
+            st.booleans(),  # dies before the write
+            st.floats(0.0, 30.0),  # READY takes
+            st.one_of(st.none(), st.floats(0.0, 40.0)),  # gives up after
+        ),
+        max_size=15,
+    ),
+    st.integers(0, 1_000),
+)
+def test_identify_turn_rules(max_concurrency, plans, seed):
+    """One holder a key, 5.25 s between writes, first come first served, cancelling is harmless."""
+    holders: dict[int, int] = {}
+    written: dict[int, list[float]] = {}
+    asked, granted = [], []
+
+    async def main():
+        now = asyncio.get_running_loop().time
+        queue = queue_of(max_concurrency, seed=seed)
+
+        async def identify(index, plan):
+            shard_id, asks_at, opens_s, dies, ready_s, _ = plan
+            key = shard_id % max_concurrency
+            await asyncio.sleep(asks_at)
+            asked.append((key, index))
+            turn = await queue.acquire(shard_id)
+            granted.append((key, index))
+            try:
+                holders[key] = holders.get(key, 0) + 1
+                assert holders[key] == 1
+                await asyncio.sleep(opens_s)
+                if dies:
+                    return
+                turn.written()
+                written.setdefault(key, []).append(now())
+                await asyncio.sleep(ready_s)
+            finally:
+                holders[key] -= 1
+                turn.release()
+
+        async def patient(index, plan):
+            try:
+                await asyncio.wait_for(identify(index, plan), plan[5])
+            except asyncio.TimeoutError:
+                gave_up.add(index)
+
+        gave_up: set[int] = set()
+        await asyncio.gather(*itertools.starmap(patient, enumerate(plans)))
+        for key in range(max_concurrency):  # nothing is left held
+            (await queue.acquire(key)).release()
+        return gave_up
+
+    gave_up = run_in_invented_time(main())
+    for times in written.values():
+        assert all(b - a >= 5.25 - 1e-9 for a, b in itertools.pairwise(times))
+    for key in range(max_concurrency):
+        order = [index for k, index in asked if k == key]
+        served = [index for k, index in granted if k == key]
+        assert served == [index for index in order if index in served]
+        assert set(order) - set(served) <= gave_up
+
+
+# ---------------------------------------------------------------------------- the gate
+
+
+def refusal():
+    return InvalidShard("not for this bot", close_code=4010, shard_id=3)
+
+
+def test_a_shut_gate_refuses():
+    """case 29: after a fatal refusal nobody identifies any more."""
+
+    async def main():
+        gate = IdentifyGate(queue_of())
+        (await gate.acquire(0)).release()
+        gate.shut(refusal())
+        assert isinstance(gate.error, InvalidShard)
+        with pytest.raises(InvalidShard, match="not for this bot"):
+            await gate.acquire(1)
+
+    run_in_invented_time(main())
+
+
+def test_shutting_the_gate_wakes_those_who_wait():
+    """case 29: a shard that waits for its turn gets the error at once, and holds nothing."""
+
+    async def main():
+        queue = queue_of()
+        gate = IdentifyGate(queue)
+        turn = await gate.acquire(0)
+        asyncio.get_running_loop().call_later(1.0, gate.shut, refusal())
+        with pytest.raises(InvalidShard):
+            await gate.acquire(1)
+        assert asyncio.get_running_loop().time() == 1.0
+        turn.release()
+        await queue.acquire(2)
+
+    run_in_invented_time(main())
+
+
+def test_the_first_refusal_is_the_one_reported():
+    """A second fatal close does not replace the cause."""
+    gate = IdentifyGate(LocalIdentifyQueue())
+    first = refusal()
+    gate.shut(first)
+    gate.shut(refusal())
+    assert gate.error is first
+
+
+def test_cancelling_a_wait_at_the_gate_gives_the_turn_back():
+    """case 40: a turn granted in the very moment of the cancellation is not lost."""
+
+    async def main():
+        queue = queue_of()
+        gate = IdentifyGate(queue)
+        turn = await gate.acquire(0)
+        waiter = asyncio.create_task(gate.acquire(1))
+        await asyncio.sleep(1.0)
+        turn.release()
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        await asyncio.wait_for(queue.acquire(2), 100.0)
+
+    run_in_invented_time(main())
+
+
+# ---------------------------------------------------------------------------- the budget is spent
+
+
+async def taught(remaining):
+    """Return a gate and its queue, on the loop's invented clock, with so many identifies left."""
+    clock = asyncio.get_running_loop().time
+    queue = LocalIdentifyQueue(reserve=50, clock=clock, padding_s=(0.0, 0.0))
+    limit = SessionStartLimit(1_000, remaining, 3_600.0, 16)
+    await queue.learn(limit, asked_at=clock(), is_fresh=True)
+    return IdentifyGate(queue, clock=clock), queue
+
+
+def test_a_spent_budget_is_waited_for_and_told_once(caplog):
+    """case 41: one ERROR with the time for all shards; at the reset they go on, in order."""
+
+    async def main():
+        gate, _ = await taught(50)
+        given = []
+
+        async def identify(shard_id):
+            turn = await gate.acquire(shard_id)
+            given.append((shard_id, asyncio.get_running_loop().time()))
+            turn.written()
+            turn.release()
+
+        shards = [asyncio.create_task(identify(shard_id)) for shard_id in range(16)]
+        await asyncio.sleep(1_800.0)
+        assert gate.spent.free_at == 3_600.0
+        assert gate.budget.remaining == 50
+        await asyncio.gather(*shards)
+        assert gate.spent is None
+        return given
+
+    given = run_in_invented_time(main())
+    assert given == [(shard_id, 3_600.0) for shard_id in range(16)]
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "50 of 1000 identifies are left" in told[0].getMessage()
+    assert "in 1 h 0 min" in told[0].getMessage()
+
+
+def test_a_better_answer_ends_the_wait_early():
+    """Somebody asked the API again, and it has more."""
+
+    async def main():
+        gate, queue = await taught(0)
+        waiting = asyncio.create_task(gate.acquire(0))
+        await asyncio.sleep(100.0)
+        limit = SessionStartLimit(1_000, 500, 3_000.0, 16)
+        await queue.learn(limit, asked_at=asyncio.get_running_loop().time(), is_fresh=True)
+        (await waiting).release()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) <= 100.0 + LOOK_AGAIN_S
+
+
+def test_a_refusal_ends_the_wait_for_the_budget():
+    """case 29: nobody is left waiting for a day that will not help."""
+
+    async def main():
+        gate, _ = await taught(0)
+        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
+        asyncio.get_running_loop().call_later(10.0, gate.shut, refusal())
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in done] == [InvalidShard] * 3
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 10.0
+
+
+def test_who_gives_up_waiting_for_the_budget_holds_up_nobody():
+    """A shard that is closed meanwhile."""
+
+    async def main():
+        gate, _ = await taught(0)
+        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
+        await asyncio.sleep(100.0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+        (await waiting[2]).release()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_invented_time(main()) == 3_600.0
+
+
+def test_gateways_of_a_bot_share_a_queue():
+    """One token and one service, one queue, as long as the process lives."""
+    queue = queue_of_bot("a", "wss://x")
+    assert queue_of_bot("a", "wss://x") is queue
+    assert queue_of_bot("b", "wss://x") is not queue
+    assert queue_of_bot("a", "wss://y") is not queue
+
+
+def test_threads_share_a_queue():
+    """Each with a loop of its own: one holder at a time, and nobody is forgotten."""
+    queue = LocalIdentifyQueue(interval_s=0.001, padding_s=(0.0, 0.0), reserve=0)
+    holders, worst = [], []
+
+    async def shards():
+        async def shard(shard_id):
+            for _ in range(20):
+                turn = await queue.acquire(shard_id)
+                holders.append(shard_id)
+                worst.append(len(holders))
+                await asyncio.sleep(0)
+                turn.written()
+                holders.pop()
+                turn.release()
+
+        await asyncio.gather(*map(shard, range(3)))
+
+    threads = [threading.Thread(target=asyncio.run, args=(shards(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(scaled(60.0))
+        assert not thread.is_alive()
+    assert worst == [1] * 180
