@@ -4,9 +4,9 @@ The identify queue of all processes of all machines: turns and the day's budget 
 Theory. What is decided stands in `attempt.lua`, in one step and by the server's clock; who waits
 stands in `fleet.turns.turn_lines`. A turn is held by an attempt of a process. The process says that
 it is alive, and which of its attempts wait or hold. What the dead hold, and what is held for an
-attempt that is over (the server heard too late that it began, or never that it ended), counts as written in
-the moment that this is noticed. An attempt that asks again, because no answer came, gets the turn
-that it has.
+attempt that is over (the server heard too late that it began, or never that it ended), counts as
+written in the moment that this is noticed. An attempt that asks again, because no answer came, gets
+the turn that it has.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@ Sessions in Redis: they survive deploys and `kill -9`, for all processes of all 
 
 Theory. What shall be stored is written behind (`fleet.stores.write_behind`), all of it in one
 script. Who runs a shard holds a lease on it, by the server's clock, and every write renews it: a
-process that is gone is followed by another one as soon as its leases have run out. Whoever holds one counts it
-as over a fifth earlier (`expired`): from before the renewal was sent, by the boot clock, which goes
-on while the process or the machine sleeps and which nobody sets.
+process that is gone is followed by another one as soon as its leases have run out. Whoever holds
+one counts it as over a fifth earlier (`expired`): from before the renewal was sent, by the boot
+clock, which goes on while the process or the machine sleeps and which nobody sets.
 """
 
 from __future__ import annotations
