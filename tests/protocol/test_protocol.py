@@ -177,9 +177,9 @@ def test_a_second_connection_is_no_move():
     """case 20: while one connection is under way or alive, no second one can begin."""
     client = Client()
     plan = client.proto.plan(client.now)
-    client.proto.connecting(plan, client.now)
+    client.proto.connecting(plan)
     with pytest.raises(UsageError, match="is no move from 'connecting'"):
-        client.proto.connecting(plan, client.now)
+        client.proto.connecting(plan)
 
 
 def test_two_causes_make_one_end():
@@ -283,7 +283,7 @@ def test_an_old_plan_is_refused():
     client.serve(Opcode.INVALID_SESSION, False)
     client.obey()
     with pytest.raises(UsageError, match="out of date"):
-        client.proto.connecting(plan, client.now)
+        client.proto.connecting(plan)
 
 
 def test_the_sequence_may_be_shared_from_outside():

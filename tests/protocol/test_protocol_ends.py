@@ -240,7 +240,7 @@ def test_a_fatal_close_stops_with_a_typed_error(close_code, kind):
     assert outcome.error.close_code == close_code
     assert client.proto.state is State.STOPPED
     with pytest.raises(UsageError, match="no move"):
-        client.proto.connecting(client.proto.plan(client.now), client.now)
+        client.proto.connecting(client.proto.plan(client.now))
 
 
 def test_a_refused_token_is_never_tried_again():
@@ -491,7 +491,7 @@ def test_stop_wins_in_every_state(state, keep_session):
     assert len(client.of(Ended)) == ended + (state is not State.STOPPED)
     assert client.proto.timer_at() is None
     with pytest.raises(UsageError, match="no move"):
-        client.proto.connecting(client.proto.plan(client.now), client.now)
+        client.proto.connecting(client.proto.plan(client.now))
 
 
 def test_a_stop_while_connecting_cancels_the_attempt():

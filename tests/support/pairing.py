@@ -81,7 +81,7 @@ class Client:
         """Begin an attempt; nothing has been answered yet."""
         plan = self.proto.plan(self.now)
         self.url = plan.url
-        self.proto.connecting(plan, self.now)
+        self.proto.connecting(plan)
         self.decoder = Decoder(interests=self.interests, sequence=self.proto.sequence)
         self.pump()
 

@@ -250,7 +250,7 @@ class GatewayProtocol:
             self._end_session(Cause.EXPIRED)
         return self._keeper.plan()
 
-    def connecting(self, plan: Plan, now: float) -> int:
+    def connecting(self, plan: Plan) -> int:
         """
         Begin an attempt at `plan` and return its generation. Make its Decoder with `sequence`.
 

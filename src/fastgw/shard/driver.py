@@ -280,7 +280,7 @@ class ShardDriver:
         try:
             self._counters.connection_began(resume=plan.resume)
             self._queue.new_connection()
-            self._protocol.connecting(plan, time.monotonic())  # if it raises, nothing is dialled
+            self._protocol.connecting(plan)  # if it raises, nothing is dialled
             self._run()
             return await link.run(setup), link.decoder.messages
         finally:
