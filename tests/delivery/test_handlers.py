@@ -381,3 +381,24 @@ def test_off_does_not_take_a_route(handlers):
     handlers.route("A", print)
     assert not handlers.off(print)
     assert handlers.target_of("A") is print
+
+
+# ---------------------------------------------------------------------------- the end
+
+
+def test_one_that_fails_at_the_end_silences_no_other(handlers, caplog):
+    """It is logged with its traceback, and all who asked are told, once."""
+    told = []
+
+    def fails():
+        told.append("first")
+        raise RuntimeError("the pipe is gone")
+
+    handlers.at_end(fails)
+    handlers.at_end(lambda: told.append("second"))
+    handlers.end()
+    handlers.end()
+    assert told == ["first", "second"]
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "fails" in record.getMessage()
+    assert str(record.exc_info[1]) == "the pipe is gone"

@@ -12,6 +12,7 @@ removed here: it may be done at any time, also from inside a handler.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._decode import Event, Interests
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     HandlerT = TypeVar("HandlerT", bound=Handler)
 
 __all__ = ["Handlers"]
+
+log = logging.getLogger("fastgw.delivery")
 
 
 class Handlers:
@@ -294,7 +297,11 @@ class Handlers:
         return event
 
     def at_end(self, told: Callable[[], object]) -> None:
-        """Call it once, when no event will come any more and handlers may still run."""
+        """
+        Call it once, when no event will come any more and handlers may still run.
+
+        What it raises is logged: whoever else wants to know is told.
+        """
         self._at_end.append(told)
 
     def wanted(self) -> list[tuple[str, Filter | None]]:
@@ -314,7 +321,10 @@ class Handlers:
         for mailbox in self._mailboxes.values():
             mailbox.end()
         for told in self._at_end:
-            told()
+            try:
+                told()
+            except Exception:  # noqa: PERF203 - once in a life
+                log.exception("%r failed at the end of all events", told)
 
     def tick(self, *, names_overdue: bool) -> None:
         """
