@@ -51,59 +51,6 @@ def test_turns_of_one_key_are_five_seconds_apart():
     assert third - second == pytest.approx(7.25)
 
 
-@pytest.mark.parametrize(("told", "keys"), [(None, 16), (2, 2), (16, 16)])
-def test_how_many_keys_there_are_is_asked_unless_told(told, keys):
-    """Who was told knows better than the API."""
-
-    async def main():
-        queue = queue_of(told)
-        limit = SessionStartLimit(1_000, 1_000, 3_600.0, 16)
-        await queue.learn(limit, asked_at=0.0, is_fresh=True)
-        return queue.max_concurrency
-
-    assert run_in_invented_time(main()) == keys
-
-
-@pytest.mark.parametrize(("said", "keys"), [([16, 1], 1), ([16, 0], 1), ([1, 16], 16)])
-def test_the_last_answer_says_how_many_keys_there_are(said, keys):
-    """One at least."""
-
-    async def main():
-        queue = queue_of(None)
-        for max_concurrency in said:
-            limit = SessionStartLimit(1_000, 1_000, 3_600.0, max_concurrency)
-            await queue.learn(limit, asked_at=0.0, is_fresh=True)
-        return queue.max_concurrency
-
-    assert run_in_invented_time(main()) == keys
-
-
-def test_new_keys_are_free_when_the_last_of_the_old_is():
-    """Which of them a shard's last identify counts for is not known: each waits for the latest."""
-
-    async def main():
-        now = asyncio.get_running_loop().time
-        queue, at = queue_of(None, padding_s=(0.0, 0.0)), {}
-        for max_concurrency in (2, 16):
-            limit = SessionStartLimit(1_000, 1_000, 3_600.0, max_concurrency)
-            await queue.learn(limit, asked_at=0.0, is_fresh=True)
-            if max_concurrency == 2:
-                for shard_id in (0, 1):
-                    turn = await queue.acquire(shard_id)
-                    turn.written()
-                    turn.release()
-                    await asyncio.sleep(2.0)
-
-        async def identify(shard_id):
-            (await queue.acquire(shard_id)).release()
-            at[shard_id] = now()
-
-        await asyncio.gather(*map(identify, (0, 1, 7)))
-        return at
-
-    assert run_in_invented_time(main()) == {0: 7.0, 1: 7.0, 7: 7.0}
-
-
 @pytest.mark.parametrize("bad", [{"clock": 5.0}, {"sleep": None}, {"random": 0.5}])
 def test_clock_sleep_and_random_are_functions(bad):
     """It is told where they are passed."""

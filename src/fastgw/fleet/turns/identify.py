@@ -50,20 +50,22 @@ LOOK_AGAIN_S = 60.0
 class _Key:
     """One rate limit key: who holds it, who waits, and when it is free again."""
 
-    __slots__ = ("free_at", "is_held", "line")
+    __slots__ = ("free_at", "holders", "line")
 
     def __init__(self, free_at: float) -> None:
         self.free_at = free_at
-        self.is_held = False
+        self.holders = 0  # more than one where keys became fewer meanwhile
         self.line: deque[_Waiter] = deque()  # first come, first served
 
 
 class _Waiter:
-    """Who waits, on whichever loop."""
+    """Who waits in the line of a key, on whichever loop."""
 
-    __slots__ = ("_loop", "_woken")
+    __slots__ = ("_loop", "_woken", "key", "shard_id")
 
-    def __init__(self) -> None:
+    def __init__(self, shard_id: int, key: _Key) -> None:
+        self.shard_id = shard_id
+        self.key = key
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
@@ -79,11 +81,12 @@ class _Waiter:
 
 
 class _Grant:
-    """A turn that was given: of which key, and when it was counted."""
+    """A turn that was given: to which shard, of which key, and when it was counted."""
 
-    __slots__ = ("key", "spent_at")
+    __slots__ = ("key", "shard_id", "spent_at")
 
-    def __init__(self, key: _Key, spent_at: float) -> None:
+    def __init__(self, shard_id: int, key: _Key, spent_at: float) -> None:
+        self.shard_id = shard_id
         self.key = key
         self.spent_at = spent_at
 
@@ -121,6 +124,8 @@ class LocalIdentifyQueue:
         self._sleep = sleep
         self._guard = threading.Lock()
         self._keys: dict[int, _Key] = {}
+        self._waiters: dict[_Waiter, None] = {}  # of all keys, in the order in which they came
+        self._grants: set[_Grant] = set()  # that are not released
         self._first_free_at = -math.inf  # of keys that nobody has used yet
         self._ledger = IdentifyLedger(reserve=reserve)
 
@@ -137,11 +142,7 @@ class LocalIdentifyQueue:
             self._ledger.learn(limit, asked_at=asked_at, is_fresh=is_fresh)
             is_told = self._rules.max_concurrency is not None
             if not is_told and limit.max_concurrency != self.max_concurrency:
-                # The new keys know nothing of their shards' last identifies: the latest counts.
-                used = [key.free_at for key in self._keys.values()]
-                self._first_free_at = max([self._first_free_at, *used])
-                self._keys = {}
-                self.max_concurrency = max(1, limit.max_concurrency)
+                self._make_keys(max(1, limit.max_concurrency))
 
     def budget(self) -> IdentifyBudget:
         """Return what is left of the day's identifies now."""
@@ -155,34 +156,55 @@ class LocalIdentifyQueue:
         Raises:
             IdentifyBudgetSpent: the day's identifies are used up but for the reserve.
         """
-        waiter = _Waiter()
         with self._guard:
-            key = self._keys.setdefault(shard_id % self.max_concurrency, _Key(self._first_free_at))
-            key.line.append(waiter)
+            waiter = _Waiter(shard_id, self._key(shard_id))
+            self._waiters[waiter] = None
+            waiter.key.line.append(waiter)
         try:
             while True:
                 with self._guard:
-                    wait_s = self._wait_s(key, waiter)
+                    wait_s = self._wait_s(waiter)
                     if wait_s == 0:  # no await between here and return: nothing to undo
-                        return self._take(key)
+                        return self._take(waiter)
                 if wait_s is None:
                     await waiter.wait()
                 else:
                     await self._sleep(wait_s)
         finally:
             with self._guard:
-                key.line.remove(waiter)
-                self._wake(key)
+                del self._waiters[waiter]
+                waiter.key.line.remove(waiter)
+                self._wake(waiter.key)
 
     # --- inside, under the guard -----------------------------------------------------------------
 
-    def _wait_s(self, key: _Key, waiter: _Waiter) -> float | None:
-        """Return how long to wait for the key, 0 when it is free; None: until woken."""
-        if key.is_held or key.line[0] is not waiter:
+    def _key(self, shard_id: int) -> _Key:
+        return self._keys.setdefault(shard_id % self.max_concurrency, _Key(self._first_free_at))
+
+    def _make_keys(self, max_concurrency: int) -> None:
+        """Begin with so many keys; who waits or holds one has that of its shard from now on."""
+        # The new keys know nothing of their shards' last identifies: the latest counts.
+        used = [key.free_at for key in self._keys.values()]
+        self._first_free_at = max([self._first_free_at, *used])
+        self._keys = {}
+        self.max_concurrency = max_concurrency
+        for grant in self._grants:
+            grant.key = self._key(grant.shard_id)
+            grant.key.holders += 1
+        for waiter in self._waiters:
+            waiter.key = self._key(waiter.shard_id)
+            waiter.key.line.append(waiter)
+        for key in self._keys.values():
+            self._wake(key)
+
+    def _wait_s(self, waiter: _Waiter) -> float | None:
+        """Return how long to wait for its key, 0 when it is free; None: until woken."""
+        key = waiter.key
+        if key.holders or key.line[0] is not waiter:
             return None
         return max(0.0, key.free_at - self._clock())
 
-    def _take(self, key: _Key) -> Turn:
+    def _take(self, waiter: _Waiter) -> Turn:
         now = self._clock()
         budget = self._ledger.budget(now)
         if budget.free_at is not None:
@@ -190,12 +212,13 @@ class LocalIdentifyQueue:
 
             check_budget(budget, now=now, wall=wall_seconds())
         self._ledger.spend(now)
-        key.is_held = True
-        grant = _Grant(key, now)
+        grant = _Grant(waiter.shard_id, waiter.key, now)
+        grant.key.holders += 1
+        self._grants.add(grant)
         return Turn(partial(self._written, grant), partial(self._released, grant))
 
     def _wake(self, key: _Key) -> None:
-        if key.line and not key.is_held:
+        if key.line and not key.holders:
             key.line[0].wake()
 
     # --- what turns report -----------------------------------------------------------------------
@@ -206,13 +229,14 @@ class LocalIdentifyQueue:
             self._ledger.take_back(grant.spent_at)
             self._ledger.spend(now)
             grant.spent_at = now
-            grant.key.free_at = now + self._rules.spacing_s()
+            grant.key.free_at = max(grant.key.free_at, now + self._rules.spacing_s())
 
     def _released(self, grant: _Grant, is_written: bool) -> None:
         with self._guard:
             if not is_written:
                 self._ledger.take_back(grant.spent_at)
-            grant.key.is_held = False
+            grant.key.holders -= 1
+            self._grants.discard(grant)
             self._wake(grant.key)
 
 

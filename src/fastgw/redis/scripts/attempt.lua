@@ -1,5 +1,5 @@
 -- Give an identify turn, or say how long to wait, or that the day's identifies are spent.
--- KEYS turn (key -> holder|attempt|until|written), free (key -> ms), log (zset of writes), budget, my holder
+-- KEYS turn (shard -> holder|attempt|until|written), free (shard -> ms), log (zset of writes), budget, my holder
 -- ARGV shard, holder, attempt, max_concurrency or '', interval ms with padding, look ms, reserve or '',
 --      hold ms, alive ms, prefix of the keys of holders
 -- Returns {what, ms, max_concurrency, total, remaining, reserve, ms until free or ''}
@@ -9,7 +9,7 @@ local DAY = 86400000
 redis.call('SET', KEYS[5], '1', 'PX', ARGV[9])
 local budget = redis.call('HMGET', KEYS[4], 'max_concurrency', 'total', 'remaining', 'asked_at', 'reset_at')
 local keys = math.max(1, tonumber(ARGV[4] ~= '' and ARGV[4] or budget[1] or 1))
-local key = tostring(tonumber(ARGV[1]) % keys)
+local key = tonumber(ARGV[1]) % keys
 
 local function is_dead(holder, until_ms)
   return until_ms <= now or redis.call('EXISTS', ARGV[10] .. holder) == 0
@@ -18,21 +18,35 @@ end
 -- What the dead hold counts as written now: nobody knows whether it was. And this attempt may have
 -- its turn already: then the answer that said so was lost.
 local held, has_it = 0, false
-for other, text in pairs((function()
-  local flat, found = redis.call('HGETALL', KEYS[1]), {}
-  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
-  return found
-end)()) do
-  local holder, attempt, until_ms, written = string.match(text, '(.-)|(%d+)|(%d+)|(%d)')
+local is_held = false
+local turns = redis.call('HGETALL', KEYS[1])
+for i = 1, #turns, 2 do
+  local shard = turns[i]
+  local holder, attempt, until_ms, written = string.match(turns[i + 1], '(.-)|(%d+)|(%d+)|(%d)')
   if is_dead(holder, tonumber(until_ms)) then
-    redis.call('HDEL', KEYS[1], other)
+    redis.call('HDEL', KEYS[1], shard)
     if written == '0' then
       redis.call('ZADD', KEYS[3], now, holder .. ':' .. attempt)
-      redis.call('HSET', KEYS[2], other, string.format('%d', now + tonumber(ARGV[5])))
+      redis.call('HSET', KEYS[2], shard, string.format('%d', now + tonumber(ARGV[5])))
     end
-  elseif written == '0' then
-    held = held + 1
-    has_it = has_it or (holder == ARGV[2] and attempt == ARGV[3])
+  else
+    is_held = is_held or tonumber(shard) % keys == key
+    if written == '0' then
+      held = held + 1
+      has_it = has_it or (holder == ARGV[2] and attempt == ARGV[3])
+    end
+  end
+end
+
+-- By shard, not by key: how many keys there are may change at any time.
+local free_at = 0
+local frees = redis.call('HGETALL', KEYS[2])
+for i = 1, #frees, 2 do
+  local at = tonumber(frees[i + 1])
+  if at <= now then
+    redis.call('HDEL', KEYS[2], frees[i])
+  elseif tonumber(frees[i]) % keys == key then
+    free_at = math.max(free_at, at)
   end
 end
 
@@ -64,9 +78,8 @@ local function answer(what, ms, left)
 end
 
 if has_it then return answer('given', 0, remaining) end
-local free_at = tonumber(redis.call('HGET', KEYS[2], key) or 0)
-if redis.call('HEXISTS', KEYS[1], key) == 1 then return answer('wait', math.max(tonumber(ARGV[6]), free_at - now), remaining) end
+if is_held then return answer('wait', math.max(tonumber(ARGV[6]), free_at - now), remaining) end
 if free_at > now then return answer('wait', free_at - now, remaining) end
 if remaining <= reserve then return answer('spent', free_in, remaining) end
-redis.call('HSET', KEYS[1], key, string.format('%s|%s|%d|0', ARGV[2], ARGV[3], now + tonumber(ARGV[8])))
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%s|%s|%d|0', ARGV[2], ARGV[3], now + tonumber(ARGV[8])))
 return answer('given', 0, remaining - 1)

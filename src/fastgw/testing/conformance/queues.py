@@ -141,6 +141,25 @@ class IdentifyQueueSuite(OnLoops):
 
         self.run(main())
 
+    def test_a_turn_that_is_held_while_keys_change_counts(self) -> None:
+        """For the key that its shard has by then: until its release, and for the interval after."""
+
+        async def main() -> tuple[float, float]:
+            queue, other = self.make_queue(), self.make_queue()
+            many, one = (SessionStartLimit(max_concurrency=count) for count in (16, 1))
+            await queue.learn(many, asked_at=time.monotonic(), is_fresh=True)
+            turn = await queue.acquire(3)
+            await other.learn(one, asked_at=time.monotonic(), is_fresh=True)
+            next_one = asyncio.create_task(self.identify(other, 0))
+            assert await is_waiting(next_one, 2 * self.interval_s)
+            before = time.monotonic()
+            turn.written()
+            turn.release()
+            return before, await next_one
+
+        before, after = self.run(main())
+        assert after - before >= self.interval_s
+
     def test_first_come_first_served(self) -> None:
         """Among those who wait at one queue for one key."""
 
