@@ -9,13 +9,18 @@ from fastgw.metrics.verdict import what_is_away
 from fastgw.testing import FakeGateway
 
 
-def told(shard_id, *, identifies, is_ready=True, refusal=None):
+def told(shard_id, *, identifies, is_ready=True, refusal=None, remaining=900, seen_at=1.0):
     shard = {"shard_id": shard_id, "process": 0, "is_ready": is_ready, "away_for_s": None}
     one = {"identifies": identifies, "reconnects": {"replaced": 1}}
     return {
         "processes": [{"index": 0, "loop_lag_s": 0.5}],
         "shards": [shard],
-        "identify_budget": {"total": 1000, "remaining": 900, "reserve": 50},
+        "identify_budget": {
+            "total": 1000,
+            "remaining": remaining,
+            "reserve": 50,
+            "seen_at": seen_at,
+        },
         "refusal": refusal,
         "counts": {
             "total": one,
@@ -68,6 +73,21 @@ def test_what_an_ended_process_counted_stays():
     document = gathering.document([process(0, 12, 0)], shard_count=1)
     assert document["counts"]["shards"]["0"]["identifies"] == 6
     assert what_is_away(document) == ["shard 0: away for 70.0 s"]
+
+
+def test_the_budget_is_of_who_looked_last():
+    """Not of who told last, nor the least: a new day begins with all of it."""
+    gathering = Gathering()
+
+    def remaining():
+        document = gathering.document([process(0, 10, 0)], shard_count=2)
+        return document["identify_budget"]["remaining"]
+
+    gathering.look({11: told(1, identifies=2, remaining=996, seen_at=5.0)})
+    gathering.look({10: told(0, identifies=2, remaining=998, seen_at=4.0)})
+    assert remaining() == 996
+    gathering.look({10: told(0, identifies=3, remaining=1000, seen_at=6.0)})
+    assert remaining() == 1000
 
 
 def test_before_anything_is_told():

@@ -76,12 +76,15 @@ class IdentifyBudget:
         remaining: of these, still free, by the last answer of the API and our own count since.
         reserve: nothing identifies when this many are left.
         free_at: when identifies go on, in seconds of the clock asked; None while they are allowed.
+        seen_at: when this was so, in seconds of that clock. Where processes share identifies, one
+            knows of the others' as of its own last turn.
     """
 
     total: int
     remaining: int
     reserve: int
     free_at: float | None
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,10 @@ class Gathering:
             self._shards[shard["shard_id"]] = shard
             if shard["is_ready"]:
                 self._ready_at[shard["shard_id"]] = now
-        self._budget = document["identify_budget"] or self._budget
+        # Each knows of the others' identifies as of its own last turn: the latest to look knows.
+        budget, last = document["identify_budget"], self._budget
+        if budget is not None and (last is None or budget["seen_at"] >= last["seen_at"]):
+            self._budget = budget
 
     def _process(self, process: dict[str, Any]) -> dict[str, Any]:
         told = self._told.get(process["pid"])

@@ -196,7 +196,7 @@ class RedisDesk:
         now = time.monotonic()
         budget = IdentifyBudget(
             total=int(total), remaining=int(remaining), reserve=int(reserve),
-            free_at=now + float(free_ms) / 1000 if free_ms else None,
+            free_at=now + float(free_ms) / 1000 if free_ms else None, seen_at=now,
         )  # fmt: skip
         self._seen.max_concurrency, self._seen.budget = int(keys), budget
         if what == "spent":

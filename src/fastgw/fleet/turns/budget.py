@@ -139,7 +139,9 @@ def judge(
             oldest = log.first_since(_day_began(window, now))
             # Nothing was written and yet nothing is free: a total at or below the reserve.
             free_at = (now if oldest is None else oldest) + DAY_S
-    return IdentifyBudget(total=total, remaining=remaining, reserve=kept, free_at=free_at)
+    return IdentifyBudget(
+        total=total, remaining=remaining, reserve=kept, free_at=free_at, seen_at=now
+    )
 
 
 def _left(window: Window | None, log: IdentifyLog, now: float, *, total: int) -> int:

@@ -312,9 +312,9 @@ class TurnTable:
             self._window(connection), _Log(connection), self._clock.boot(),
             reserve=self._rules.reserve,
         )  # fmt: skip
-        if budget.free_at is not None:
-            budget = replace(budget, free_at=self._clock.as_monotonic(budget.free_at))
-        self._seen.budget = budget
+        there, seen_at = self._clock.as_monotonic, self._clock.monotonic()
+        free_at = None if budget.free_at is None else there(budget.free_at)
+        self._seen.budget = replace(budget, free_at=free_at, seen_at=seen_at)
 
     def _check_budget(self) -> None:
         budget = self._seen.budget
