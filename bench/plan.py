@@ -51,24 +51,26 @@ class Size:
     Attributes:
         events: of the steady stream.
         burst: guilds of the start-up burst.
-        large_burst: the same of a bot of another library, whose start is all models.
         paced: events sent one by one.
         guilds: that the bot knows before the measured part.
+        shards: of a bot whose start is timed.
         rounds: of each end-to-end entrant.
         batches: rounds of each in-process entrant.
         transports: compression and TLS of the scenarios with the steady stream.
         other_transports: the same of the others.
+        loops: of the bots of other libraries, where one would do.
     """
 
     events: int = 40_000
     burst: int = 300
-    large_burst: int = 1_000
     paced: int = 4_000
     guilds: int = 100
+    shards: int = 8
     rounds: int = 5
     batches: int = 15
     transports: tuple[tuple[str, bool], ...] = (("zstd", True), ("zlib", True))
     other_transports: tuple[tuple[str, bool], ...] = (("zstd", True),)
+    loops: tuple[str, ...] = ("asyncio",)
 
     @staticmethod
     def of(quick: bool, full: bool) -> Size:
@@ -77,9 +79,9 @@ class Size:
             return Size(
                 events=2_000,
                 burst=20,
-                large_burst=20,
                 paced=400,
                 guilds=10,
+                shards=2,
                 rounds=1,
                 batches=3,
                 transports=(("zstd", True),),
@@ -93,6 +95,7 @@ class Size:
                 rounds=7,
                 transports=all_transports,
                 other_transports=all_transports,
+                loops=("asyncio", "uvloop"),
             )
         return Size()
 

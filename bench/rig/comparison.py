@@ -47,6 +47,7 @@ class Comparison:
         rounds: how often each runs.
         targets: promises to print beside the ratios.
         after: called when all have run.
+        figure: what the measures return seconds of.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Comparison:
     rounds: int
     targets: tuple[Target, ...] = ()
     after: Callable[[], None] = lambda: None
+    figure: str = "CPU by event"
 
 
 class Results:
@@ -111,8 +113,8 @@ class Results:
             return
         baseline, comparison = self.baseline, self.comparison
         width = max(map(len, self.labels))
-        rounds = comparison.rounds
-        yield f"{comparison.name}   (CPU by event, {rounds} rounds; ratio to: {baseline})"
+        said = f"{comparison.figure}, {comparison.rounds} rounds; ratio to: {baseline}"
+        yield f"{comparison.name}   ({said})"
         for label in self.labels:
             figures = self.figures[label]
             middle = _time(statistics.median(figures))
@@ -145,4 +147,6 @@ class Results:
 def _time(seconds: float) -> str:
     if seconds < 1e-6:
         return f"{seconds * 1e9:7.1f} ns"
+    if seconds >= 0.01:
+        return f"{seconds:7.3f} s "
     return f"{seconds * 1e6:7.2f} us"
