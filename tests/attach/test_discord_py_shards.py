@@ -141,26 +141,6 @@ async def test_sixteen_shards_at_once():
             assert len(bot.client.guilds) == 16
 
 
-async def test_processes_share_the_turns_of_an_identify_queue(tmp_path):
-    """Each runs its part of the shards; the queue on the disk paces both."""
-    interval_s = 0.3
-    async with FakeGateway(identify_interval_s=interval_s) as fake:
-        bots = []
-        for shard_ids in ([0, 1], [2, 3]):
-            queue = fastgw.SQLiteIdentifyQueue(
-                tmp_path / "queue", interval_s=interval_s, padding_s=(0.01, 0.02)
-            )
-            mine = {"shard_ids": shard_ids}
-            bots.append(
-                Bot(fake, is_attached=True, shards=4, client_options=mine, identify_queue=queue)
-            )
-        async with started(bots[0]), started(bots[1]):
-            for shard_id in range(4):
-                await fake.wait_ready(shard_id, timeout_s=scaled(30))
-            assert sorted(i["shard"][0] for i in fake.identifies) == [0, 1, 2, 3]
-            assert fake.service.identifies_refused == 0
-
-
 async def test_the_hook_before_each_identify_is_called_as_on_the_own_gateway():
     """With the shard, and whether it is the first time."""
     calls = {}
