@@ -20,7 +20,7 @@ TURN_S = 0.25
 
 
 class _QuickSelector(selectors.DefaultSelector):
-    """Waits as long as the loop wants in its own, faster seconds, and says what time it is there."""
+    """Waits as long as the loop wants in its own, faster seconds; it knows the time there."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
