@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from ._decode import Event, Fields, ValueSet
-from .delivery.failures import HandlerFailure
 from .delivery.filters import Filter, field
 from .delivery.limits import DeliveryLimits
 from .delivery.names import MissingIntentWarning
@@ -41,11 +40,8 @@ from .errors import (
     WaitFailed,
     WorkerFailed,
 )
-from .fleet.commands.members import MemberRequest, MembersChunk
-from .fleet.http.gateway_info import GatewayInfo, SessionStartLimit
-from .fleet.placement import Placement
+from .fleet.commands.members import MemberRequest
 from .fleet.ports import IdentifyQueue, SessionStore
-from .fleet.progress import StartProgress
 from .fleet.stores.sessions import MemorySessionStore
 from .fleet.turns.identify import LocalIdentifyQueue
 from .gateway import Gateway
@@ -61,8 +57,13 @@ from .words import Intents
 
 if TYPE_CHECKING:
     from .build import BuildInfo, build_info
+    from .delivery.failure import HandlerFailure
     from .ext.attach import attach
     from .ext.attachment import Attachment
+    from .fleet.commands.chunk import MembersChunk
+    from .fleet.http.gateway_info import GatewayInfo, SessionStartLimit
+    from .fleet.placement import Placement
+    from .fleet.progress import StartProgress
     from .fleet.stores.sqlite_store import SQLiteSessionStore
     from .fleet.turns.sqlite_queue import SQLiteIdentifyQueue
     from .health.counts import EventStats, GatewayStats, LatencyStats, ShardStats, Timing
@@ -155,8 +156,8 @@ __all__ = [
 ]
 
 # What few programs look up, and what would cost all of them an import of SQLite's part, of the
-# supervisor of processes or of the classes of figures (a frozen dataclass takes about a millisecond
-# to make): each is imported when it is first looked up.
+# supervisor of processes, of the HTTP call or of values that are made when something is told (a
+# frozen dataclass takes about a millisecond to make): each is imported when it is first looked up.
 _LATER = {
     "Attachment": "ext.attachment",
     "attach": "ext.attach",
@@ -164,14 +165,20 @@ _LATER = {
     "Consumer": "redis.consumer",
     "EventStats": "health.counts",
     "GatewayHealth": "health.figures",
+    "GatewayInfo": "fleet.http.gateway_info",
     "GatewayStats": "health.counts",
+    "HandlerFailure": "delivery.failure",
     "IdentifyBudget": "health.figures",
     "LatencyStats": "health.counts",
+    "MembersChunk": "fleet.commands.chunk",
+    "Placement": "fleet.placement",
     "ProcessesStatus": "processes.status",
     "SQLiteIdentifyQueue": "fleet.turns.sqlite_queue",
     "SQLiteSessionStore": "fleet.stores.sqlite_store",
+    "SessionStartLimit": "fleet.http.gateway_info",
     "ShardHealth": "health.figures",
     "ShardStats": "health.counts",
+    "StartProgress": "fleet.progress",
     "Timing": "health.counts",
     "WorkerStatus": "processes.status",
     "build_info": "build",

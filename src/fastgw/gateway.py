@@ -19,7 +19,6 @@ from .delivery.face import EventSource
 from .delivery.handlers import Handlers
 from .fleet.commands.face import CommandSender
 from .fleet.fleet import Fleet
-from .fleet.http.gateway_info import GatewayInfo
 from .fleet.settings import FleetOptions
 from .options import (
     DRAIN_S,
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .delivery.limits import DeliveryLimits
+    from .fleet.http.gateway_info import GatewayInfo
     from .fleet.placement import Placement
     from .fleet.ports import IdentifyQueue, SessionStore
     from .fleet.progress import StartProgress

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from .connection.proxy import Proxies, Proxy
+from .connection.proxy import Proxies
 from .delivery.limits import DeliveryLimits
 from .errors import UsageError
-from .fleet.http.gateway_info import GatewayInfo
 from .fleet.stores.sessions import MemorySessionStore
 from .protocol.timeouts import Timeouts
 from .protocol.token import normalise_token
@@ -27,6 +26,7 @@ from .quoting import quote, without_credentials
 from .words import Intents
 
 if TYPE_CHECKING:
+    from .fleet.http.gateway_info import GatewayInfo
     from .fleet.ports import IdentifyQueue, SessionStore
     from .fleet.publishing import EventPublisher
 
@@ -156,6 +156,8 @@ def check_proxy(proxy: object) -> Proxies:
         return Proxies()
     if proxy == "environment":
         return Proxies.of_environment()
+    from .connection.tunnel import Proxy
+
     return Proxies(always=Proxy.parse(proxy))
 
 
@@ -273,7 +275,11 @@ def check_intents(intents: object) -> Intents:
 
 def check_info(info: object) -> GatewayInfo | None:
     """Return the answer of the API; None when it is to be asked."""
-    if not isinstance(info, (GatewayInfo, type(None))):
+    if info is None:
+        return None
+    from .fleet.http.gateway_info import GatewayInfo
+
+    if not isinstance(info, GatewayInfo):
         raise UsageError("info= is not a GatewayInfo; GatewayInfo.parse() makes one of an answer")
     return info
 

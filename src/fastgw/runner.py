@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import Interrupted, UsageError
@@ -22,6 +21,7 @@ from .log import careful_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from concurrent.futures import ThreadPoolExecutor
     from types import FrameType
 
     # Takes SystemExit or KeyboardInterrupt of a task that is not the main one; False: let it out.
@@ -222,6 +222,8 @@ def _run(
     Not by asyncio.Runner, which waits for ever for a task that swallows its cancellation, and for a
     thread that hangs.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     loop = _new_loop()
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     try:

@@ -13,7 +13,8 @@ from proxies import proxy_server
 from raw_websocket import raw_server
 from recorder import opened
 
-from fastgw.connection.proxy import Proxies, Proxy
+from fastgw.connection.proxy import Proxies
+from fastgw.connection.tunnel import Proxy
 from fastgw.errors import (
     CertificateRefused,
     ConnectFailed,

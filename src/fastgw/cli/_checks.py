@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from ..build import build_info
 from ..connection.lookup import resolve
-from ..connection.proxy import Proxies, Proxy, reach_through
+from ..connection.proxy import Proxies, reach_through
 from ..connection.tls import default_context
 from ..errors import AuthenticationFailed, ConnectFailed, FastgwError, UsageError
 from ..fleet.http.gateway_info import GatewayInfo, SessionStartLimit, ask_api
@@ -34,6 +34,8 @@ from ..protocol.wire import IDENTIFY_INTERVAL_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ..connection.tunnel import Proxy
 
 __all__ = ["Check", "Verdict", "check_all"]
 

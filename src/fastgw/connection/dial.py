@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from picows import WSAutoPingStrategy, WSHandshakeError, WSProtocolError, WSTransport
@@ -38,7 +38,7 @@ from ..errors import (
 )
 from ..quoting import without_credentials
 from . import gate
-from .proxy import Proxies, Proxy, reach_through
+from .proxy import Proxies, reach_through
 from .reach import abandon_socket, transport_over
 from .tcp import OwnSocket
 from .tls import default_context, is_not_yet_valid
@@ -47,6 +47,9 @@ from .websocket import Connection, Receiver
 
 gate.open_gate()
 from .listener import Listener, Tap, Turns  # noqa: E402  (the gate must come first)
+
+if TYPE_CHECKING:
+    from .tunnel import Proxy
 
 __all__ = ["Delivery", "Dial", "DialState", "Paced", "Turns"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._decode import Event, ValueSet
     from ..protocol.events import EventName
     from . import signatures as of
-    from .failures import HandlerFailure
+    from .failure import HandlerFailure
     from .filters import Filter
     from .limits import PolicyName
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..log import careful_logger
@@ -22,7 +21,9 @@ from .callables import is_of_event, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HandlerFailure", "HandlerFailures"]
+    from .failure import HandlerFailure
+
+__all__ = ["HandlerFailures"]
 
 log = careful_logger("fastgw.handlers")
 
@@ -41,25 +42,6 @@ _OTHERS = "(other names)"
 _MAX_TEXT = 200
 # An error object that is raised again and again collects a traceback entry each time.
 _MAX_TRACEBACK = 64
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerFailure:
-    """
-    One error of one handler, for `@gateway.on_error`.
-
-    Attributes:
-        error: what it raised, with its traceback.
-        handler: which one it was.
-        name: of the event, such as "MESSAGE_CREATE".
-        event: what it was called with: the Event; where `fields=` left none to be made, a Reading
-            with its name, sequence, shard_id and values; or a StatusChange.
-    """
-
-    error: BaseException
-    handler: Callable[..., object]
-    name: str
-    event: object
 
 
 class _Kind:
@@ -117,8 +99,11 @@ class HandlerFailures:
             name = on = type(argument).__name__
         known = name in self.counts or len(self.counts) < _MAX_NAMES
         self.counts[name if known else _OTHERS] += 1
-        if self.tell is not None and not isinstance(argument, HandlerFailure):
-            self.tell(HandlerFailure(error, handler, name, argument))
+        if self.tell is not None:
+            from .failure import HandlerFailure
+
+            if not isinstance(argument, HandlerFailure):
+                self.tell(HandlerFailure(error, handler, name, argument))
         self._log(name_of(handler), on, error)
         _shorten(error)
 

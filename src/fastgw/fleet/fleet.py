@@ -37,9 +37,9 @@ from .http.url_watch import UrlWatch
 from .loopwatch import LoopWatch
 from .outages import Outages
 from .presence import Presences
-from .progress import StartProgress, why_not_ready
 from .publishing import open_publisher
 from .raising import anew, check_shard_id
+from .readiness import progress_of, why_not_ready
 from .relief import Relief
 from .setup import make_setup
 from .stores.sessions import SessionWriter, open_sessions, warn_of_cold_resumes
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ..shard.face import Shard, StatusChange
     from ..shard.link import ShardSetup
     from .http.gateway_info import GatewayInfo
+    from .progress import StartProgress
     from .settings import FleetOptions
     from .turns.identify import IdentifyGate
 
@@ -237,8 +238,7 @@ class Fleet:
 
     def progress(self) -> StartProgress:
         """Return how many shards are READY."""
-        cold = sum(self._drivers[i].is_cold for i in self._ready if i in self._drivers)
-        return StartProgress(shards=len(self._drivers), ready=len(self._ready), cold=cold)
+        return progress_of(self._drivers, self._ready)
 
     def health(self) -> GatewayHealth:
         """Return how all of it is at this moment."""

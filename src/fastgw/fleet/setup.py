@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..shard.compression import Compression
 from ..shard.link import MAX_OPENING, ShardSetup
-from .http.gateway_info import USER_AGENT
+from ..version import USER_AGENT
 
 if TYPE_CHECKING:
     from ..connection.dial import Turns

@@ -18,7 +18,8 @@ import orjson
 
 from .._decode import Decoder, Event, Interests
 from ..errors import CommandTimeout, SendQueueFull, SessionLost, ShardNotRunning, UsageError
-from ..fleet.commands.members import MemberRequest, MembersChunk
+from ..fleet.commands.chunk import MembersChunk
+from ..fleet.commands.members import MemberRequest
 from ..log import careful_logger
 from ..protocol.wire import Opcode, encode_command
 from ..shard.face import shard_id_for

@@ -25,12 +25,12 @@ from fastgw.errors import (
 )
 from fastgw.fleet.http import gateway_info
 from fastgw.fleet.http.gateway_info import (
-    USER_AGENT,
     SessionStartLimit,
     ask_until_answered,
     fetch_gateway_info,
 )
 from fastgw.testing import FakeGateway
+from fastgw.version import USER_AGENT
 
 TOKEN = "not.a.token"
 HTML = b"<html>error code: 1015</html>"

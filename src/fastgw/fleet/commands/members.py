@@ -21,9 +21,8 @@ import os
 import time
 from collections import deque
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..._decode import Event, Fields
 from ...delivery.ledger import Delivery
@@ -41,8 +40,9 @@ if TYPE_CHECKING:
     from ...delivery.pressure import Pressure
     from ...shard.face import Shard, StatusChange
     from ...words import Intents
+    from .chunk import MembersChunk
 
-__all__ = ["MemberQuery", "MemberRequest", "MemberRequests", "MembersChunk"]
+__all__ = ["MemberQuery", "MemberRequest", "MemberRequests"]
 
 _CHUNK = Fields("nonce", "chunk_index", "chunk_count")
 _LIMIT = Fields("opcode", "retry_after", "meta.nonce", "meta.guild_id")
@@ -50,8 +50,7 @@ _LIMIT = Fields("opcode", "retry_after", "meta.nonce", "meta.guild_id")
 _MAX_RETRY_AFTER_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class MemberQuery:
+class MemberQuery(NamedTuple):
     """
     What is asked for, checked already.
 
@@ -71,38 +70,6 @@ class MemberQuery:
     def is_all(self) -> bool:
         """Whether it is for all members, of which the 30-second rule speaks."""
         return self.data.get("query") == "" and not self.data.get("limit")
-
-
-@dataclass(frozen=True, slots=True)
-class MembersChunk:
-    """
-    One GUILD_MEMBERS_CHUNK; its data is parsed when it is first looked at.
-
-    Attributes:
-        guild_id: whose members.
-        index, count: which chunk it is, from 0, and of how many. They may come in any order.
-        event: the event itself.
-    """
-
-    guild_id: int
-    index: int
-    count: int
-    event: Event
-
-    @property
-    def members(self) -> list[dict[str, Any]]:
-        """Up to 1,000 guild member objects."""
-        return self.event.data.get("members") or []
-
-    @property
-    def presences(self) -> list[dict[str, Any]]:
-        """Their presences, if they were asked for."""
-        return self.event.data.get("presences") or []
-
-    @property
-    def not_found(self) -> list[str]:
-        """Those of `user_ids` that are no members, as str (Discord also sends numbers)."""
-        return [str(user_id) for user_id in self.event.data.get("not_found") or ()]
 
 
 class Chunks(Protocol):
@@ -369,6 +336,8 @@ class MemberRequests:
         if isinstance(nonce, str) and (pending := self._pending.get(nonce)) is not None:
             ledger = self._handlers.ledgers[event.shard_id]
             self._chunk_at[event.shard_id] = self._clock()
+            from .chunk import MembersChunk
+
             chunk = MembersChunk(pending.query.guild_id, index, total, event)
             pending.put(Delivery(pending, event, (chunk,), ledger), index, total)
 

@@ -1,4 +1,8 @@
-"""`GET /gateway/bot` as one fleet asks it: until it is answered at the start, once later on."""
+"""
+`GET /gateway/bot` as one fleet asks it: until it is answered at the start, once later on.
+
+The HTTP of it is imported by the first question: who passes `info=` asks none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import time
 from typing import TYPE_CHECKING
 
 from ...errors import FastgwError
-from .gateway_info import ask_until_answered, fetch_gateway_info
 
 if TYPE_CHECKING:
     from ..settings import FleetOptions
@@ -46,6 +49,8 @@ class ApiQuestion:
             return options.info, time.monotonic()
         if options.answer is not None:
             return options.answer
+        from .gateway_info import ask_until_answered
+
         asked_at = time.monotonic()
         self._asking = asyncio.ensure_future(ask_until_answered(self.again, random=options.random))
         try:
@@ -55,6 +60,8 @@ class ApiQuestion:
 
     async def again(self) -> GatewayInfo:
         """Ask the API once."""
+        from .gateway_info import fetch_gateway_info
+
         options = self.options
         try:
             info = await fetch_gateway_info(

@@ -33,14 +33,13 @@ from ...protocol.token import redact_value
 from ...protocol.wire import MAX_SHARDS, gateway_url
 from ...quoting import cut, quote, without_credentials
 from ...shard.reconnect import Backoff, is_permanent
-from ...version import __version__
+from ...version import USER_AGENT
 from .http_get import Answer, NotHttp, http_get
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = [
-    "USER_AGENT",
     "GatewayInfo",
     "SessionStartLimit",
     "ask_api",
@@ -50,9 +49,6 @@ __all__ = [
 
 log = careful_logger("fastgw.api")
 
-# Discord docs, "User Agent": required here, and wanted on the websocket upgrade by what stands in
-# front of the gateway (discord-api-docs#2500).
-USER_AGENT = f"DiscordBot (https://github.com/fastgw/fastgw, {__version__})"
 ROUTE = "/gateway/bot"
 # Identifies a day, and milliseconds until the day is over: far more than either can be, and few
 # enough for any timer.

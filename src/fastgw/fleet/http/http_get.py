@@ -13,10 +13,11 @@ import ssl
 from collections.abc import Mapping
 from enum import Enum
 
-from ...connection.proxy import Proxy, reach_through
+from ...connection.proxy import reach_through
 from ...connection.reach import abandon_socket, transport_over
 from ...connection.tcp import OwnSocket
 from ...connection.tls import default_context
+from ...connection.tunnel import Proxy
 
 __all__ = ["Answer", "NotHttp", "http_get"]
 

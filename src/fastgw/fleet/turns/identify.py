@@ -25,7 +25,7 @@ from ...protocol.token import bot_id_of
 from ...protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
 from .budget import IdentifyLedger, check_budget
 from .queue_options import check_functions, check_rules
-from .turn_lines import Turn
+from .turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import UsageError
 from .budget import check_reserve
@@ -18,8 +17,7 @@ __all__ = ["TurnRules", "check_functions", "check_rules"]
 LOOKS_AN_INTERVAL = 50
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRules:
+class TurnRules(NamedTuple):
     """What an identify queue was told; max_concurrency and reserve are None for the usual."""
 
     max_concurrency: int | None

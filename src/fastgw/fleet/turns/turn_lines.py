@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from .turn import Turn
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from ...health.figures import IdentifyBudget
 
-__all__ = ["Attempt", "Desk", "LastSeen", "Turn", "TurnLines"]
+__all__ = ["Attempt", "Desk", "LastSeen", "TurnLines"]
 
 
 @dataclass(slots=True, eq=False)
@@ -75,35 +77,6 @@ class LastSeen:
 
 
 D = TypeVar("D", bound=Desk)
-
-
-class Turn:
-    """
-    A turn that was given: an `IdentifyTurn`.
-
-    Args:
-        written: is called when IDENTIFY is being written.
-        released: is called when it is over, once, with whether it was written.
-    """
-
-    __slots__ = ("_is_released", "_is_written", "_released", "_written")
-
-    def __init__(self, written: Callable[[], object], released: Callable[[bool], object]) -> None:
-        self._written = written
-        self._released = released
-        self._is_released = self._is_written = False
-
-    def written(self) -> None:
-        """IDENTIFY is being written now; ignored once the turn is over."""
-        if not self._is_released:
-            self._is_written = True
-            self._written()
-
-    def release(self) -> None:
-        """The turn is over; a second time is ignored."""
-        if not self._is_released:
-            self._is_released = True
-            self._released(self._is_written)
 
 
 class TurnLines(Generic[D]):
