@@ -89,6 +89,16 @@ class Controller:
         self.costs: dict[str, float] = {}
         self.counts = dict.fromkeys(("killed", "live", "reached by no test"), 0)
 
+    def pytest_sessionstart(self) -> None:
+        """Let generated examples be the same for each mutant, and none be looked at twice."""
+        from hypothesis import Phase, settings  # pytest wants to be there first
+
+        phases = [Phase.explicit, Phase.generate]  # a failure is enough: nobody reads which
+        settings.register_profile(
+            "mutants", settings(), phases=phases, derandomize=True, database=None
+        )
+        settings.load_profile("mutants")
+
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what runs on the second loop again: no mutant of ours knows which it is."""
         items[:] = [item for item in items if "[uvloop" not in item.name]
@@ -355,7 +365,8 @@ def main() -> int:
     mutants = mutants_to_try(files, memory, options)
     if not mutants:
         return 0
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    # A traceback that nobody sees took five times as long as the tests before it.
+    arguments = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
     arguments += options.tests or [f"tests/{room}"]
     arguments += [f"--ignore={path}" for path in LEFT_OUT]
     return pytest.main(arguments, plugins=[Controller(mutants, memory, options)])
