@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from fastgw.redis.streams import ENTRY_BYTES, EventStreams
 
 pytestmark = [pytest.mark.redis, needs_redis]
+SOON = 10**14  # the end of a `begin`, ms
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def keys(streams, *groups):
 
 
 async def begin(streams, session="s", groups=("bot",), epoch=0):
-    begun = await streams.run("begin", keys(streams, *groups), [session, epoch])
+    begun = await streams.run("begin", keys(streams, *groups), [session, epoch, SOON])
     return [int(part) for part in begun]
 
 
@@ -227,3 +228,11 @@ async def test_a_sequence_that_comes_twice_in_a_batch_is_one_event(streams):
     begun = await begin(streams)
     assert await append(streams, begun, 0, 1, 2, 3, 1, 2, 3) == 3
     assert (await ids(streams, begun[1]))[-3:] == [1, 2, 3]
+
+
+async def test_who_is_heard_late_begins_nothing(streams):
+    """Its shard may be another process's by now: that one is not fenced."""
+    begun = await begin(streams)
+    with pytest.raises(ResponseError, match="LATE"):
+        await streams.run("begin", keys(streams, "bot"), ["s", 0, 1])
+    assert await append(streams, begun, 0, 1) == 1

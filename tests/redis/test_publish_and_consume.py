@@ -326,7 +326,7 @@ async def test_a_shard_that_was_elsewhere_is_published_again(server, prefix, con
             await publisher._streams.run(
                 "begin",
                 [publisher._streams.shard(0), *publisher._mailboxes(0)],
-                [shard.session_id, 0],
+                [shard.session_id, 0, 10**14],
             )  # another process has it meanwhile
             before = publisher.appended
             fake.dispatch("MESSAGE_CREATE", message(2))

@@ -72,11 +72,14 @@ class PublishedShards:
 
     def is_here(self, shard_id: int) -> bool:
         """Tell whether a shard runs here."""
+        return self.tenure(shard_id) is not None
+
+    def tenure(self, shard_id: int) -> object | None:
+        """Return what is another object when a shard left and came back; None while it is away."""
         try:
-            self._running(shard_id)
+            return self._running(shard_id)
         except ShardNotHere:
-            return False
-        return True
+            return None
 
     def rewind(self, shard_id: int, session_id: str, sequence: int) -> bool:
         """

@@ -244,7 +244,7 @@ class Consumer(EventSource, GuildCommands):
         self._handlers.home.enter("consumer.start")
         self._streams.open()
         try:
-            await self._streams.load("lease", "give_back", "finish")
+            await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
         except BaseException as error:  # also when the start is cancelled
@@ -377,14 +377,11 @@ class Consumer(EventSource, GuildCommands):
 
     async def _tell(self) -> None:
         """Tell publishers what the group wants, if that changed."""
-        wanted = encode_interests(self._handlers.wanted())
-        groups = self._streams.key("groups")
-        if wanted == self._told and await self._streams.client.hexists(groups, self._group):
+        wanted, key = encode_interests(self._handlers.wanted()), self._streams.key
+        if wanted == self._told and await self._streams.client.hexists(key("groups"), self._group):
             return  # else it changed, or the server has forgotten it
-        pipeline = self._streams.client.pipeline()
-        pipeline.hset(self._streams.key("groups"), self._group, wanted)
-        pipeline.incr(self._streams.key("groups", "version"))
-        await pipeline.execute()
+        keys = [key("groups"), key("groups", "version"), key("groups", "era")]
+        await self._streams.run("tell", keys, [self._group, wanted, uuid.uuid4().hex])
         self._told = wanted
 
     async def _lease(self, now: float) -> None:

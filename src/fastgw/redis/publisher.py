@@ -14,6 +14,10 @@ A server may lose what it acknowledged. Then the shard goes back to what is left
 there: entries come again under the ids that they had. Where it lost the whole session, that goes
 for a young one, whose events Discord should have from READY on; an older one gets a new epoch,
 whose SESSION_RESET tells of the hole, rather than an IDENTIFY for every shard at once.
+
+Who begins fences whoever had the shard before. So a shard that has left here begins nothing, not
+even with a question that Redis hears late: each is good for BEGIN_S of Redis' clock, and was asked
+while the shard was here. A lease, which is over a fifth earlier for who has it, lasts longer.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from .server import check_url
 from .streams import EventStreams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..delivery.handlers import Handlers
     from ..fleet.publishing import PublishedShards
@@ -52,6 +56,7 @@ POLL_S = 1.0  # of what groups want
 YOUNG_S = 60.0  # a session that may be resumed from its READY
 READY_SEQUENCE = 1  # of a session that another process began: Discord counts dispatches from 1
 AGAIN_S = (0.05, 1.0)  # while the server is away
+BEGIN_S = 1.0  # a fifth of a lease, as a rule
 MAX_GROUPS = 30  # bits of a mask that a script can shift
 
 
@@ -64,10 +69,11 @@ class Run:
         first: READY's sequence: a RESUME from there brings all that followed.
         began_at: when it came, monotonic; long ago when that was in another process.
         tail: the last sequence that is known to be appended.
+        tenure: that of its shard, when it began.
         waiting: deliveries, each with the mask of its mailboxes.
     """
 
-    __slots__ = ("began_at", "claim", "epoch", "first", "session_id", "tail", "waiting")
+    __slots__ = ("began_at", "claim", "epoch", "first", "session_id", "tail", "tenure", "waiting")
 
     def __init__(
         self, session_id: str, first: int = READY_SEQUENCE, began_at: float = -math.inf
@@ -78,6 +84,7 @@ class Run:
         self.claim: str | None = None
         self.epoch = ""
         self.tail = 0
+        self.tenure: object = None
         self.waiting: deque[list[Any]] = deque()
 
 
@@ -126,7 +133,8 @@ class Publisher:
         self._shards: PublishedShards | None = None
         self._groups: list[str] = []  # by bit of the mask; never shorter
         self._subscriptions: list[Subscription] = []
-        self._version: bytes | None = None
+        self._wanted: dict[bytes, bytes] = {}  # by name of a group
+        self._version: list[bytes | None] = [None, None]  # of what they want, and who counts it
         self._runs: dict[int, deque[Run]] = {}
         self._is_flushing = False
         self._is_ended = False
@@ -209,10 +217,15 @@ class Publisher:
         """Read what groups want, if it changed."""
         assert self._handlers is not None
         client, key = self._streams.client, self._streams.key
-        version = await client.get(key("groups", "version"))
-        if version == self._version or (version is None and self._version is not None):
+        version = await client.mget(key("groups", "version"), key("groups", "era"))
+        if version == self._version or (version[0] is None and self._version[0] is not None):
             return  # the same; or a server that has forgotten, which consumers will tell again
         wanted = await client.hgetall(key("groups"))
+        if self._version[0] is not None and (
+            version[1] != self._version[1] or int(version[0]) < int(self._version[0])
+        ):
+            wanted = {**self._wanted, **wanted}  # it lost what others have not told again yet
+        self._wanted = wanted
         old, self._subscriptions = self._subscriptions, []
         for group in sorted(wanted):
             name = group.decode()
@@ -316,7 +329,8 @@ class Publisher:
             run = runs[0]
             if run.claim is None:
                 is_begun = True
-                await self._begin(shard_id, run)
+                if not await self._begin(shard_id, run):
+                    continue
             if run.waiting:
                 sent.append((shard_id, run, *self._batch(shard_id, run)))
         if not sent:
@@ -329,25 +343,50 @@ class Publisher:
                 raise answer
         return True
 
-    async def _begin(self, shard_id: int, run: Run) -> None:
-        """Become who appends the events of a session, also of one that the server lost."""
+    async def _begin(self, shard_id: int, run: Run) -> bool:
+        """
+        Become who appends the events of a session, also of one that the server lost.
+
+        Returns:
+            False when the shard has left: what waits of it is for whoever has it now.
+        """
+        assert self._shards is not None
+        time_of = self._streams.client.time
+        now = await time_of() if self._shards.is_here(shard_id) else None
+        run.tenure = self._shards.tenure(shard_id)
+        if now is None or run.tenure is None:
+            self._drop(self._runs.pop(shard_id, ()))
+            return False
+        until_ms = now[0] * 1000 + now[1] // 1000 + int(BEGIN_S * 1000)
         is_young = time.monotonic() - run.began_at < YOUNG_S and self._is_last(shard_id, run)
         keys = [self._streams.shard(shard_id), *self._mailboxes(shard_id)]
         again = run.epoch or "0" if is_young else "0"
-        claim, epoch, tail = await self._streams.run("begin", keys, [run.session_id, again])
+        arguments = [run.session_id, again, until_ms]
+        claim, epoch, tail = await self._streams.run("begin", keys, arguments)
         had = run.epoch, run.tail
         run.claim, run.epoch, run.tail = claim.decode(), epoch.decode(), int(tail)
         if run.tail >= had[1]:
-            return  # the claim was lost and nothing else, if anything
-        if run.epoch == had[0]:
+            pass  # the claim was lost and nothing else, if anything
+        elif run.epoch == had[0]:
             self._rewind(shard_id, run)
         else:
             log.error("shard %d: the server lost its session; SESSION_RESET says so", shard_id)
+        return True
 
     def _is_last(self, shard_id: int, run: Run) -> bool:
         """Tell whether no other session followed, and the shard has not left."""
         runs = self._runs.get(shard_id)
         return runs is not None and runs[-1] is run
+
+    def _is_back(self, shard_id: int, run: Run) -> bool:
+        """Tell whether a shard left and came back since it began, with the session that it had."""
+        assert self._shards is not None
+        tenure = self._shards.tenure(shard_id)
+        return (
+            tenure not in (None, run.tenure)
+            and self._is_last(shard_id, run)
+            and self._shards.session_id(shard_id) == run.session_id
+        )
 
     def _batch(self, shard_id: int, run: Run) -> tuple[tuple[list[str], list[Any]], int]:
         """Return one call of the script, and how many events it has."""
@@ -382,6 +421,8 @@ class Publisher:
                     )  # fmt: skip
                 delivery.done()
             self.appended += count
+        elif "FENCED" in str(answer) and self._is_back(shard_id, run):
+            run.claim = None  # another process had it, and what that one appended is not again
         elif "FENCED" in str(answer):
             self.fenced += count
             log.error(
@@ -389,9 +430,7 @@ class Publisher:
                 shard_id, answer,
             )  # fmt: skip
             self._shards.stop(shard_id)
-            for former in self._runs.pop(shard_id, (run,)):
-                while former.waiting:  # not handled: they are the other process's to append
-                    former.waiting.popleft()[2].abandon()
+            self._drop(self._runs.pop(shard_id, (run,)))
         elif "TAIL" in str(answer):
             run.tail = int(str(answer).split()[-1])
             self.tails_lost += 1
@@ -404,6 +443,12 @@ class Publisher:
             self.tails_lost += 1
             log.warning("shard %d: the server lost that this process appends", shard_id)
             run.claim = None
+
+    def _drop(self, runs: Iterable[Run]) -> None:
+        """Let go of what waits: not handled, it is another process's to append."""
+        for run in runs:
+            while run.waiting:
+                run.waiting.popleft()[2].abandon()
 
     def _rewind(self, shard_id: int, run: Run) -> None:
         """Let the shard resume from what is appended, or from READY when nothing is."""
