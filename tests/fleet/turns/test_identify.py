@@ -1,4 +1,4 @@
-"""Identify turns and the gate in front of them, with invented time."""
+"""Identify turns of one process, with invented time."""
 
 import asyncio
 import itertools
@@ -11,16 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented_time import run_in_invented_time
 
-from fastgw.errors import InvalidShard, UsageError
-from fastgw.fleet.http.gateway_info import SessionStartLimit
+from fastgw.errors import UsageError
 from fastgw.fleet.turns.identify import (
-    LOOK_AGAIN_S,
-    IdentifyGate,
     LocalIdentifyQueue,
-    queue_of_bot,
 )
-
-# ---------------------------------------------------------------------------- identify turns
 
 
 def queue_of(max_concurrency=1, *, padding_s=(0.25, 1.5), seed=0):
@@ -120,6 +114,19 @@ def test_keys_do_not_wait_for_each_other():
         return at
 
     assert run_in_invented_time(main()) == {0: 0.0, 1: 0.0, 2: 5.0, 3: 5.0}
+
+
+def test_a_turn_that_is_held_is_counted_and_goes_back_unwritten():
+    """case 40: sixteen at once cannot go sixteen below the reserve."""
+
+    async def main():
+        queue = queue_of()
+        turn = await queue.acquire(0)
+        assert queue.budget().remaining == 999
+        turn.release()
+        assert queue.budget().remaining == 1_000
+
+    run_in_invented_time(main())
 
 
 def test_releasing_twice_frees_once():
@@ -225,164 +232,6 @@ def test_identify_turn_rules(max_concurrency, plans, seed):
         served = [index for k, index in granted if k == key]
         assert served == [index for index in order if index in served]
         assert set(order) - set(served) <= gave_up
-
-
-# ---------------------------------------------------------------------------- the gate
-
-
-def refusal():
-    return InvalidShard("not for this bot", close_code=4010, shard_id=3)
-
-
-def test_a_shut_gate_refuses():
-    """case 29: after a fatal refusal nobody identifies any more."""
-
-    async def main():
-        gate = IdentifyGate(queue_of())
-        (await gate.acquire(0)).release()
-        gate.shut(refusal())
-        assert isinstance(gate.error, InvalidShard)
-        with pytest.raises(InvalidShard, match="not for this bot"):
-            await gate.acquire(1)
-
-    run_in_invented_time(main())
-
-
-def test_shutting_the_gate_wakes_those_who_wait():
-    """case 29: a shard that waits for its turn gets the error at once, and holds nothing."""
-
-    async def main():
-        queue = queue_of()
-        gate = IdentifyGate(queue)
-        turn = await gate.acquire(0)
-        asyncio.get_running_loop().call_later(1.0, gate.shut, refusal())
-        with pytest.raises(InvalidShard):
-            await gate.acquire(1)
-        assert asyncio.get_running_loop().time() == 1.0
-        turn.release()
-        await queue.acquire(2)
-
-    run_in_invented_time(main())
-
-
-def test_the_first_refusal_is_the_one_reported():
-    """A second fatal close does not replace the cause."""
-    gate = IdentifyGate(LocalIdentifyQueue())
-    first = refusal()
-    gate.shut(first)
-    gate.shut(refusal())
-    assert gate.error is first
-
-
-def test_cancelling_a_wait_at_the_gate_gives_the_turn_back():
-    """case 40: a turn granted in the very moment of the cancellation is not lost."""
-
-    async def main():
-        queue = queue_of()
-        gate = IdentifyGate(queue)
-        turn = await gate.acquire(0)
-        waiter = asyncio.create_task(gate.acquire(1))
-        await asyncio.sleep(1.0)
-        turn.release()
-        waiter.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiter
-        await asyncio.wait_for(queue.acquire(2), 100.0)
-
-    run_in_invented_time(main())
-
-
-# ---------------------------------------------------------------------------- the budget is spent
-
-
-async def taught(remaining):
-    """Return a gate and its queue, on the loop's invented clock, with so many identifies left."""
-    clock = asyncio.get_running_loop().time
-    queue = LocalIdentifyQueue(reserve=50, clock=clock, padding_s=(0.0, 0.0))
-    limit = SessionStartLimit(1_000, remaining, 3_600.0, 16)
-    await queue.learn(limit, asked_at=clock(), is_fresh=True)
-    return IdentifyGate(queue, clock=clock), queue
-
-
-def test_a_spent_budget_is_waited_for_and_told_once(caplog):
-    """case 41: one ERROR with the time for all shards; at the reset they go on, in order."""
-
-    async def main():
-        gate, _ = await taught(50)
-        given = []
-
-        async def identify(shard_id):
-            turn = await gate.acquire(shard_id)
-            given.append((shard_id, asyncio.get_running_loop().time()))
-            turn.written()
-            turn.release()
-
-        shards = [asyncio.create_task(identify(shard_id)) for shard_id in range(16)]
-        await asyncio.sleep(1_800.0)
-        assert gate.spent.free_at == 3_600.0
-        assert gate.budget.remaining == 50
-        await asyncio.gather(*shards)
-        assert gate.spent is None
-        return given
-
-    given = run_in_invented_time(main())
-    assert given == [(shard_id, 3_600.0) for shard_id in range(16)]
-    told = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert len(told) == 1
-    assert "50 of 1000 identifies are left" in told[0].getMessage()
-    assert "in 1 h 0 min" in told[0].getMessage()
-
-
-def test_a_better_answer_ends_the_wait_early():
-    """Somebody asked the API again, and it has more."""
-
-    async def main():
-        gate, queue = await taught(0)
-        waiting = asyncio.create_task(gate.acquire(0))
-        await asyncio.sleep(100.0)
-        limit = SessionStartLimit(1_000, 500, 3_000.0, 16)
-        await queue.learn(limit, asked_at=asyncio.get_running_loop().time(), is_fresh=True)
-        (await waiting).release()
-        return asyncio.get_running_loop().time()
-
-    assert run_in_invented_time(main()) <= 100.0 + LOOK_AGAIN_S
-
-
-def test_a_refusal_ends_the_wait_for_the_budget():
-    """case 29: nobody is left waiting for a day that will not help."""
-
-    async def main():
-        gate, _ = await taught(0)
-        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
-        asyncio.get_running_loop().call_later(10.0, gate.shut, refusal())
-        done = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(error) for error in done] == [InvalidShard] * 3
-        return asyncio.get_running_loop().time()
-
-    assert run_in_invented_time(main()) == 10.0
-
-
-def test_who_gives_up_waiting_for_the_budget_holds_up_nobody():
-    """A shard that is closed meanwhile."""
-
-    async def main():
-        gate, _ = await taught(0)
-        waiting = [asyncio.create_task(gate.acquire(shard_id)) for shard_id in range(3)]
-        await asyncio.sleep(100.0)
-        waiting[0].cancel()
-        waiting[1].cancel()
-        (await waiting[2]).release()
-        return asyncio.get_running_loop().time()
-
-    assert run_in_invented_time(main()) == 3_600.0
-
-
-def test_gateways_of_a_bot_share_a_queue():
-    """One token and one service, one queue, as long as the process lives."""
-    queue = queue_of_bot("a", "wss://x")
-    assert queue_of_bot("a", "wss://x") is queue
-    assert queue_of_bot("b", "wss://x") is not queue
-    assert queue_of_bot("a", "wss://y") is not queue
 
 
 def test_threads_share_a_queue():
