@@ -70,7 +70,7 @@ async def test_a_new_session_says_so_first(streams):
     begun = await begin(streams)
     ((entry_id, values),) = await streams.client.xrange(streams.mailbox("bot", 0))
     assert entry_id == b"%d-0" % begun[1]
-    assert values == {b"t": b"SESSION_RESET", b"d": b"{}"}
+    assert (values[b"t"], values[b"d"]) == (b"SESSION_RESET", b"{}")
 
 
 async def test_events_are_appended_once_and_in_order(streams):

@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     from ..connection.dial import Turns
     from ..delivery.handlers import Handlers
     from ..durations import Durations
-    from ..health.counts import EventStats, GatewayStats, Timing
+    from ..health.counts import EventStats, GatewayStats, LatencyStats, Timing
     from ..health.figures import GatewayHealth
     from ..metrics.document import Document
     from ..metrics.endpoint import Endpoint
     from ..shard.face import Shard
     from .loopwatch import LoopWatch
     from .relief import Relief
+    from .settings import FleetOptions
     from .turns.identify import IdentifyGate
 
-__all__ = ["FleetFigures"]
+__all__ = ["FleetFigures", "events_of", "latency_of"]
 
 
 class FleetFigures:
@@ -30,12 +31,20 @@ class FleetFigures:
         gate: who gives identify turns, once there is one.
     """
 
-    def __init__(self, handlers: Handlers, watch: LoopWatch, turns: Turns, relief: Relief) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        watch: LoopWatch,
+        turns: Turns,
+        relief: Relief,
+        options: FleetOptions,
+    ) -> None:
         self.gate: IdentifyGate | None = None
         self._handlers = handlers
         self._watch = watch
         self._turns = turns
         self._relief = relief
+        self._publisher = options.publish
 
     def health(self, shards: Iterable[Shard]) -> GatewayHealth:
         """Return how all of it is."""
@@ -55,28 +64,23 @@ class FleetFigures:
             reading_held_by=handlers.pressure.holding(),
             refusal=None if self.gate is None else self.gate.error,
             identify_budget=None if self.gate is None else self.gate.budget,
+            publisher=None if self._publisher is None else self._publisher.health(),
         )
 
     def stats(self, shards: Iterable[Shard]) -> GatewayStats:
         """Return what all of it counted."""
-        from ..health.counts import GatewayStats, LatencyStats
+        from ..health.counts import GatewayStats
 
-        latencies = self._handlers.latencies
         return GatewayStats(
             shards=tuple(shard.stats() for shard in shards),
-            events=self._events(),
-            latency=LatencyStats(
-                network=_timing(latencies.network),
-                loop=_timing(self._watch.lags),
-                delivery=_timing(latencies.delivery),
-                queue=_timing(latencies.queue),
-                handler=_timing(latencies.handler),
-            ),
+            events=events_of(self._handlers),
+            latency=latency_of(self._handlers, self._watch),
             loop_blocked=self._watch.blocked,
             turns_cut=self._turns.cut,
             relieved=self._relief.count,
             handler_failures=dict(self._handlers.failures.counts),
             events_dropped=dict(self._handlers.drops.counts),
+            publisher=None if self._publisher is None else self._publisher.stats(),
         )
 
     def serve(
@@ -100,21 +104,37 @@ class FleetFigures:
 
         return Endpoint(*where, document)
 
-    def _events(self) -> dict[str, EventStats]:
-        from ..health.counts import EventStats
 
-        filtered = self._handlers.interests.filtered()
-        dropped = dict(self._handlers.drops.by_event)
-        return {
-            name: EventStats(
-                seen=seen,
-                delivered=delivered,
-                filtered=filtered.get(name, 0),
-                dropped=dropped.get(name, 0),
-                bytes=size,
-            )
-            for name, (seen, delivered, size) in self._handlers.interests.counters().items()
-        }
+def events_of(handlers: Handlers) -> dict[str, EventStats]:
+    """Return what handlers counted of each event name."""
+    from ..health.counts import EventStats
+
+    filtered = handlers.interests.filtered()
+    dropped = dict(handlers.drops.by_event)
+    return {
+        name: EventStats(
+            seen=seen,
+            delivered=delivered,
+            filtered=filtered.get(name, 0),
+            dropped=dropped.get(name, 0),
+            bytes=size,
+        )
+        for name, (seen, delivered, size) in handlers.interests.counters().items()
+    }
+
+
+def latency_of(handlers: Handlers, watch: LoopWatch) -> LatencyStats:
+    """Return where the time went."""
+    from ..health.counts import LatencyStats
+
+    latencies = handlers.latencies
+    return LatencyStats(
+        network=_timing(latencies.network),
+        loop=_timing(watch.lags),
+        delivery=_timing(latencies.delivery),
+        queue=_timing(latencies.queue),
+        handler=_timing(latencies.handler),
+    )
 
 
 def _timing(durations: Durations) -> Timing:

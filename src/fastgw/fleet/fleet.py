@@ -119,7 +119,7 @@ class Fleet:
         self._watch = LoopWatch(self._tick)
         self._turns = Turns(TURN_S, handlers.latencies.delivered)
         self._relief = Relief(options.relief_bytes)
-        self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief)
+        self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief, options)
         self._fencing = Fencing(self.stop_shard, self.start_shard, self.shard)
         self._stops = Stops()
         self._question = ApiQuestion(options)

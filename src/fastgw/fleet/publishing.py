@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..delivery.handlers import Handlers
+    from ..health.streams import PublisherHealth, PublisherStats
     from ..shard.driver import ShardDriver
     from ..shard.face import Shard
     from .commands.members import MemberRequests
@@ -27,6 +28,12 @@ class EventPublisher(Protocol):
 
     def end(self) -> None:
         """No event comes any more."""
+
+    def health(self) -> PublisherHealth:
+        """Return how it is now; from any thread."""
+
+    def stats(self) -> PublisherStats:
+        """Return what it counted; from any thread."""
 
 
 class PublishedFleet(Protocol):
@@ -64,6 +71,11 @@ class PublishedShards:
         self.fleet = fleet
         self._running = fleet.running
         self._stops: set[asyncio.Task[None]] = set()
+
+    @property
+    def ids(self) -> list[int]:
+        """The shards that run here."""
+        return [shard.id for shard in self.fleet.shards]
 
     def session_id(self, shard_id: int) -> str:
         """Return the id of the session that a shard has; "" when it has none."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..durations import BOUNDS_S
+
+if TYPE_CHECKING:
+    from .streams import PublisherStats
 
 __all__ = ["EventStats", "GatewayStats", "LatencyStats", "ShardStats", "Timing"]
 
@@ -156,6 +159,7 @@ class GatewayStats:
         relieved: connections that were replaced because of a large read buffer.
         handler_failures: event name -> how often a handler of it raised.
         events_dropped: handler or iterator -> how many events its policy dropped.
+        publisher: what the one of `publish=` counted; None without one.
     """
 
     shards: tuple[ShardStats, ...]
@@ -166,6 +170,7 @@ class GatewayStats:
     relieved: int
     handler_failures: dict[str, int]
     events_dropped: dict[str, int]
+    publisher: PublisherStats | None
 
     @property
     def total(self) -> ShardStats:

@@ -14,6 +14,7 @@ from ..protocol.states import State
 
 if TYPE_CHECKING:
     from ..errors import FatalError
+    from .streams import PublisherHealth
 
 __all__ = ["GatewayHealth", "IdentifyBudget", "ShardHealth"]
 
@@ -108,6 +109,7 @@ class GatewayHealth:
         refusal: the fatal error that forbids new identifies, None while they are allowed.
         identify_budget: what is left of the day's identifies, in monotonic seconds; None before it
             is known.
+        publisher: how the one of `publish=` is; None without one.
     """
 
     shards: tuple[ShardHealth, ...]
@@ -122,6 +124,7 @@ class GatewayHealth:
     reading_held_by: dict[str, float]
     refusal: FatalError | None
     identify_budget: IdentifyBudget | None
+    publisher: PublisherHealth | None
 
     @property
     def ready(self) -> int:

@@ -104,7 +104,7 @@ class Gathering:
 _IDLE: dict[str, Any] = {
     "told_at": None, "loop_lag_s": None, "loop_lag_worst_s": None, "handlers_running": 0,
     "handlers_waiting": 0, "unhandled": 0, "unhandled_bytes": 0, "kept_bytes": 0,
-    "reading_held_by": {}, "sharing": None,
+    "reading_held_by": {}, "sharing": None, "publisher": None, "consumer": None,
 }  # fmt: skip
 # A shard that no process has told of.
 _UNTOLD: dict[str, Any] = {
@@ -115,7 +115,8 @@ _UNTOLD: dict[str, Any] = {
 }  # fmt: skip
 _EMPTY: dict[str, Any] = {
     "total": {}, "shards": {}, "events": {}, "latency": {}, "loop_blocked": 0, "turns_cut": 0,
-    "relieved": 0, "handler_failures": {}, "events_dropped": {},
+    "relieved": 0, "handler_failures": {}, "events_dropped": {}, "publisher": None,
+    "consumer": None,
 }  # fmt: skip
 
 

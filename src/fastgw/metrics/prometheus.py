@@ -20,6 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from .streams import stream_families
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -126,6 +128,7 @@ def _families(document: Document) -> Iterator[Metric]:
     yield from _of_shards(document)
     yield from _of_processes(document["processes"])
     yield from _of_all(document["counts"], document["bounds_s"])
+    yield from stream_families(document)
     if (budget := document["identify_budget"]) is not None:
         for name, text in (
             ("total", "Identifies a day"),

@@ -12,10 +12,18 @@ and `Consumer` hands them to handlers in other processes; `streams` is their way
 program's own loop.
 """
 
+from ..health.streams import GroupLag, PublisherHealth, PublisherStats
 from .consumer import Consumer
 from .identify import RedisIdentifyQueue
-from .lag import GroupLag
 from .publisher import Publisher
 from .store import RedisSessionStore
 
-__all__ = ["Consumer", "GroupLag", "Publisher", "RedisIdentifyQueue", "RedisSessionStore"]
+__all__ = [
+    "Consumer",
+    "GroupLag",
+    "Publisher",
+    "PublisherHealth",
+    "PublisherStats",
+    "RedisIdentifyQueue",
+    "RedisSessionStore",
+]

@@ -31,9 +31,11 @@ from typing import TYPE_CHECKING, Any
 from ..delivery.ledger import Delivery
 from ..delivery.subscription import Rank, Subscription
 from ..errors import UsageError
+from ..health.streams import PublisherStats
 from ..log import careful_logger
 from .interests import decode_interests
-from .lag import read_lags
+from .lag import LagWatch, read_lags
+from .losses import Losses, health_of
 from .orders import OrderTaker
 from .server import check_url
 from .streams import EventStreams
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..delivery.handlers import Handlers
     from ..fleet.publishing import PublishedShards
-    from .lag import GroupLag
+    from ..health.streams import GroupLag, PublisherHealth
 
 __all__ = ["Publisher"]
 
@@ -101,11 +103,6 @@ class Publisher:
             Redis itself takes somewhat more.
         max_entry_bytes: an event whose data is longer, such as a GUILD_CREATE of a guild of many
             thousands, is lost to the groups in the same way.
-    Attributes:
-        appended: events that were.
-        too_big: events over `max_entry_bytes`.
-        fenced: events that were not, as another process appends now.
-        tails_lost: how often the server had lost what it acknowledged.
     Raises:
         UsageError: no such URL, or redis-py is not installed.
     """
@@ -144,6 +141,9 @@ class Publisher:
         self.too_big = 0
         self.fenced = 0
         self.tails_lost = 0
+        self._losses = Losses()
+        self._answered_at: float | None = None
+        self._lags = LagWatch()
 
     def __repr__(self) -> str:
         return f"<Publisher {self._streams.key()[:-1]}, {len(self._groups)} groups>"
@@ -158,7 +158,22 @@ class Publisher:
         """
         if self._shards is None:
             raise UsageError("how far groups are behind is known after the gateway's start()")
-        return await read_lags(self._streams, self._shards.fleet.shard_count)
+        return await read_lags(self._streams, range(self._shards.fleet.shard_count))
+
+    def health(self) -> PublisherHealth:
+        """Return how it is at this moment; from any thread, and without asking Redis."""
+        return health_of(self._runs, self._answered_at, self._lags)
+
+    def stats(self) -> PublisherStats:
+        """Return what it counted since it was made."""
+        return PublisherStats(
+            appended=self.appended,
+            fenced=self.fenced,
+            tails_lost=self.tails_lost,
+            lost_full=dict(self._losses.full),
+            lost_too_big=dict(self._losses.too_big),
+            commands=0 if self._orders is None else self._orders.taken,
+        )
 
     # --- what the gateway calls ------------------------------------------------------------------
 
@@ -198,11 +213,14 @@ class Publisher:
     # --- what groups want ------------------------------------------------------------------------
 
     async def _keep_following(self) -> None:
+        assert self._shards is not None
         while not self._is_ended:  # redis-py may swallow a cancellation that meets its timeout
             await asyncio.sleep(POLL_S)
             self._forget_who_left()
             try:
                 await self._follow()
+                self._answered_at = time.monotonic()
+                await self._lags.look(self._streams, self._shards.ids)
             except Exception as error:
                 log.debug("what groups want cannot be read: %s", error)
 
@@ -336,6 +354,7 @@ class Publisher:
         if not sent:
             return is_begun
         answers = await self._streams.run_all("append", [call for _, _, call, _ in sent])
+        self._answered_at = time.monotonic()
         for (shard_id, run, _, count), answer in zip(sent, answers, strict=True):
             self._answered(shard_id, run, count, answer)
         for answer in answers:
@@ -412,15 +431,18 @@ class Publisher:
         assert self._shards is not None
         if not isinstance(answer, Exception):
             for _ in range(count):
-                run.tail, _, delivery = run.waiting.popleft()
+                run.tail, mask, delivery = run.waiting.popleft()
                 if (size := len(delivery.origin.raw)) > self._max_entry_bytes:
                     self.too_big += 1
+                    self._losses.of_one(self._groups, mask)
                     log.warning(
                         "shard %d: a %s of %d bytes is lost to consumers, max_entry_bytes is %d",
                         shard_id, delivery.origin.name, size, self._max_entry_bytes,
                     )  # fmt: skip
                 delivery.done()
             self.appended += count
+            if isinstance(answer, list):
+                self._losses.of_full(self._groups, answer[1:])
         elif "FENCED" in str(answer) and self._is_back(shard_id, run):
             run.claim = None  # another process had it, and what that one appended is not again
         elif "FENCED" in str(answer):

@@ -27,6 +27,6 @@ local epoch = ARGV[2]
 if tonumber(epoch) <= top then epoch = string.format('%.0f', math.max(now, top + 1)) end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'session', ARGV[1], 'seq', '0')
 for i = 2, #KEYS do
-  redis.call('XADD', KEYS[i], epoch .. '-0', 't', 'SESSION_RESET', 'd', '{}')
+  redis.call('XADD', KEYS[i], epoch .. '-0', 't', 'SESSION_RESET', 'd', '{}', 'r', string.format('%.0f', now))
 end
 return {claim, epoch, '0'}
