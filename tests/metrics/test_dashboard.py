@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from deadline import scaled, until
 from gateways import gateway_to
+from redis_server import RedisServer, needs_redis
+
+pytest.importorskip("redis")
 
 from fastgw import DeliveryLimits, field
+from fastgw.redis import Consumer, Publisher
 from fastgw.testing import FakeGateway
 
 PATH = Path(__file__).parents[2] / "examples" / "grafana" / "fastgw.json"
@@ -22,11 +26,12 @@ CONFIGURATION = """
 global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
 scrape_configs:
   - job_name: fastgw
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+    static_configs: [{{targets: ["127.0.0.1:{port}", "127.0.0.1:{consumer}"]}}]
 """
 
 pytestmark = [
     pytest.mark.prometheus,
+    needs_redis,
     pytest.mark.skipif(PROMETHEUS is None, reason="needs Debian's package prometheus"),
     pytest.mark.skipif(not PATH.exists(), reason="the dashboard is beside the source"),
 ]
@@ -74,14 +79,18 @@ async def live(fake, gateway):
 
 
 async def test_every_panel_has_data(tmp_path):
-    """Each query returns something while a fleet lives through a bit of everything."""
-    ports = free_port(), free_port()
+    """Each query returns something while a fleet and a consumer live through a bit of all."""
+    ports = free_port(), free_port(), free_port()
     url = f"http://127.0.0.1:{ports[1]}"
-    (tmp_path / "prometheus.yml").write_text(CONFIGURATION.format(port=ports[0]))
+    (tmp_path / "prometheus.yml").write_text(CONFIGURATION.format(port=ports[0], consumer=ports[2]))
+    server = RedisServer(tmp_path)
+    bot = Consumer(server.url, group="bot", shards=2, metrics=ports[2])
+    bot.on("TYPING_START")(lambda event: None)
     async with FakeGateway(recommended_shards=2, heartbeat_interval_ms=1_000) as fake:
         gateway = gateway_to(
-            fake, shards=2, metrics=ports[0], limits=DeliveryLimits(running=4), compress="auto"
-        )
+            fake, shards=2, metrics=ports[0], limits=DeliveryLimits(running=4), compress="auto",
+            publish=Publisher(server.url),
+        )  # fmt: skip
 
         @gateway.on("MESSAGE_CREATE", where=field("n").is_in(range(0, 1_000_000, 3)))
         async def slow(event):
@@ -95,7 +104,7 @@ async def test_every_panel_has_data(tmp_path):
         )  # fmt: skip
         living = None
         try:
-            async with gateway:
+            async with bot, gateway:
                 living = asyncio.create_task(live(fake, gateway))
                 await until(lambda: gateway.stats().total.resumes_won, 60.0)
                 missing, end = queries(), time.monotonic() + scaled(60.0)
@@ -111,3 +120,4 @@ async def test_every_panel_has_data(tmp_path):
                 living.cancel()
             process.kill()
             await process.wait()
+            server.stop()

@@ -51,7 +51,7 @@ async def append(
 
 
 async def finish(streams, *sequences, epoch, group="bot", size):
-    arguments = [group]
+    arguments = [group, f"{epoch}-{sequences[-1]}"]
     for sequence in sequences:
         arguments += [f"{epoch}-{sequence}", size]
     shard, mailbox = keys(streams, group)

@@ -13,6 +13,7 @@ from redis_server import RedisServer, needs_redis
 
 pytest.importorskip("redis")
 
+from fastgw.metrics.verdict import what_is_away
 from fastgw.redis import Consumer, Publisher
 from fastgw.testing import FakeGateway
 
@@ -145,3 +146,93 @@ async def test_the_endpoint_of_a_gateway_has_its_streams(server, prefix):
         assert line in text
     streams = [line for line in text.splitlines() if line.startswith("fastgw_stream_")]
     assert not [line for line in streams if "shard=" in line]
+
+
+async def test_a_consumer_counts_what_it_does(server, prefix):
+    """Handed out and removed; how far it is behind, and how old its leases are."""
+    bot = consumer_of(server, prefix)
+    async with bot, FakeGateway() as fake:
+        async with gateway_to(fake, publish=Publisher(server.url, prefix=prefix)):
+            send(fake, 20)
+            await until(lambda: bot.stats().handled == 20)
+        await until(lambda: bot.health().lag.entries == 0)
+        counted, now = bot.stats(), bot.health()
+        assert (counted.taken, counted.redelivered, counted.lost) == (20, 0, 0)
+        assert (counted.session_resets, counted.mailboxes_taken) == (1, 1)
+        assert counted.events["MESSAGE_CREATE"].delivered == 20
+        assert (now.group, now.shard_ids, now.share, now.backlog) == ("bot", (0,), 1, 0)
+        assert now.lease_age_s >= 0.0
+        assert now.answer_age_s >= 0.0
+
+
+async def test_who_takes_over_counts_what_comes_again(server, prefix):
+    """What the one before had handed out and not finished; new events are not among it."""
+    dead, started = Consumer(server.url, group="bot", shards=1, prefix=prefix, lease_s=0.6), []
+
+    @dead.on("MESSAGE_CREATE")
+    async def hang(event):
+        started.append(event.data["n"])
+        await asyncio.sleep(3600)
+
+    async with FakeGateway() as fake:
+        await dead.start()
+        async with gateway_to(fake, publish=Publisher(server.url, prefix=prefix)):
+            send(fake, 5)
+            await until(lambda: len(started) == 5)
+            (mailbox,) = dead._mailboxes.values()
+            await until(lambda: mailbox.told == mailbox.handed)
+            dead.drain_s = 0.0
+            await dead.close()
+            async with consumer_of(server, prefix) as bot:
+                send(fake, 3)
+                await until(lambda: bot.stats().handled == 8)
+                assert bot.stats().redelivered == 5
+
+
+async def test_mailboxes_that_were_lost_are_counted(server, prefix):
+    """One whose leases are another's by now had not given them back."""
+    async with consumer_of(server, prefix, lease_s=0.3) as bot:
+        await until(lambda: bot.shard_ids == (0,))
+        owners = bot._streams.key("group", "bot", "owners")
+        leases = bot._streams.key("group", "bot", "leases")
+        await bot._streams.client.hset(owners, "0", "another")
+        await bot._streams.client.zadd(leases, {"0": 10**15})
+        await until(lambda: bot.stats().mailboxes_lost == 1)
+        assert bot.shard_ids == ()
+
+
+async def test_the_endpoint_of_a_consumer(server, prefix):
+    """The same paths as a gateway's; ready while its leases are renewed."""
+    pytest.importorskip("prometheus_client")
+    bot = consumer_of(server, prefix, metrics="127.0.0.1:0")
+    async with bot:
+        await until(lambda: bot.shard_ids == (0,))
+        url = bot._figures._endpoint.url
+        for path in ("healthz", "readyz"):
+            assert await asyncio.to_thread(get, f"{url}/{path}") == "ok\n"
+        document = json.loads(await asyncio.to_thread(get, f"{url}/stats.json"))
+        text = await asyncio.to_thread(get, f"{url}/metrics")
+    assert document["processes"][0]["consumer"]["shard_ids"] == [0]
+    assert document["counts"]["consumer"]["mailboxes_taken"] == 1
+    for line in (
+        'fastgw_stream_consumer_mailboxes{group="bot"} 1.0',
+        'fastgw_stream_consumer_lag_oldest_age_seconds{group="bot"} 0.0',
+        'fastgw_stream_consumer_redelivered_events_total{group="bot"} 0.0',
+        'fastgw_loop_silent_seconds{process="0"}',
+    ):
+        assert line in text
+    with pytest.raises(OSError, match="refused"):
+        await asyncio.to_thread(get, f"{url}/healthz")
+
+
+async def test_a_consumer_without_leases_is_not_ready():
+    """It never had one, or has not renewed them for too long."""
+    now = {"group": "bot", "lease_age_s": None}
+    document = {"processes": [{"consumer": now}], "shards": []}
+    assert what_is_away(document) == ["a consumer of group bot: has had no mailbox yet"]
+    now["lease_age_s"] = 61.0
+    assert what_is_away(document) == [
+        "a consumer of group bot: has not renewed its leases for 61.0 s"
+    ]
+    now["lease_age_s"] = 1.0
+    assert what_is_away(document) == []

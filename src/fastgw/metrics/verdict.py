@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .document import Document
@@ -37,7 +37,14 @@ def what_is_stuck(document: Document) -> list[str]:
 
 
 def what_is_away(document: Document, away_s: float = AWAY_S) -> list[str]:
-    """Return which shards were never READY, or are not for longer than `away_s`; none: ready."""
+    """
+    Return which shards were never READY, or are not for longer than `away_s`; none: ready.
+
+    Of a consumer: whether its leases are renewed.
+    """
+    consumers = [p["consumer"] for p in document.get("processes", ()) if p.get("consumer")]
+    if consumers:  # it has no shards
+        return [problem for one in consumers if (problem := _without_leases(one, away_s))]
     if not document["shards"]:
         return ["no shard has been started yet"]
     problems = []
@@ -49,3 +56,10 @@ def what_is_away(document: Document, away_s: float = AWAY_S) -> list[str]:
         elif shard["away_for_s"] > away_s:
             problems.append(f"shard {shard['shard_id']}: away for {shard['away_for_s']:.1f} s")
     return problems
+
+
+def _without_leases(consumer: dict[str, Any], away_s: float) -> str | None:
+    whose, age_s = f"a consumer of group {consumer['group']}", consumer["lease_age_s"]
+    if age_s is None:
+        return f"{whose}: has had no mailbox yet"
+    return f"{whose}: has not renewed its leases for {age_s:.1f} s" if age_s > away_s else None

@@ -12,6 +12,7 @@ and `Consumer` hands them to handlers in other processes; `streams` is their way
 program's own loop.
 """
 
+from ..health.consumers import ConsumerHealth, ConsumerStats
 from ..health.streams import GroupLag, PublisherHealth, PublisherStats
 from .consumer import Consumer
 from .identify import RedisIdentifyQueue
@@ -20,6 +21,8 @@ from .store import RedisSessionStore
 
 __all__ = [
     "Consumer",
+    "ConsumerHealth",
+    "ConsumerStats",
     "GroupLag",
     "Publisher",
     "PublisherHealth",

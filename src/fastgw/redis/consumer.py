@@ -7,11 +7,8 @@ who takes a mailbox reads it from its beginning, so what the last member did not
 Reading changes nothing in the server, unlike what Redis calls a consumer group: an answer that is
 lost, or a question that arrives after we have given it up, cannot take an entry along.
 
-Each mailbox has a decoder, which filters and makes events as a shard's does, and its ledger says
-what is handled. A mailbox whose ledger is over its marks is not read.
-
-Two sessions never mix in a ledger: the first event of a new epoch waits until all before it are
-handled, so one number says how far a mailbox is.
+A mailbox whose ledger is over its marks is not read. How far it is goes to the server with what is
+removed: who takes it over knows which events come again.
 """
 
 from __future__ import annotations
@@ -20,31 +17,30 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._decode import Calls, Decoder, Plan
 from ..delivery.face import EventSource
-from ..delivery.handlers import Handlers
 from ..errors import UsageError
 from ..fleet.commands.guild_commands import GuildCommands
 from ..log import careful_logger
-from ..options import DRAIN_S, check_drain, check_limits, check_shards
+from ..options import DRAIN_S, check_drain, check_limits, check_metrics, check_shards
 from ..words import Intents
+from .consumer_figures import ConsumerFigures
 from .interests import encode_interests
+from .mailbox import ConsumerHandlers, Mailbox
 from .remote import RemoteShards
 from .server import check_lease, check_url
-from .streams import ENTRY_BYTES, EventStreams, entries_of
+from .streams import EventStreams, entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from typing_extensions import Self
 
-    from ..delivery.ledger import Ledger
     from ..delivery.limits import DeliveryLimits
     from ..fleet.commands.guild_commands import MemberSource, WayToShard
+    from ..health.consumers import ConsumerHealth, ConsumerStats
 
 __all__ = ["Consumer"]
 
@@ -57,110 +53,6 @@ READ_ENTRIES = 64  # of each mailbox in one call
 BLOCK_MS = 50
 AGAIN_S = 0.25  # while the server is away
 MAX_SHARDS = 250  # streams of one XREAD; beyond, its cost grows faster than their number
-
-
-class ConsumerHandlers(Handlers):
-    """Handlers whose events come from a decoder alone: each name has a plan, which calls them."""
-
-    def target_of(self, name: str) -> Plan | None:
-        """Return the plan of a name."""
-        line = self._line(name)
-        return Plan(line, self) if line else None
-
-
-class Mailbox:
-    """
-    One mailbox that is leased here.
-
-    Attributes:
-        last: id of the last entry that was read.
-        asked: in which turn it was read last.
-        backlog: entries that were read and not handed out.
-        taken: what was handed out and is not acknowledged, of one epoch: sequence, id, bytes.
-    """
-
-    __slots__ = (
-        "_decoder", "_epoch", "_ledger", "asked", "backlog", "is_leaving", "key", "last",
-        "shard_id", "taken",
-    )  # fmt: skip
-
-    def __init__(self, key: str, handlers: Handlers, shard_id: int) -> None:
-        self.key = key
-        self.shard_id = shard_id
-        self.backlog: deque[tuple[bytes, dict[bytes, bytes]]] = deque()
-        self.taken: deque[tuple[int, bytes, int]] = deque()
-        self.is_leaving = False
-        self.last = b"0-0"
-        self.asked = 0
-        self._epoch = b""
-        self._ledger: Ledger = handlers.ledgers[shard_id]
-        self._decoder = Decoder(interests=handlers.interests, shard_id=shard_id)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing that was read is unfinished."""
-        return not self.taken and not self.backlog
-
-    def read(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        """These came, in their order."""
-        if entries:
-            self.backlog.extend(entries)
-            self.last = entries[-1][0]
-
-    def look_back(self, first: bytes | None) -> None:
-        """
-        Read the mailbox again, once all is handled, if its first entry should not be there.
-
-        A server that lost what it acknowledged has entries again that were removed.
-        """
-        if first is None:
-            return
-        oldest = self.taken[0][1] if self.taken else self.backlog[0][0] if self.backlog else None
-        if _place(first) < _place(oldest) if oldest else _place(first) <= _place(self.last):
-            self.is_leaving = not self.is_idle  # else others would come in between for ever
-            if self.is_idle:
-                self.last = b"0-0"
-
-    def hand_out(self, is_held: Callable[[Ledger], bool]) -> None:
-        """Give handlers what they may have now."""
-        while self.backlog and not is_held(self._ledger):
-            entry_id, values = self.backlog[0]
-            epoch, _, sequence = entry_id.partition(b"-")
-            if epoch != self._epoch:
-                if self._ledger.deliveries or self.taken:
-                    return
-                self._epoch = epoch
-            self.backlog.popleft()
-            size = len(values[b"t"]) + len(values[b"d"]) + ENTRY_BYTES
-            self.taken.append((int(sequence), entry_id, 0 if sequence == b"0" else size))
-            if lost := values.get(b"l"):
-                self._call(b"LOST", sequence, b'{"count":' + lost + b"}")
-            self._call(values[b"t"], sequence, values[b"d"])
-
-    def handled(self) -> list[bytes | int]:
-        """Return ids and bytes of entries that are handled and not acknowledged, in turn."""
-        if not self.taken:
-            return []
-        reached = self._ledger.handled(self.taken[-1][0]) or 0
-        done: list[bytes | int] = []
-        for sequence, entry_id, size in self.taken:
-            if sequence > reached:
-                break
-            done += (entry_id, size)
-        return done
-
-    def acknowledged(self, count: int) -> None:
-        """The first so many are."""
-        for _ in range(count):
-            self.taken.popleft()
-
-    def _call(self, name: bytes, sequence: bytes, data: bytes) -> None:
-        """Hand out one event: the text of a message, as the decoder takes it from a socket."""
-        text = b'{"t":"' + name + b'","s":' + sequence + b',"op":0,"d":' + data + b"}"
-        self._decoder.received_at = time.monotonic()
-        calls = self._decoder.feed(text, 1, True)
-        if isinstance(calls, Calls):
-            calls.make()
 
 
 class Consumer(EventSource, GuildCommands):
@@ -182,6 +74,8 @@ class Consumer(EventSource, GuildCommands):
         lease_s: after so long the mailboxes of a consumer that died are another's.
         drain_s: how many seconds running handlers may go on at the close.
         command_timeout_s: how long a command may take until it is sent.
+        metrics: serve `/metrics`, `/stats.json`, `/healthz` and `/readyz` at this "host:port", or
+            at this port of loopback; see `Gateway`. It is ready while its leases are renewed.
     Raises:
         UsageError: anything that cannot work; the text says what to do.
     """
@@ -197,6 +91,7 @@ class Consumer(EventSource, GuildCommands):
         lease_s: float = LEASE_S,
         drain_s: float = DRAIN_S,
         command_timeout_s: float = 10.0,
+        metrics: str | int | None = None,
     ) -> None:
         if not isinstance(group, str) or not group or set(group) & set("{}*: \n"):
             raise UsageError(f"group={group!r} is no name of a group, such as 'bot'")
@@ -211,6 +106,7 @@ class Consumer(EventSource, GuildCommands):
         self.drain_s = check_drain(drain_s)
         self._me = uuid.uuid4().hex
         self._mailboxes: dict[int, Mailbox] = {}
+        self._figures = ConsumerFigures(group, self._mailboxes, check_metrics(metrics))
         self._lease_until = 0.0
         self._renew_at = 0.0
         self._turns = 0
@@ -230,6 +126,14 @@ class Consumer(EventSource, GuildCommands):
         """The shards whose mailboxes are leased here, now."""
         return tuple(sorted(self._mailboxes))
 
+    def health(self) -> ConsumerHealth:
+        """Return how it is at this moment; from any thread, and without asking Redis."""
+        return self._figures.health(self._handlers)
+
+    def stats(self) -> ConsumerStats:
+        """Return what it counted since it was made; from any thread."""
+        return self._figures.stats(self._handlers)
+
     # --- one life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -242,12 +146,14 @@ class Consumer(EventSource, GuildCommands):
         if self._task is not None:
             raise UsageError("start() works once; make a new Consumer")
         self._handlers.home.enter("consumer.start")
+        self._figures.start(self._handlers)
         self._streams.open()
         try:
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
         except BaseException as error:  # also when the start is cancelled
+            self._figures.close()
             await self._streams.close()
             if not isinstance(error, Exception):
                 raise
@@ -278,6 +184,7 @@ class Consumer(EventSource, GuildCommands):
             await self._acknowledge()
             await self._give_back(list(self._mailboxes), is_leaving=True)
         self._mailboxes.clear()
+        self._figures.close()
         await self._streams.close()
 
     async def __aenter__(self) -> Self:
@@ -331,7 +238,7 @@ class Consumer(EventSource, GuildCommands):
                     log.warning("no events can be taken: %s", error)
                 is_away = True
                 if time.monotonic() >= self._lease_until:
-                    self._mailboxes.clear()
+                    self._lose_all()
                     self._renew_at = 0.0
                 await asyncio.sleep(AGAIN_S)
 
@@ -340,7 +247,8 @@ class Consumer(EventSource, GuildCommands):
         if now >= self._renew_at:
             await self._lease(now)
             await self._tell()
-            await self._look_back()
+            await self._acknowledge(tells=True)
+            await self._figures.look_back(self._streams)
             self._handlers.tick(names_overdue=True)
         is_held = self._handlers.pressure.is_held
         empty = []
@@ -358,9 +266,10 @@ class Consumer(EventSource, GuildCommands):
         found = await self._streams.client.xread(
             streams, count=READ_ENTRIES, block=5 if is_busy else BLOCK_MS
         )
-        if time.monotonic() >= self._lease_until:
-            self._mailboxes.clear()  # we stood still: others may have them; see `_lease`
+        if (now := time.monotonic()) >= self._lease_until:
+            self._lose_all()  # we stood still: others may have them; see `_lease`
             return
+        self._figures.answered_at = now
         for key, entries in entries_of(found):
             by_key[key].read(entries)
             by_key[key].hand_out(is_held)
@@ -391,12 +300,13 @@ class Consumer(EventSource, GuildCommands):
             "lease", self._lease_keys(), [self._me, int(self._lease_s * 1000), *self._shard_ids]
         )
         self._lease_until = now + self._lease_s - min(SPARE_S, self._lease_s / 4)
+        self._figures.leased_at, self._figures.share = now, int(want)
+        self._figures.answered_at = time.monotonic()
         ids = {int(shard_id) for shard_id in mine}
         for shard_id in self._mailboxes.keys() - ids:
             del self._mailboxes[shard_id]  # another's: what it did not finish it may do again
-        for shard_id in sorted(ids - self._mailboxes.keys()):
-            key = self._streams.mailbox(self._group, shard_id)
-            self._mailboxes[shard_id] = Mailbox(key, self._handlers, shard_id)
+            self._figures.counts.mailboxes_lost += 1
+        await self._take(sorted(ids - self._mailboxes.keys()))
         surplus = max(0, len(ids) - int(want))
         idle = [i for i, box in self._mailboxes.items() if box.is_idle]
         idle.sort(key=lambda i: not self._mailboxes[i].is_leaving)  # who was to leave goes first
@@ -407,29 +317,42 @@ class Consumer(EventSource, GuildCommands):
         elif surplus:  # all are busy: the last one takes nothing new until it is not
             self._mailboxes[max(ids)].is_leaving = True
 
-    async def _look_back(self) -> None:
-        """See whether entries are there again that were removed."""
+    async def _take(self, shard_ids: list[int]) -> None:
+        """Begin with mailboxes that are ours now; see how far those were who had them."""
+        keys = {i: self._streams.mailbox(self._group, i) for i in shard_ids}
         pipeline = self._streams.client.pipeline(transaction=False)
-        mailboxes = list(self._mailboxes.values())
-        for mailbox in mailboxes:
-            pipeline.xrange(mailbox.key, count=1)
-        for mailbox, found in zip(mailboxes, await pipeline.execute(), strict=True):
-            mailbox.look_back(found[0][0] if found else None)
+        for shard_id, key in keys.items():
+            pipeline.hget(self._streams.shard(shard_id), f"handed:{key}")
+        for (shard_id, key), handed in zip(keys.items(), await pipeline.execute(), strict=True):
+            counts = self._figures.counts
+            counts.mailboxes_taken += 1
+            self._mailboxes[shard_id] = Mailbox(
+                key, self._handlers, shard_id, counts, handed or b"0-0"
+            )
 
-    async def _acknowledge(self) -> None:
-        """Remove what is handled."""
-        handled = [(box, done) for box in self._mailboxes.values() if (done := box.handled())]
+    def _lose_all(self) -> None:
+        self._figures.counts.mailboxes_lost += len(self._mailboxes)
+        self._mailboxes.clear()
+
+    async def _acknowledge(self, *, tells: bool = False) -> None:
+        """Remove what is handled; say how far each mailbox is, with that or if `tells`."""
+        handled = [
+            (box, done)
+            for box in self._mailboxes.values()
+            if (done := box.handled()) or (tells and box.handed != box.told)
+        ]
         if not handled:
             return
         held = self._streams.key("held")
         calls: list[tuple[list[str], list[Any]]] = [
-            ([self._streams.shard(box.shard_id), held, box.key], [self._group, *done])
+            ([self._streams.shard(box.shard_id), held, box.key], [self._group, box.handed, *done])
             for box, done in handled
         ]
         answers = await self._streams.run_all("finish", calls)
         for (box, done), answer in zip(handled, answers, strict=True):
             if not isinstance(answer, Exception):
                 box.acknowledged(len(done) // 2)
+                box.told = box.handed
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -444,9 +367,3 @@ class Consumer(EventSource, GuildCommands):
     def _lease_keys(self) -> list[str]:
         names = ("leases", "owners", "members")
         return [self._streams.key("group", self._group, name) for name in names]
-
-
-def _place(entry_id: bytes) -> tuple[int, int]:
-    """Return an id as what Redis orders it by."""
-    epoch, _, sequence = entry_id.partition(b"-")
-    return int(epoch), int(sequence)
