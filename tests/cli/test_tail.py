@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 
 import pytest
 from command import BOT_ID, TOKEN, fastgw, finished, next_line, started
@@ -32,8 +33,8 @@ async def tail(fake, tmp_path, *arguments, send=()):
         return await finished(process)
 
 
-async def test_events_are_lines_of_80_columns(tmp_path):
-    """Name, size and the members that tell events apart; nothing that moves the cursor."""
+async def test_events_are_lines_that_nothing_cuts_in_a_pipe(tmp_path):
+    """Name, size and the members that tell events apart, whole; nothing that moves the cursor."""
     async with FakeGateway(token=TOKEN, recommended_shards=1) as fake:
         send = [("MESSAGE_CREATE", message("\x1b[31mred " + "\u65e5" * 200))]
         done = await tail(fake, tmp_path, "MESSAGE_*", "--count", "1", send=send)
@@ -43,8 +44,26 @@ async def test_events_are_lines_of_80_columns(tmp_path):
     assert " MESSAGE_CREATE " in line
     assert "channel_id=7" in line
     assert "\x1b" not in line
-    assert len(line) < 80
+    assert line.endswith("red " + "\u65e5" * 200)
     assert TOKEN not in done.stdout + done.stderr
+
+
+async def test_a_terminal_of_80_columns_gets_lines_that_fit(tmp_path):
+    """A line that wraps is two lines, and what comes from East Asia takes two columns each."""
+    ours, theirs = os.openpty()
+    state = {"XDG_STATE_HOME": str(tmp_path), "COLUMNS": "80"}
+    async with FakeGateway(recommended_shards=1) as fake:
+        arguments = ("--api-url", fake.api_url, "MESSAGE_*", "--count", "1")
+        async with started("tail", *arguments, stdout=theirs, **state) as process:
+            os.close(theirs)
+            await fake.wait_ready(timeout_s=scaled(20))
+            fake.dispatch("MESSAGE_CREATE", message("\u65e5" * 200))
+            line = await asyncio.to_thread(os.read, ours, 4096)
+            assert (await finished(process)).returncode == 0
+    os.close(ours)
+    shown = line.decode().rstrip("\r\n")
+    assert "channel_id=7" in shown
+    assert sum(2 if character == "\u65e5" else 1 for character in shown) in (78, 79)
 
 
 async def test_it_says_that_it_costs_an_identify_and_takes_its_turn(tmp_path):
@@ -120,11 +139,18 @@ async def test_what_cannot_be_is_told(tmp_path, allowed, arguments, says):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "=7", "a..b=1", "!a=1"])
+@pytest.mark.parametrize("text", ["", "=7", "!a=1", "a>7", "a<=7", "a~b", "a b", "a[0]=1"])
 def test_a_test_that_is_none_is_refused(text):
-    """argparse shows why."""
-    with pytest.raises(argparse.ArgumentTypeError):
+    """Such as one with an operator that there is not, which no member's name holds; argparse shows
+    what can be written."""
+    with pytest.raises(argparse.ArgumentTypeError, match=r"write author\.id=7, author\.bot!=true"):
         parse_filter(text)
+
+
+def test_a_path_that_is_none_is_refused():
+    """As `field()` refuses it."""
+    with pytest.raises(argparse.ArgumentTypeError, match="path"):
+        parse_filter("a..b=1")
 
 
 async def test_a_spent_budget_is_left_alone(tmp_path):

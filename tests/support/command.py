@@ -26,15 +26,15 @@ class Done:
 
 
 @asynccontextmanager
-async def started(*arguments, token=TOKEN, **environment):
-    """Start `fastgw ...`; kill what is left of it at the end."""
+async def started(*arguments, token=TOKEN, stdout=asyncio.subprocess.PIPE, **environment):
+    """Start `fastgw ...`, its output to a pipe or a descriptor; kill what is left at the end."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("DISCORD_")}
     if token is not None:
         env["DISCORD_TOKEN"] = token
     process = await asyncio.create_subprocess_exec(
         *FASTGW, *map(str, arguments),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env=env | environment,
         limit=16 * 1024 * 1024,
@@ -54,7 +54,7 @@ async def finished(process, interrupt=False):
     if interrupt:
         process.send_signal(signal.SIGINT)
     stdout, stderr = await asyncio.wait_for(process.communicate(), scaled(60))
-    return Done(process.returncode, stdout.decode(), stderr.decode())
+    return Done(process.returncode, (stdout or b"").decode(), stderr.decode())
 
 
 async def fastgw(*arguments, **environment):

@@ -36,8 +36,13 @@ SHOWN = Fields(
     "guild_id", "channel_id", "author.username", "user.username", "user.id", "user_id", "name",
     "emoji.name", "status", "content",
 )  # fmt: skip
-# `path=value`, `path!=value`, `path^=beginning`; without an operator: it is there.
-_CONDITION = re.compile(r"(!?)([^=!^]+)(?:(=|!=|\^=)(.*))?", re.S)
+# `path=value`, `path!=value`, `path^=beginning`; without an operator: it is there. Discord's names
+# are words, so that any other sign in a path is an operator that is not there.
+_CONDITION = re.compile(r"(!?)([\w.-]+)(?:(=|!=|\^=)(.*))?", re.S)
+_TESTS = (
+    "author.id=7, author.bot!=true, content^=! (begins so), guild_id (is there) or !guild_id "
+    "(is not)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--where", action="append", type=parse_filter, default=[], metavar="TEST",
-        help="show only events whose member passes: author.id=7, author.bot!=true, content^=!, "
-        "guild_id (is there), !guild_id (is not); of several, all",
+        help=f"show only events whose member passes: {_TESTS}; of several, all",
     )  # fmt: skip
     parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
     shape = parser.add_mutually_exclusive_group()
@@ -145,7 +149,9 @@ class _Writer:
             for path, value in zip(SHOWN.paths, event.read(SHOWN), strict=True)
             if value not in (None, "")
         )
-        line = fit(head + printable("  ".join(facts)), columns() - 1)
+        line = head + printable("  ".join(facts))
+        if sys.stdout.isatty():  # what reads a pipe has no columns
+            line = fit(line, columns() - 1)
         return line.encode(sys.stdout.encoding or "ascii", "replace")
 
 
@@ -186,7 +192,7 @@ def parse_filter(text: str) -> Filter:
     """
     match = _CONDITION.fullmatch(text)
     if match is None or (match[1] and match[3]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no test such as author.id=7 or guild_id")
+        raise argparse.ArgumentTypeError(f"{text!r} is no test; write {_TESTS}")
     negation, path, operator, value = match.groups()
     try:
         member = field(path)
