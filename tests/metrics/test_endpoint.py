@@ -135,8 +135,8 @@ async def test_nothing_secret_is_served(fake, url, ask):
     assert not [secret for secret in secrets if secret in served_text]
 
 
-async def test_without_prometheus_client(fake, url, ask, monkeypatch):
-    """The rest is served all the same, and the extra is named."""
+async def test_without_prometheus_client(fake, url, ask, monkeypatch, caplog):
+    """The rest is served all the same; the extra is named there, and in the log at the start."""
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
     monkeypatch.delitem(sys.modules, "fastgw.metrics.prometheus", raising=False)
@@ -145,6 +145,16 @@ async def test_without_prometheus_client(fake, url, ask, monkeypatch):
         assert (await ask(f"{url}/stats.json"))[0] == 200
         assert (await ask(f"{url}/healthz"))[0] == 200
         assert (await ask(f"{url}/elsewhere"))[0] == 404
+    (warning,) = [record for record in caplog.records if record.name == "fastgw.metrics"]
+    assert warning.levelname == "WARNING"
+    assert f"{url}/metrics answers 501: pip install 'fastgw[metrics]'" in warning.getMessage()
+
+
+async def test_with_prometheus_client_nothing_is_warned_of(fake, url, caplog):
+    """The line of the start says where, and no more is said."""
+    async with served(fake, url):
+        pass
+    assert not [r for r in caplog.records if r.name == "fastgw.metrics" and r.levelname != "INFO"]
 
 
 async def test_it_ends_with_the_gateway(fake, url):

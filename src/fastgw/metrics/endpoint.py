@@ -7,6 +7,7 @@ default it listens on loopback alone. `/metrics`, `/stats.json`, `/healthz`, `/r
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import socket
@@ -66,6 +67,12 @@ class Endpoint:
         )
         self._thread.start()
         log.info("metrics are served at %s", self.url)
+        if not _is_prometheus_there():
+            log.warning(
+                "prometheus-client is not installed, so %s/metrics answers 501: "
+                "pip install 'fastgw[metrics]'; /stats.json, /healthz and /readyz are served",
+                self.url,
+            )
 
     def close(self) -> None:
         """End it; the port is free on return."""
@@ -89,6 +96,13 @@ class _Server(ThreadingHTTPServer):
 
 class _ServerV6(_Server):
     address_family = socket.AF_INET6
+
+
+def _is_prometheus_there() -> bool:
+    try:
+        return importlib.util.find_spec("prometheus_client") is not None
+    except ValueError:  # None stands in sys.modules, and refuses every import
+        return False
 
 
 def _handler(document: Callable[[], Document]) -> type[BaseHTTPRequestHandler]:
