@@ -78,6 +78,12 @@ async def endpoint(*documents):
         server.close()
 
 
+def test_a_stand_by_has_no_shards_yet():
+    """It waits for those of another machine; "0 of 0" would look like a failure."""
+    lines = render(document(shards=0), rates_of(document(shards=0)))
+    assert lines[0].startswith("no shards yet in 1 process, ")
+
+
 async def test_once_is_one_table():
     """Two answers make the rates; all are READY: exit code 0."""
     async with endpoint(document(), document(at=102.0, dispatches=5_000)) as address:

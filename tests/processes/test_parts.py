@@ -110,6 +110,12 @@ def test_what_redis_replaces_is_refused_beside_it(options):
         ProcessOptions(target="bot:gateway", redis=SharedRedis("redis://host"), **options)
 
 
+def test_a_url_that_is_none_is_told_by_the_option():
+    """Its name, and what one looks like; redis-py need not be there for that."""
+    with pytest.raises(UsageError, match=r"^--redis: 'localhost:1' is no URL such as redis://host"):
+        SharedRedis("localhost:1")
+
+
 def test_the_url_of_a_server_is_read_from_a_file(tmp_path):
     """Its first line; what cannot be read is told, and a URL itself is left alone."""
     (tmp_path / "url").write_text("redis://:secret@host\n\n")
@@ -394,3 +400,12 @@ def test_a_line_of_the_status():
         "2 of 4 shards READY in 2 workers, 0 events/s, 4 identifies, 0 resumes, 3 restarts, "
         "restarting: worker 1"
     )
+
+
+def test_a_line_of_a_stand_by():
+    """Running without a share is no failure: other machines have all shards."""
+    one = replace(status(ready=0).workers[0], share=0, shard_ids=(), identifies=0)
+    line = replace(status(), workers=(one,)).as_line()
+    assert line.startswith("stand-by in 1 worker, no shards yet, 0 events/s, ")
+    starting = replace(status(), workers=(replace(one, phase="starting"),)).as_line()
+    assert starting.startswith("no shards yet in 1 worker, 0 events/s, ")

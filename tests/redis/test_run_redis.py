@@ -63,7 +63,7 @@ async def test_the_password_is_shown_nowhere(fake, machine, tmp_path):
         for url, said in (
             (f"unix://:wrong-one@{locked.socket}", "refuses the user or the password"),
             ("redis://:wrong-one@127.0.0.1:1/0", "cannot be reached"),
-            ("http://:wrong-one@host", "that is no URL"),
+            ("http://:wrong-one@host", "is no URL such as redis://"),
         ):
             secret.write_text(f"{url}\n")
             command = await machine(

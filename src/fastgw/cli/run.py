@@ -284,7 +284,8 @@ class LiveView(contextlib.AbstractContextManager["LiveView"]):
             table.add_row(
                 str(worker.index), str(worker.pid or "-"), worker.phase,
                 ranges(worker.shard_ids) or "-",
-                f"[{colour}]{worker.ready}/{worker.share}[/]", f"{worker.events_per_s:,.0f}",
+                f"[{colour}]{worker.ready}/{worker.share}[/]" if worker.share else "-",
+                f"{worker.events_per_s:,.0f}",
                 str(worker.restarts), f"{worker.loop_lag_s * 1e3:.0f} ms",
             )  # fmt: skip
         bar = Padding(  # which ends its line; a bar alone does not

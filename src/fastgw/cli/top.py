@@ -196,8 +196,9 @@ def _summary(now: dict[str, Any], rates: Rates) -> list[str]:
     worst_ms = max((process["loop_lag_worst_s"] or 0.0 for process in processes), default=0.0) * 1e3
     waiting = sum(process["unhandled"] for process in processes)
     restarts = sum(process["restarts"] for process in processes)
+    of_shards = f"{ready} of {len(shards)} shards READY" if shards else "no shards yet"
     return [
-        f"{ready} of {len(shards)} shards READY in {len(processes)} "
+        f"{of_shards} in {len(processes)} "
         f"process{'es' * (len(processes) != 1)}, {restarts} restart{'s' * (restarts != 1)}{left}",
         f"{events:,.0f} events/s, {delivered:,.0f} delivered, {decoded / 1e6:,.1f} MB/s in "
         f"{received / 1e6:,.1f} on the wire"

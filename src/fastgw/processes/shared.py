@@ -36,6 +36,9 @@ class SharedRedis:
     lease_s: float = LEASE_S
 
     def __post_init__(self) -> None:
+        from ..redis.server import check_url
+
+        check_url(self.url, "--redis")  # in the words of the command line; the store has its own
         self.store()
 
     def store(

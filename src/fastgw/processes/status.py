@@ -84,12 +84,15 @@ class ProcessesStatus:
 
     def as_line(self) -> str:
         """Say it in one line."""
-        workers = len(self.workers)
-        parts = [
-            f"{self.ready} of {self.shards} shards READY in {workers} "
-            f"worker{'s' if workers != 1 else ''}",
-            f"{self.events_per_s:,.0f} events/s",
-        ]
+        number = len(self.workers)
+        where = f"{number} worker{'s' if number != 1 else ''}"
+        if self.shards:
+            parts = [f"{self.ready} of {self.shards} shards READY in {where}"]
+        elif self.is_ready:  # others have all of them, and it takes over when one of those ends
+            parts = [f"stand-by in {where}, no shards yet"]
+        else:
+            parts = [f"no shards yet in {where}"]
+        parts.append(f"{self.events_per_s:,.0f} events/s")
         parts += [
             f"{sum(getattr(worker, name) for worker in self.workers):,} {name}"
             for name in ("identifies", "resumes", "restarts")

@@ -45,7 +45,7 @@ def check_url(url: object, name: str) -> str:
     if not isinstance(url, str) or not _is_url(url):
         shown = shown_url(url) if isinstance(url, str) else repr(url)
         raise UsageError(
-            f"{name}({shown!r}): that is no URL such as redis://host:6379/0, rediss://host or "
+            f"{name}: {shown!r} is no URL such as redis://host:6379/0, rediss://host or "
             "unix:///run/redis.sock; in a password write / as %2F, # as %23, ? as %3F, [ as %5B"
         )
     try:
