@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from deadline import scaled
@@ -16,6 +17,7 @@ from fastgw.fleet.stores.sessions import (
     SessionWriter,
     encode_terms,
     usable_sessions,
+    warn_of_cold_resumes,
 )
 from fastgw.protocol.identity import Identity
 from fastgw.protocol.session import MAX_AGE_S, Session
@@ -89,6 +91,17 @@ def test_a_session_of_unknown_age_is_tried():
     assert usable(stored(age_s=None)) == [0]
 
 
+@pytest.mark.parametrize(
+    ("count", "missed", "told"),
+    [(2, ["READY", "GUILD_CREATE"], True), (0, ["READY"], False), (2, [], False)],
+)
+def test_what_a_stored_session_does_not_bring_is_told(count, missed, told, caplog):
+    """Only where one is resumed, and handlers want it."""
+    warn_of_cold_resumes(count, missed)
+    assert bool(caplog.records) == told
+    assert ("no READY and no GUILD_CREATE comes for them" in caplog.text) == told
+
+
 # ---------------------------------------------------------------------------- how
 
 
@@ -101,7 +114,7 @@ class Rig:
         self.store = MemorySessionStore(clock=lambda: self.now)
 
     async def start(self, bot_id=None):
-        opened = await self.store.open(bot_id)
+        self.opened = opened = await self.store.open(bot_id)
         await opened.take([0], 1)
         self.writer = SessionWriter(opened, "{}", clock=lambda: self.now)
         self.writer.watch(0, lambda: self.sequence)
@@ -114,6 +127,11 @@ class Rig:
         self.now += seconds
         self.writer.tick()
         return self.saved[-1]
+
+    async def also_stored(self):
+        """What is stored while the writer goes on."""
+        await self.opened.release([0])
+        return await self.opened.take([0], 1)
 
     async def left(self):
         opened = await self.store.open(None)
@@ -182,6 +200,7 @@ async def test_a_session_that_is_over_is_removed():
     writer.began(session(900), {})
     rig.sequence = None
     writer.ended(0)
+    assert await rig.also_stored() == {}
     rig.tick()
     writer.began(session(1, "t"), {})
     rig.sequence = 1
@@ -199,8 +218,19 @@ async def test_a_shard_that_is_stopped_keeps_what_is_stored():
     await writer.release(0)
     rig.sequence = 10
     rig.tick()
+    assert (await rig.left())[0][0] == 9  # another takes it, while this one is open
     await writer.close()
-    assert (await rig.left())[0][0] == 9
+
+
+async def test_a_shard_that_is_started_again_is_seen_alive_at_once():
+    """However short its stop was, and wherever its session is by then."""
+    rig = Rig()
+    writer = await rig.start()
+    writer.began(session(), {})
+    await writer.release(0)
+    writer.watch(0, lambda: 1)
+    assert rig.tick() == {0: 1}
+    await writer.close()
 
 
 async def test_a_shard_is_taken_by_one_call_at_a_time():
@@ -221,6 +251,93 @@ async def test_a_shard_is_taken_by_one_call_at_a_time():
     may_answer.set()
     assert await first == {}
     assert await writer.take({1: identity(1)}) == {}
+
+
+async def test_a_shard_on_its_way_out_is_not_taken_here():
+    """It would run twice until it has left."""
+    rig = Rig()
+    writer = await rig.start()
+    await rig.opened.release([0])
+    writer.leaves(1)
+    with pytest.raises(UsageError, match="shards 1 are being stopped"):
+        await writer.take({0: identity(0), 1: identity(1)})
+    writer.left(1)
+    assert await writer.take({0: identity(0), 1: identity(1)}) == {}
+    await writer.close()
+
+
+async def test_nothing_is_stored_of_a_shard_whose_lease_is_over():
+    """Somebody else may have it by now, until it is taken again."""
+    rig = Rig()
+    writer = await rig.start()
+    assert writer.look_s is None
+    assert writer.fence() == []
+    expired = [0]
+    rig.opened.look_s, rig.opened.expired = 0.5, lambda: [expired.pop() for _ in expired[:]]
+    writer.began(session(), {})
+    assert writer.look_s == 0.5
+    assert writer.fence() == [0]
+    assert writer.fence() == []
+    assert writer.is_fenced(0)
+    released = []
+    rig.opened.release, release = lambda ids: released.extend(ids), rig.opened.release
+    rig.sequence = 50
+    await writer.release(0)
+    assert released == []
+    rig.opened.release = release
+    assert (await rig.also_stored())[0].session.sequence == 1
+    await release([0])
+    await writer.take({0: Identity(token="t", shard_id=0, shard_count=1, **OLD)})
+    assert not writer.is_fenced(0)
+    writer.watch(0, lambda: 1)
+    assert rig.tick() == {0: 1}
+    await writer.close()
+
+
+@pytest.mark.parametrize("refused", ["save", "forget", "save_sequences"])
+async def test_a_store_that_fails_is_told_of(refused, caplog):
+    """Whichever call it is."""
+    rig = Rig()
+    writer = await rig.start()
+
+    def fail(*_):
+        raise OSError("full")
+
+    setattr(rig.opened, refused, fail)
+    writer.began(session(), {})
+    writer.tick()
+    writer.ended(0)
+    assert caplog.text.count("the session store failed; the bot goes on without it") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "bot_id"),
+    [
+        ({"id": str((1 << 63) - 1)}, (1 << 63) - 1),
+        ({"id": str(1 << 63)}, None),  # more than a column of a database holds
+        ({"id": "²"}, None),
+        ({"id": 5}, None),
+        ("5", None),
+    ],
+)
+async def test_whose_a_session_is_comes_from_ready(said, bot_id):
+    """Where it says so in a form that a store can keep."""
+    rig = Rig()
+    writer = await rig.start()
+    writer.began(session(), {"user": said})
+    assert (await rig.also_stored())[0].bot_id == bot_id
+    await writer.close()
+
+
+async def test_two_fleets_of_one_memory_store_are_of_one_bot():
+    """Also when neither token told whose it is."""
+    store = MemorySessionStore()
+    first, second = await store.open(None), await store.open(None)
+    await first.take([0], 8)
+    await second.take([1], 8)
+    first.save(replace(stored(0), bot_id=111))
+    with pytest.raises(UsageError, match="111, and this is bot 222"):
+        second.save(replace(stored(1), bot_id=222))
 
 
 async def test_a_store_that_refuses_costs_no_connection(caplog):
@@ -245,10 +362,15 @@ async def test_another_bots_store_is_told_once_and_left_alone(caplog):
     writer.began(session(5), ready_of(111))
     await writer.close()
     writer = await rig.start()
+    rig.opened.is_durable = True
+    assert writer.is_durable
     for sequence in (6, 7):
         writer.began(session(sequence), ready_of(222))
     assert not writer.is_durable
+    forgotten = []
+    rig.opened.forget = forgotten.append
     writer.ended(0)
+    assert forgotten == []
     await writer.close()
     assert caplog.text.count("sessions are kept in memory only") == 1
     assert "bot 111" in caplog.text

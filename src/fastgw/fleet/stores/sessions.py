@@ -234,7 +234,6 @@ class SessionWriter:
 
     def ended(self, shard_id: int) -> None:
         """The session of a shard is over."""
-        self._told.pop(shard_id, None)
         if not self._is_refused:
             self._tell(self._store.forget, shard_id)
 
