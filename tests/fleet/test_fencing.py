@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from deadline import until
 
-from fastgw.errors import UsageError
+from fastgw.errors import ShardNotHere, UsageError
 from fastgw.fleet import fencing
 from fastgw.fleet.fencing import Fencing
 
 
 class Leases:
-    """Of one shard, over at the first look."""
+    """Those of one process; `over` are told of at the next look."""
 
-    look_s = 0.01
-
-    def __init__(self):
-        self._over = [3]
+    def __init__(self, *over, look_s=0.01):
+        self.over = list(over)
+        self.look_s = look_s
+        self.looks = 0
+        self._fenced = set()
 
     def fence(self):
-        over, self._over = self._over, []
+        self.looks += 1
+        over, self.over = self.over, []
+        self._fenced.update(over)
         return over
+
+    def is_fenced(self, shard_id):
+        return shard_id in self._fenced
+
+
+class Rig:
+    """Fences of a fleet that runs shards 3 and 4, and what was asked of it."""
+
+    def __init__(self):
+        self.running = {3, 4}
+        self.asked = []
+        self.fences = Fencing(self._stop, self._start, self._shard)
+
+    async def _stop(self, shard_id):
+        self.asked.append(("stop", shard_id))
+        if shard_id not in self.running:
+            raise ShardNotHere(shard_id, list(self.running))
+        self.running.discard(shard_id)
+
+    async def _start(self, shard_id):
+        self.asked.append(("start", shard_id))
+        self.running.add(shard_id)
+
+    def _shard(self, shard_id):
+        return shard_id if shard_id in self.running else None
+
+    async def all_done(self):
+        """Wait for all that was begun to end."""
+        await until(lambda: not self.fences._tasks)
+
+
+@pytest.fixture
+async def rig():
+    rig = Rig()
+    yield rig
+    rig.fences.stop()
 
 
 @pytest.mark.parametrize("error", [UsageError("another has it"), ConnectionError("away")])
@@ -39,10 +80,117 @@ async def test_a_shard_is_taken_again_when_the_store_gives_it(monkeypatch, caplo
         running.add(shard_id)
 
     fences = Fencing(stop, start, lambda shard_id: shard_id if shard_id in running else None)
-    fences.begin(Leases(), takes_again=True)
+    fences.begin(Leases(3), takes_again=True)
     try:
         await until(lambda: len(attempts) == 3 and running)
         await until(lambda: "shard 3 is taken again" in caplog.messages)
     finally:
         fences.stop()
     assert caplog.messages.count(f"shard 3 is not taken again yet: {error}") == 1
+
+
+async def test_it_looks_again_and_again(rig):
+    """A lease may be over at any time."""
+    leases = Leases()
+    rig.fences.begin(leases, takes_again=True)
+    await until(lambda: leases.looks == 3)
+    leases.over = [4]
+    await until(lambda: ("start", 4) in rig.asked)
+    assert rig.asked == [("stop", 4), ("start", 4)]
+
+
+async def test_a_store_without_leases_is_not_looked_at(rig):
+    """Whoever runs a shard may always write."""
+    leases = Leases(3, look_s=None)
+    rig.fences.begin(leases, takes_again=True)
+    assert rig.fences.may_speak(3)
+    assert leases.looks == 0
+
+
+async def test_who_was_frozen_writes_nothing_for_others(rig):
+    """Before any timer: it is looked at when a shard is about to write."""
+    leases = Leases(look_s=3_600.0)
+    rig.fences.begin(leases, takes_again=True)
+    assert rig.fences.may_speak(3)
+    leases.over = [3]
+    assert not rig.fences.may_speak(3)
+    assert rig.fences.may_speak(4)
+    await until(lambda: ("stop", 3) in rig.asked)
+
+
+async def test_who_is_told_from_elsewhere_takes_nothing_again(rig):
+    """Where it runs next is not decided here."""
+    rig.fences.begin(Leases(3), takes_again=False)
+    await until(lambda: rig.asked)
+    await rig.all_done()
+    assert rig.asked == [("stop", 3)]
+
+
+async def test_a_shard_that_its_program_stopped_is_not_taken_again(rig):
+    """At the same time as its lease was over."""
+    rig.running.discard(3)
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.asked)
+    await rig.all_done()
+    assert rig.asked == [("stop", 3)]
+
+
+async def test_a_shard_that_its_program_started_is_not_taken_twice(rig):
+    """While it was being put out."""
+    stop = rig._stop
+
+    async def stop_and_start(shard_id):
+        await stop(shard_id)
+        rig.running.add(shard_id)
+
+    rig.fences._stop = stop_and_start
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.asked)
+    await rig.all_done()
+    assert rig.asked == [("stop", 3)]
+
+
+async def test_after_the_end_nothing_is_looked_at_and_nothing_taken(rig):
+    """What was under way is given up."""
+    given_up = []
+
+    async def never(shard_id):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.append(shard_id)
+
+    rig.fences._start = never
+    leases = Leases(3)
+    rig.fences.begin(leases, takes_again=True)
+    await until(lambda: ("stop", 3) in rig.asked)
+    await asyncio.sleep(0)
+    rig.fences.stop()
+    looks = leases.looks
+    await asyncio.sleep(3 * leases.look_s)  # a timer of before would have come by then
+    assert leases.looks == looks
+    assert given_up == [3]
+
+
+def test_fences_that_never_began_may_end():
+    """A gateway that did not get so far is closed all the same, and its shards may write."""
+    fences = Rig().fences
+    assert fences.may_speak(3)
+    fences.stop()
+
+
+async def test_a_store_that_refuses_is_not_asked_all_the_time(rig, monkeypatch):
+    """It has others to answer, too."""
+    monkeypatch.setattr(fencing, "AGAIN_S", 3_600.0)
+
+    async def refuse(shard_id):
+        rig.asked.append(("start", shard_id))
+        await asyncio.sleep(0)
+        raise UsageError("another has it")
+
+    rig.fences._start = refuse
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: ("start", 3) in rig.asked)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert rig.asked == [("stop", 3), ("start", 3)]
