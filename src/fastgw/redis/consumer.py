@@ -66,7 +66,8 @@ class Consumer(EventSource, GuildCommands):
     mailbox dropped.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`.
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`, or
+            `redis+sentinel://host:26379,host2:26379/mymaster/0`.
         group: whose events, and with whom they are shared.
         shards: the shards of the bot: how many there are, or ids.
         prefix: of all keys, as the publisher's.

@@ -95,7 +95,8 @@ class Publisher:
     Appends the events that groups of `Consumer` want to their mailboxes in Redis.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`.
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`, or
+            `redis+sentinel://host:26379,host2:26379/mymaster/0`.
         prefix: of all keys; each bot has its own.
         max_entries: how many entries a mailbox may hold; what comes while it is full is lost to its
             group, and the next entry says how many that were.

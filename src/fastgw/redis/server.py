@@ -1,7 +1,5 @@
 """
 One Redis as one thread talks to it, and what its errors mean.
-
-Commands are never repeated by redis-py: whoever sent one knows whether it may be said twice.
 """
 
 from __future__ import annotations
@@ -10,29 +8,23 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import UsageError
-from ..quoting import without_credentials
+from .address import Redis, clients_of, is_url, make_client, shown_url
 
 __all__ = [
-    "Redis",
     "Server",
     "check_lease",
     "check_prefix",
     "check_url",
     "is_for_good",
     "reaching",
-    "shown_url",
 ]
-
-Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 
 LEAST_VERSION = (7, 0)
 CONNECT_S = 2.0  # of TCP: a packet that is lost is sent again after one second
 TIMEOUT_S = 5.0  # of an answer
 _SCRIPTS = Path(__file__).parent / "scripts"
-_SCHEMES = ("redis", "rediss", "unix")
 
 
 def check_url(url: object, name: str) -> str:
@@ -42,30 +34,18 @@ def check_url(url: object, name: str) -> str:
     Raises:
         UsageError: it cannot, or redis-py is not installed; no password is in the text.
     """
-    if not isinstance(url, str) or not _is_url(url):
+    if not isinstance(url, str) or not is_url(url):
         shown = shown_url(url) if isinstance(url, str) else repr(url)
         raise UsageError(
-            f"{name}: {shown!r} is no URL such as redis://host:6379/0, rediss://host or "
-            "unix:///run/redis.sock; in a password write / as %2F, # as %23, ? as %3F, [ as %5B"
+            f"{name}: {shown!r} is no URL such as redis://host:6379/0, rediss://host, "
+            "unix:///run/redis.sock or redis+sentinel://host:26379,host2:26379/mymaster/0; in a "
+            "password write / as %2F, # as %23, ? as %3F, [ as %5B"
         )
     try:
         import redis  # noqa: F401
     except ImportError as error:
         raise UsageError(f"{name} needs redis-py: pip install 'fastgw[redis]'") from error
     return url
-
-
-def _is_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in _SCHEMES and (parts.port, True)[1]
-    except ValueError:
-        return False
-
-
-def shown_url(url: str) -> str:
-    """Return a URL as it may be shown: redis-py takes a password in its query as well."""
-    return without_credentials(url).partition("?")[0].partition("#")[0]
 
 
 def check_prefix(prefix: object) -> str:
@@ -154,14 +134,19 @@ class Server:
         A connection that TCP just makes is waited for all the same, for CONNECT_S at most.
         """
         self._is_abandoned = True  # first: `_usable` looks at it last
-        if self._client is not None:
+        for client in () if self._client is None else clients_of(self._client):
             with contextlib.suppress(Exception):  # it is gone in any case
-                self._client.connection_pool.disconnect()
+                client.connection_pool.disconnect()
 
     def _usable(self) -> Redis:
         """Return the client of a server that is known to be one that can be used."""
         if self._client is None:
-            self._client = self._make_client()
+            self._client = make_client(
+                self._url,
+                decode_responses=True,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=CONNECT_S,
+            )
         if self._is_abandoned:
             raise ConnectionError  # `_explained` says it
         if not self._is_checked:
@@ -173,20 +158,6 @@ class Server:
                 )
             self._is_checked = True
         return self._client
-
-    def _make_client(self) -> Redis:
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        import redis
-
-        return redis.Redis.from_url(
-            self._url,
-            decode_responses=True,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=CONNECT_S,
-        )
 
     def _explained(self, error: Exception) -> Exception:
         """Return what a user should read: the server's name, never its password."""
@@ -215,6 +186,6 @@ class Server:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
+        for client in () if self._client is None else clients_of(self._client):
             with contextlib.suppress(Exception):  # it is gone in any case
-                self._client.close()
+                client.close()

@@ -67,8 +67,9 @@ class RedisSessionStore:
     free when its leases have run out.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`. One server of
-            7.0 or newer, Redis or Valkey.
+        url: `redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path`, or
+            `redis+sentinel://host:26379,host2:26379/mymaster/0`. One server of 7.0 or newer, Redis
+            or Valkey.
         prefix: of all keys; each bot has its own.
         acknowledge: "received" keeps the sequence of the last event that came; "handled" the one
             up to which every event is handled, so that after a crash the rest comes again.

@@ -1,8 +1,8 @@
 """
 The way to the streams: keys, scripts, and a connection of the program's own loop.
 
-Commands are never repeated by redis-py: a repeat that nobody knows of may come after a failover,
-and hide that appended events were lost.
+A repeat of redis-py's own, of which nobody knows, could come after a failover and hide that
+appended events were lost: there are none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .server import check_prefix, shown_url
+from .address import Redis, clients_of, make_loop_client, shown_url
+from .server import check_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ class EventStreams:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.shown = shown_url(url)
-        self.client: Any = None  # redis-py's stubs say Awaitable | Any of everything
+        self.client: Redis = None
         self._url = url
         self._tag = f"{{{check_prefix(prefix)}}}"
         self._scripts: dict[str, str] = {}  # by name, its SHA1
@@ -59,15 +60,8 @@ class EventStreams:
 
     def open(self) -> None:
         """Make the client; it connects when it is first used."""
-        import redis.asyncio
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        self.client = redis.asyncio.Redis.from_url(
-            self._url,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+        self.client = make_loop_client(
+            self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
 
     async def load(self, *names: str) -> None:
@@ -108,8 +102,8 @@ class EventStreams:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self.client is not None:
-            await self.client.aclose()
+        for client in () if self.client is None else clients_of(self.client):
+            await client.aclose()
 
 
 def entries_of(found: Any) -> Iterable[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
