@@ -38,14 +38,18 @@ class Sentinels:
         folder: for what they keep.
         host: where they listen.
         down_after_ms: until a master that does not answer is down.
+        keeps: "aof" as the example does, or "rdb" for `keep` and `go_back`.
     """
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1", down_after_ms: int = 500) -> None:
+    def __init__(
+        self, folder: Path, host: str = "127.0.0.1", down_after_ms: int = 500, keeps: str = "aof"
+    ) -> None:
         self.host = host
         self._folder = folder
         self._down_after_ms = down_after_ms
         *self.ports, one, two, three = free_ports(5, host)
         self._sentinel_ports = (one, two, three)
+        self._keeps = keeps
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         hosts = ",".join(f"{host}:{port}" for port in self._sentinel_ports)
         self.shown = f"redis+sentinel://{hosts}/mymaster/0"
@@ -87,6 +91,8 @@ class Sentinels:
     def fail_over(self, do: Callable[[int], object]) -> int:
         """Do something to the master, wait until there is another, and return the former's port."""
         former = self.master()
+        (replica,) = set(self.ports) - {former}
+        self._until(lambda: self._is_replica(replica), "a replica")
         do(former)
         self._until(lambda: self.master() != former, "another master")
         return former
@@ -101,6 +107,19 @@ class Sentinels:
         """Start a dead server as a replica, and wait until it has everything."""
         self._start_server(port, self.master())
         self._until(lambda: self._is_replica(port), "a replica")
+
+    def keep(self) -> None:
+        """Go back to this, later."""
+        with self.server(self.master()) as client:
+            client.save()
+        shutil.copy(self._folder / f"{self.master()}.rdb", self._folder / "kept.rdb")
+
+    def go_back(self) -> None:
+        """Kill the master, and start it with what was kept, before it counts as down."""
+        master = self.master()
+        self.signal(master, signal.SIGKILL)
+        shutil.copy(self._folder / "kept.rdb", self._folder / f"{master}.rdb")
+        self._start_server(master, None)
 
     def server(self, port: int) -> redis.Redis:
         """Return a way to one server."""
@@ -155,6 +174,8 @@ class Sentinels:
         for old, new in changes.items():
             text = text.replace(old, new)
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        if self._keeps == "rdb":
+            lines = [line for line in lines if line != "appendonly yes"]
         own = [f"appenddirname aof-{port}", f"dbfilename {port}.rdb", f"bind {self.host}"]
         return lines + (own if name == "redis.conf" else [])
 
