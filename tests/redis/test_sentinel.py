@@ -91,11 +91,15 @@ def freeze(sentinels):
 def lose_the_last(sentinels):
     """Kill the master when the replica has not heard of it for a moment."""
     replica = next(port for port in sentinels.ports if port != sentinels.master())
-    with sentinels.server(replica) as client:
+
+    def cut_and_kill(master):
         client.config_set("masterauth", "no-more")
         client.execute_command("CLIENT", "KILL", "TYPE", "master")
         time.sleep(0.3)  # of traffic that is lost
-        sentinels.kill_master()
+        sentinels.signal(master, signal.SIGKILL)
+
+    with sentinels.server(replica) as client:
+        sentinels.fail_over(cut_and_kill)
         client.config_set("masterauth", PASSWORD)
 
 
@@ -154,6 +158,7 @@ async def test_a_session_survives_the_server_that_it_was_stored_in(own):
     await asyncio.to_thread(own.kill_master)
     store.save_sequences({0: 9})
     await store.close()
+    await asyncio.to_thread(own.wait_for_master)
     store = await RedisSessionStore(own.url).open(BOT)
     assert (await store.take([0], 4))[0].session.sequence == 9
     await store.close()

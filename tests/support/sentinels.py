@@ -97,6 +97,15 @@ class Sentinels:
         self._until(lambda: self.master() != former, "another master")
         return former
 
+    def wait_for_master(self) -> None:
+        """Wait until every sentinel has a master that it hears from, as busy machines are slow."""
+
+        def hears(port: int) -> bool:
+            with self._sentinel(port) as sentinel:
+                return str(sentinel.sentinel_masters()["mymaster"]["flags"]) == "master"
+
+        self._until(lambda: all(map(hears, self._sentinel_ports)), "a master that is up")
+
     def signal(self, port: int, number: int) -> None:
         """Send a signal to a server."""
         self._processes[port].send_signal(number)
