@@ -48,9 +48,12 @@ async def main(url: str, authorities: str, count: int, floors: str) -> None:
     kept = await asyncio.gather(*(open_one(shard_id) for shard_id in range(count)))
     say(opened=count)
     loop = asyncio.get_running_loop()
+    asked_s = 0.0
     while await loop.run_in_executor(None, sys.stdin.readline):
+        cpu_s = time.process_time() - asked_s
         messages = sum(listener.messages for _, listener in kept)
-        say(cpu_s=time.process_time(), messages=messages)
+        asked_s = time.process_time() - cpu_s
+        say(cpu_s=cpu_s, messages=messages)
     for transport, _ in kept:
         transport.disconnect(False)
 

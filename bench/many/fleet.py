@@ -49,6 +49,7 @@ class Fleet:
             relief.LOOK_S = look_s
         self.shards = count
         self.seen = 0
+        self.asked_s = 0.0
         self.gateway = Gateway(
             "not.a.token",
             intents=Intents.all(),
@@ -99,9 +100,11 @@ class Fleet:
         }
 
     async def count(self) -> dict[str, Any]:
-        """Tell what was received, and what CPU all of it has cost."""
-        messages = self.gateway.stats().total.messages
-        return {"cpu_s": time.process_time(), "messages": messages}
+        """Tell what was received, and what CPU all of it has cost, but for being asked."""
+        cpu_s = time.process_time() - self.asked_s
+        messages = self.gateway.stats().total.messages  # 26 ms with 1,024 shards
+        self.asked_s = time.process_time() - cpu_s
+        return {"cpu_s": cpu_s, "messages": messages}
 
     async def memory(self) -> dict[str, Any]:
         """Tell what is resident now."""

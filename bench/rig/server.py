@@ -29,7 +29,7 @@ from .streams import Frames, load
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _OP_IDENTIFY = 2
 _PIECE_BYTES = 256 * 1024
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 # A sleep overshoots by some 50 µs; the rest of the wait is spun.
 _SPIN_S = 0.000_2
 
