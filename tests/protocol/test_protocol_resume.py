@@ -6,8 +6,8 @@ import pytest
 from pairing import INTERVAL_S, MAIN_URL, QUERY, RESUME_URL, Client
 
 from fastgw.errors import ConnectFailed, DecodeError, HandshakeRefused, UsageError
-from fastgw.protocol.session import Session
-from fastgw.protocol.signals import Cause, Ready, Resumed, SessionEnded
+from fastgw.protocol.session import MAX_AGE_S, Session
+from fastgw.protocol.signals import Cause, IdentifyWanted, Ready, Resumed, SessionEnded
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
@@ -619,6 +619,36 @@ def test_a_replay_that_makes_progress_keeps_its_session():
         assert client.end().action is Action.RESUME
     client.resume()
     assert client.of(SessionEnded) == []
+
+
+def test_a_replay_that_is_over_is_waited_for_no_more():
+    """What it brought just before RESUMED, and a pause later on, begin no deadline of it."""
+    client = Client().become_ready()
+    client.end()
+    client.start_resume()
+    client.dispatch("MESSAGE_CREATE")
+    client.dispatch("RESUMED")
+    due = client.proto.timer_at()
+    client.proto.handle_timer(client.now)
+    client.proto.reading_paused()
+    client.proto.handle_timer(client.now)
+    assert client.proto.timer_at() == due
+    client.proto.reading_resumed()
+    client.advance(5 * INTERVAL_S)
+    assert client.proto.state is State.READY
+
+
+def test_a_session_that_goes_while_its_attempt_is_under_way_is_not_resumed():
+    """It was found too old: an identify turn is asked for instead."""
+    client = Client().become_ready()
+    client.turns = False
+    client.end()
+    client.connect()
+    client.proto.plan(client.now + MAX_AGE_S + 1.0)
+    client.hello()
+    assert client.count(Opcode.RESUME) == 0
+    assert client.proto.state is State.IDENTIFYING
+    assert isinstance(client.signals[-1], IdentifyWanted)
 
 
 def test_a_session_without_sequence_cannot_be_resumed():

@@ -62,6 +62,7 @@ def test_what_is_not_text_is_not_a_token(bad):
         (str(2**63), None),
         ("12345678901234", None),
         ("12345678901234567890", None),
+        ("00123456789012345678", None),  # small enough, and no id either
         ("123456789012345x", None),
         ("", None),
     ],
