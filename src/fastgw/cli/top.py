@@ -12,15 +12,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import FastgwError, UsageError
+from ..processes.shared import PREFIX
 from ._terminal import Waiting, columns, fit, is_live, is_rich
+from ._top_redis import run_redis, span
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "render", "run"]
 
 HELP = "the shards of a running bot, live"
 DESCRIPTION = (
     "Show the shards of a bot that runs with --metrics HOST:PORT (fastgw run) or metrics= (a "
-    "Gateway): those that are not READY first. Exit code 0: --once, and all are READY; 1: --once, "
-    "and not all are; 130: Ctrl-C; 2: nothing answers there."
+    "Gateway): those that are not READY first. With --redis, what a bot on any number of machines "
+    "has in Redis: who runs each shard, and how far each group of consumers is behind. Exit code "
+    "0: one table, and all shards are READY, or run by somebody; 1: one table, and not all are; "
+    "130: Ctrl-C; 2: nothing answers there."
 )
 VERSION = 1
 TIMEOUT_S = 5.0
@@ -41,10 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval", type=_interval, default=1.0, metavar="S", help="seconds (default: 1)"
     )
     parser.add_argument("--once", action="store_true", help="one table, and end")
+    parser.add_argument(
+        "--redis", metavar="URL",
+        help="read a bot's Redis instead, such as redis://host:6379/0; @FILE reads the URL from a "
+        "file; without a terminal one table",
+    )  # fmt: skip
+    parser.add_argument(
+        "--redis-prefix", default=PREFIX, metavar="NAME",
+        help=f"what its keys there begin with (default: {PREFIX})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="with --redis: all of it as one line of JSON, and end"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="with --redis: one table, also in a terminal"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Show it once, or until Ctrl-C; returns the exit code."""
+    if options.redis is not None:
+        return run_redis(options)
+    if options.json or options.plain:
+        raise UsageError("--json and --plain are for --redis; an endpoint has /stats.json")
     url, rates = _url(options.address), Rates()
     now, trouble = _ask(url), ""
     rates.take(now)
@@ -215,25 +238,13 @@ def _row(shard: dict[str, Any], now: dict[str, Any], rates: Rates) -> str:
     events = "-" if rate is None else f"{rate:,.0f}"
     latency = "-" if shard["latency_s"] is None else f"{shard['latency_s'] * 1e3:.0f} ms"
     since = shard["ready_for_s"]
-    age = _span(since) if since is not None else f"away {_span(shard['away_for_s'])}"
+    age = span(since) if since is not None else f"away {span(shard['away_for_s'])}"
     ends = sum(counts.get("reconnects", {}).values())
     return (
         f"{shard['shard_id']:>5} {shard['process']:>7} {shard['status']:<11} {events:>9} "
-        f"{latency:>8} {_span(shard['last_ack_age_s']):>8} {age:>13} {ends:>5} "
+        f"{latency:>8} {span(shard['last_ack_age_s']):>8} {age:>13} {ends:>5} "
         f"{counts.get('sessions_lost', 0):>5}"
     )
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 # --- the screen ------------------------------------------------------------------------------
