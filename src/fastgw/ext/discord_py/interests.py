@@ -15,7 +15,7 @@ from .library import Library
 from .listeners import Listeners
 from .parsers import Parser, known_parsers, read_parsers
 from .prefixes import Prefixes
-from .rules import RULES, Rule
+from .rules import RULES, Rule, why_always
 
 __all__ = ["Interests"]
 
@@ -143,7 +143,7 @@ class Interests:
         if rule is None:
             names = () if read is None else sorted(read.dispatches or ())
             heard = tuple(why for name in names for why in self._who(name))
-            return Verdict(Wanted.WHOLE, (*heard, "always: what a bot knows of its guilds"))
+            return Verdict(Wanted.WHOLE, (*heard, f"always: {why_always(event)}"))
         if read is None or event in self._unknown or read.dispatches is None:
             return Verdict(Wanted.WHOLE, (f"this parser of {self._library} is not known",))
         if event == "MESSAGE_CREATE" and (verdict := self._of_commands()) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["RULES", "Rule", "why_always"]
 
 
 class Rule(Enum):
@@ -47,3 +47,18 @@ RULES: dict[str, Rule] = {
     )
     for name in names.split()
 }
+
+# Of events without a rule, those that are not about the guilds. Short: a line has 80 columns.
+_ALWAYS = {
+    "READY": "the session",
+    "RESUMED": "the session",
+    "INTERACTION_CREATE": "commands, buttons",
+    "GUILD_MEMBERS_CHUNK": "members asked for",
+    "VOICE_SERVER_UPDATE": "voice connections",
+    "USER_UPDATE": "the bot's own user",
+}
+
+
+def why_always(event: str) -> str:
+    """Return what an event that has no rule is about, and so is wanted whoever listens."""
+    return _ALWAYS.get(event, "the bot's guilds")
