@@ -79,7 +79,7 @@ async def test_readmes_test_of_the_bot_passes(fake_gateway, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.delitem(sys.modules, "prefix", raising=False)
     scope: dict[str, Any] = {}
-    exec(blocks("python")[1], scope)
+    exec(blocks("python")[2], scope)
     await asyncio.wait_for(scope["test_ping_is_answered"](fake_gateway), scaled(20.0))
 
 
@@ -98,9 +98,31 @@ def test_readme_says_first_what_fastgw_is_not():
     assert places == sorted(places)
 
 
+def test_readmes_attach_line_stands_under_its_bot():
+    """Who has a bot already sees the one line before any table."""
+    bot, line, _ = blocks("python")
+    assert line == "fastgw.attach(bot)\n"
+    assert README.index(bot) < README.index(line) < README.index("\n| ")
+
+
+def test_readmes_test_names_what_it_needs():
+    """What the test and the example import beside fastgw stands in the command above it."""
+    command = blocks("sh")[-1]
+    example = (ROOT / "examples" / "prefix.py").read_text("utf-8")
+    imports = set(re.findall(r"^(?:import|from) (\w+)", example + blocks("python")[-1], re.M))
+    needed = imports - set(sys.stdlib_module_names) - {"fastgw", "prefix"}
+    assert needed == {"aiohttp"}
+    assert {*needed, "'fastgw[testing]'", "pytest", "pytest-asyncio"} <= set(command.split())
+
+
+def test_readme_names_the_extra_of_each_part_that_needs_one():
+    """`/metrics` without it answers 501."""
+    assert README.index("`/metrics`") < README.index("fastgw[metrics]")
+
+
 def test_ci_runs_the_readmes_test_command():
     """.ci/run calls what the README tells a newcomer to call."""
-    _, demo, tests = (block.strip() for block in blocks("sh"))
+    _, demo, tests, _ = (block.strip() for block in blocks("sh"))
     script = (ROOT / ".ci" / "run").read_text()
     assert tests in script
     assert demo.endswith(".venv/bin/fastgw demo")
