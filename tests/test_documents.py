@@ -82,3 +82,34 @@ def test_every_logger_is_documented():
     page = (ROOT / "docs" / "operating.md").read_text("utf-8")
     listed = set(re.findall(r"^\| `(fastgw\.[a-z]+)` \|", page, re.M))
     assert used == listed
+
+
+def _tests() -> set[str]:
+    """Return the names of all test files, functions and classes."""
+    names = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        names.update((path.name, *re.findall(r"(?:def|class) (\w+)", path.read_text("utf-8"))))
+    return names
+
+
+def _named_in_tables(page: Path) -> list[str]:
+    """Return what the last column of each table that is headed by tests names as code."""
+    found, is_ours = [], False
+    before = ""
+    for line in page.read_text("utf-8").splitlines():
+        if not line.startswith("|"):
+            is_ours = False
+        elif not before.startswith("|"):
+            head = line.strip("|").split("|")[-1]
+            is_ours = "test" in head or "shown by" in head
+        elif is_ours:
+            found += re.findall(r"`((?:test_|Test|[a-z]+_)\w+(?:\.py)?)`", line.rsplit("|", 2)[-2])
+        before = line
+    return found
+
+
+def test_the_tests_that_a_page_names_are_there():
+    """A guarantee whose test was renamed shows nothing."""
+    named, there = _named_in_tables(ROOT / "docs" / "scaling-out.md"), _tests()
+    assert len(named) > 50
+    assert [name for name in named if not {name, f"test_{name}"} & there] == []

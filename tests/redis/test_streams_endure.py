@@ -45,6 +45,10 @@ STORED_S = 3.0  # until what Redis forgot is stored again; before, a killed work
 class Trouble(Run):
     """All of it, and what befalls it."""
 
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        self.redis_bytes: list[int] = []  # that Redis used after each fault
+
     # --- faults ----------------------------------------------------------------------------------
 
     async def trouble(self) -> None:
@@ -68,6 +72,8 @@ class Trouble(Run):
                 await deeds[name]()
                 self.deeds[name] += 1
                 await self.goes_on(name)
+                found = await self.streams.client.info("memory")
+                self.redis_bytes.append(found["used_memory"])
             if not EVENTS:
                 return
 
@@ -130,6 +136,12 @@ class Trouble(Run):
     async def cut_sockets(self) -> None:
         self.fake.cut()
 
+    def _used(self, since: float, until: float) -> str:
+        """Return the median over a part of the run: faults themselves make it jump."""
+        count = len(self.redis_bytes)
+        part = sorted(self.redis_bytes[int(since * count) : max(1, int(until * count))])
+        return f"{part[len(part) // 2] / 1e6:.1f}"
+
     def report(self, name: str, identifies: int, resumes: int) -> str:
         """Say in a line what came of it."""
         total = sum(self.sent.values())
@@ -139,7 +151,8 @@ class Trouble(Run):
             f"{name}, seed {SEED}: {total} events, {self.appended} appended, {self.doubled} "
             f"doubled, {self.misses()} missed by consumers, {repeated} handled again; {identifies} "
             f"identifies of {SHARDS} shards, {resumes} resumes; {sum(self.deeds.values())} faults "
-            f"{dict(self.deeds)}; {time.monotonic() - self.began:.0f} s"
+            f"{dict(self.deeds)}; Redis used {self._used(0.0, 0.5)} MB in the first half and "
+            f"{self._used(0.5, 1.0)} in the second; {time.monotonic() - self.began:.0f} s"
         )
 
 

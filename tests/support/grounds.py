@@ -53,6 +53,11 @@ class LoopbackWay:
     def redis(self) -> str:
         return f"redis://127.0.0.1:{self._partition.port}"
 
+    @property
+    def is_used(self) -> bool:
+        """Whether the process has come so far as to ask Redis."""
+        return self._partition.is_used
+
     def cut(self, what: str) -> None:
         self._partition.cut()
 

@@ -13,6 +13,8 @@ import asyncio
 import os
 import sys
 
+import skew  # noqa: F401 - before anything can take the time
+
 from fastgw import UsageError
 from fastgw.redis import Consumer
 

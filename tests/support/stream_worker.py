@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import sys
 
+import skew  # noqa: F401 - before anything can take the time
+
 from fastgw import Gateway, GatewayInfo, Intents
 from fastgw.redis import Publisher, RedisIdentifyQueue, RedisSessionStore
 
