@@ -10,6 +10,15 @@
 
 #include "_simd.h"
 
+/* Keeps what is seldom needed out of loops that have few registers. */
+#if defined(__GNUC__)
+#define FGW_APART __attribute__((noinline, unused))
+#elif defined(_MSC_VER)
+#define FGW_APART __declspec(noinline)
+#else
+#define FGW_APART
+#endif
+
 static inline const char *fgw_skip_space(const char *p, const char *end)
 {
     while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
@@ -17,12 +26,7 @@ static inline const char *fgw_skip_space(const char *p, const char *end)
     return p;
 }
 
-/*
- * p stands in a string; returns its next quote or backslash.
- *
- * A walk over the members of small events takes 8 to 27 % less than with a byte loop.
- */
-static inline const char *fgw_to_quote_or_backslash(const char *p, const char *end)
+static FGW_APART const char *fgw_seek_quote_or_backslash(const char *p, const char *end)
 {
     for (; end - p >= 16; p += 16) {
         int at = fgw_find_quote_or_backslash(p);
@@ -34,6 +38,22 @@ static inline const char *fgw_to_quote_or_backslash(const char *p, const char *e
             return p;
     }
     return NULL;
+}
+
+/*
+ * p stands in a string; returns its next quote or backslash.
+ *
+ * A walk over the members of small events takes 8 to 27 % less than with a byte loop.
+ */
+static inline const char *fgw_to_quote_or_backslash(const char *p, const char *end)
+{
+    if (end - p >= 16) {
+        int at = fgw_find_quote_or_backslash(p);
+        if (at < 16)
+            return p + at;
+        p += 16;
+    }
+    return fgw_seek_quote_or_backslash(p, end);
 }
 
 /* p stands behind an opening quote; returns what stands behind the closing one. */
@@ -101,7 +121,7 @@ FASTGW_AVX2 FGW_SKIP_CONTAINER(fgw_skip_container_avx2, fgw_classify_avx2, fgw_p
                                fgw_popcount_avx2)
 #endif
 
-static inline const char *fgw_skip_container(const char *p, const char *end)
+static FGW_APART const char *fgw_skip_container(const char *p, const char *end)
 {
 #ifdef FASTGW_AVX2
     if (fgw_has_avx2)
@@ -116,27 +136,35 @@ static const unsigned char fgw_ends_scalar[256] = {
     [']'] = 1, ['"'] = 1,  [':'] = 1,  ['{'] = 1,  ['['] = 1,
 };
 
+/* p stands on the first byte of a number or a name, before the end; returns what stands behind it. */
+static inline const char *fgw_skip_scalar(const char *p, const char *end)
+{
+    const char *start = p;
+    if (end - p > 5) {
+        if (fgw_ends_scalar[(unsigned char)p[4]] &&
+            (memcmp(p, "null", 4) == 0 || memcmp(p, "true", 4) == 0))
+            return p + 4;
+        if (fgw_ends_scalar[(unsigned char)p[5]] && memcmp(p, "false", 5) == 0)
+            return p + 5;
+    }
+    while (p < end && !fgw_ends_scalar[(unsigned char)*p])
+        p++;
+    return p == start ? NULL : p;
+}
+
 /* p stands on the first byte of a value; returns what stands behind its last. */
 static inline const char *fgw_skip_value(const char *p, const char *end)
 {
-    const char *start = p;
     if (p >= end)
         return NULL;
-    switch (*p) {
-    case '"':
+    if (*p == '"')
         return fgw_skip_string(p + 1, end);
-    case '{':
-    case '[':
+    if (*p == '{' || *p == '[') {
+        if (end - p > 1 && p[1] == *p + 2) /* "[]" and "{}" are frequent */
+            return p + 2;
         return fgw_skip_container(p + 1, end);
-    case 'n':
-        if (end - p > 4 && memcmp(p, "null", 4) == 0 && fgw_ends_scalar[(unsigned char)p[4]])
-            return p + 4;
-        /* fall through */
-    default:
-        while (p < end && !fgw_ends_scalar[(unsigned char)*p])
-            p++;
-        return p == start ? NULL : p;
     }
+    return fgw_skip_scalar(p, end);
 }
 
 /* One member of an object: its key without quotes, its value, both as ranges. */

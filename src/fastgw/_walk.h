@@ -33,8 +33,8 @@ typedef struct {
     int32_t left;    /* wanted values that are not decided yet */
 } fgw_walk;
 
-static inline int32_t fgw_find_node(const fgw_node *nodes, int32_t node, const char *key,
-                                    ptrdiff_t size)
+static FGW_APART int32_t fgw_find_node(const fgw_node *nodes, int32_t node, const char *key,
+                                       ptrdiff_t size)
 {
     while (node >= 0 && (nodes[node].size != size || nodes[node].key[0] != key[0] ||
                          memcmp(nodes[node].key, key, (size_t)size) != 0))
@@ -42,93 +42,112 @@ static inline int32_t fgw_find_node(const fgw_node *nodes, int32_t node, const c
     return node;
 }
 
-/* As fgw_skip_string, but NULL also where there are escapes: nobody knows then which key it is. */
-static inline const char *fgw_skip_plain_key(const char *p, const char *end)
+/* p stands behind a value, or behind the opening brace; returns the quote before the next key, the
+ * closing brace, or NULL. */
+static FGW_APART const char *fgw_seek_key(const char *p, const char *end, int is_first)
 {
-    p = fgw_to_quote_or_backslash(p, end);
-    return p != NULL && *p == '"' ? p + 1 : NULL;
+    p = fgw_skip_space(p, end);
+    if (p >= end || *p == '}')
+        return p < end ? p : NULL;
+    if (!is_first) {
+        if (*p != ',')
+            return NULL;
+        p = fgw_skip_space(p + 1, end);
+    }
+    return p < end && *p == '"' ? p : NULL;
+}
+
+/* p stands behind a key; returns where its value begins, or NULL. */
+static FGW_APART const char *fgw_seek_value(const char *p, const char *end)
+{
+    p = fgw_skip_space(p, end);
+    if (p >= end || *p != ':')
+        return NULL;
+    p = fgw_skip_space(p + 1, end);
+    return p < end ? p : NULL;
+}
+
+static const char *fgw_walk_object(fgw_walk *walk, const char *p, int32_t first, int needs_end);
+
+/* Takes the value at p for a node; returns what stands behind it, or NULL. */
+static FGW_APART const char *fgw_take_value(fgw_walk *walk, const char *p, int32_t number,
+                                            int needs_end)
+{
+    const fgw_node *node = &walk->nodes[number];
+    fgw_span *span = &walk->spans[number];
+    if (span->start != NULL)
+        return NULL;
+    span->start = p;
+    if (node->child < 0 || *p != '{') {
+        p = fgw_skip_value(p, walk->end);
+        walk->left -= node->wanted; /* below what is no object there is nothing */
+    } else {
+        walk->left -= node->is_wanted;
+        p = fgw_walk_object(walk, p + 1, node->child, needs_end | node->is_wanted);
+    }
+    if (p == NULL || p >= walk->end)
+        return NULL; /* the text breaks off, perhaps inside a number */
+    span->end = p;
+    return p;
 }
 
 /*
  * Walks one object; p stands behind its opening brace, `first` is the first of its nodes.
  *
- * Returns what stands behind its closing brace (or where the walk stopped, when nothing is left to
- * be found anywhere), or NULL when it does not understand.
+ * Returns what stands behind its closing brace (or, unless `needs_end`, where the walk stopped, when
+ * nothing is left to be found anywhere), or NULL when it does not understand.
  */
-static const char *fgw_walk_object(fgw_walk *walk, const char *p, int32_t first)
+static const char *fgw_walk_object(fgw_walk *walk, const char *p, int32_t first, int needs_end)
 {
-    const fgw_node *nodes = walk->nodes;
     const char *const end = walk->end;
-    const char *key;
-    int32_t node, left_after = walk->left;
-    for (node = first; node >= 0; node = nodes[node].sibling)
-        left_after -= nodes[node].wanted;
-
-    for (int is_first = 1;; is_first = 0) {
-        /* Compact JSON has no space here: then one look at each of these places is enough. */
-        if (!is_first && end - p > 1 && p[0] == ',' && p[1] == '"') {
-            p++;
-        } else {
-            p = fgw_skip_space(p, end);
-            if (p >= end)
-                return NULL;
-            if (*p == '}') {
-                walk->left = left_after; /* what was not there is decided, too */
-                return p + 1;
-            }
-            if (!is_first) {
-                if (*p != ',')
-                    return NULL;
-                p = fgw_skip_space(p + 1, end);
-            }
-            if (p >= end || *p != '"')
-                return NULL;
-        }
-        key = p + 1;
-        p = fgw_skip_plain_key(key, end);
+    /*
+     * Of keys that are looked for: most others differ from all in size. This, and the functions
+     * apart, leave the loop its registers; together 16 % fewer instructions for an event that a
+     * filter rejects, 9 % for values to a handler (bench/test_fields.py).
+     */
+    uint64_t sizes = 0;
+    int32_t left_after = walk->left;
+    for (int32_t node = first; node >= 0; node = walk->nodes[node].sibling) {
+        left_after -= walk->nodes[node].wanted;
+        sizes |= UINT64_C(1) << (walk->nodes[node].size & 63);
+    }
+    p = fgw_seek_key(p, end, 1);
+    for (;;) {
         if (p == NULL)
             return NULL;
-        node = fgw_find_node(nodes, first, key, p - 1 - key);
-        if (end - p > 1 && p[0] == ':' && (unsigned char)p[1] > ' ') {
-            p++;
-        } else {
-            p = fgw_skip_space(p, end);
-            if (p >= end || *p != ':')
-                return NULL;
-            p = fgw_skip_space(p + 1, end);
-            if (p >= end)
-                return NULL;
+        if (*p == '}') {
+            walk->left = left_after; /* what was not there is decided, too */
+            return p + 1;
         }
+        const char *key = p + 1;
+        p = fgw_to_quote_or_backslash(key, end);
+        if (p == NULL || *p != '"')
+            return NULL; /* of a key with escapes nobody knows which it is */
+        int is_candidate = sizes >> ((p - key) & 63) & 1;
+        int32_t node = is_candidate ? fgw_find_node(walk->nodes, first, key, p - key) : -1;
+        /* Compact JSON has no space: then one look at each of these places is enough. */
+        if (end - p > 2 && p[1] == ':' && (unsigned char)p[2] > ' ')
+            p += 2;
+        else if ((p = fgw_seek_value(p + 1, end)) == NULL)
+            return NULL;
         if (node < 0) {
             p = *p == '"' ? fgw_skip_string(p + 1, end) : fgw_skip_value(p, end);
             if (p == NULL)
                 return NULL;
-            continue;
-        }
-        if (walk->spans[node].start != NULL)
-            return NULL;
-        walk->spans[node].start = p;
-        if (nodes[node].child < 0 || *p != '{') {
-            p = fgw_skip_value(p, end);
-            if (p == NULL)
-                return NULL;
-            walk->left -= nodes[node].wanted; /* below what is no object there is nothing */
-        } else if (nodes[node].is_wanted) {
-            const char *value_end = fgw_skip_value(p, end);
-            walk->left--;
-            if (value_end == NULL || fgw_walk_object(walk, p + 1, nodes[node].child) == NULL)
-                return NULL;
-            p = value_end;
         } else {
-            p = fgw_walk_object(walk, p + 1, nodes[node].child);
+            p = fgw_take_value(walk, p, node, needs_end);
             if (p == NULL)
                 return NULL;
+            if (walk->left == left_after) {
+                if (left_after == 0 && !needs_end)
+                    return p;
+                return fgw_skip_container(p, end);
+            }
         }
-        if (p >= end)
-            return NULL; /* the text breaks off, perhaps inside a number */
-        walk->spans[node].end = p;
-        if (walk->left == left_after)
-            return left_after == 0 ? p : fgw_skip_container(p, end);
+        if (end - p > 1 && p[0] == ',' && p[1] == '"')
+            p++;
+        else
+            p = fgw_seek_key(p, end, 0);
     }
 }
 
@@ -147,7 +166,7 @@ static inline int fgw_walk_paths(const fgw_node *nodes, int32_t count, int32_t w
         return 0;
     if (wanted == 0 || *p != '{')
         return 1;
-    return fgw_walk_object(&walk, p + 1, 0) != NULL;
+    return fgw_walk_object(&walk, p + 1, 0, 0) != NULL;
 }
 
 /* What it takes to make a str of the bytes of a JSON string, without its quotes. */
