@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
 from . import doctor, explain, fake, record, replay, run, tail, top
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 __all__ = ["main"]
 
@@ -48,11 +51,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.command == "run":
+        return run.run(options)
+    if options.command in _OTHERS:
+        code: int = _OTHERS[options.command].run(options)
+        return code
+
+    from .demo import run_demo
+
+    return run_demo(
+        options.seconds,
+        options.rate,
+        shards=options.shards,
+        plain=options.plain,
+        as_json=options.json,
+        report=options.report,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fastgw", description="The Discord gateway core for Python bots."
     )
     parser.add_argument("--version", action="version", version=f"fastgw {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_run(commands)
+    for name, module in _OTHERS.items():
+        module.add_arguments(
+            commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        )
+    return parser
+
+
+def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="a bot against a fake gateway of our own, over TLS and zstd, with its cost",
@@ -74,6 +107,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     demo.add_argument(
         "--report", type=Path, metavar="FILE", help="also one HTML page with the run's charts"
     )
+
+
+def _add_run(commands: _Commands) -> None:
     run.add_arguments(
         commands.add_parser(
             "run",
@@ -86,27 +122,6 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "2: cannot run."
             ),
         )
-    )
-    for name, module in _OTHERS.items():
-        module.add_arguments(
-            commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
-        )
-    options = parser.parse_args(arguments)
-    if options.command == "run":
-        return run.run(options)
-    if options.command in _OTHERS:
-        code: int = _OTHERS[options.command].run(options)
-        return code
-
-    from .demo import run_demo
-
-    return run_demo(
-        options.seconds,
-        options.rate,
-        shards=options.shards,
-        plain=options.plain,
-        as_json=options.json,
-        report=options.report,
     )
 
 

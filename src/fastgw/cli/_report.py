@@ -130,7 +130,8 @@ def write(path: Path, recorder: Recorder, summary: Summary) -> None:
         raise UsageError(f"--report {path} cannot be written: {error.strerror}") from error
 
 
-def _page(recorder: Recorder, summary: Summary) -> str:
+def _charts_of(recorder: Recorder) -> list[tuple[str, str, str]]:
+    """Return each chart with its title, and what is said of it."""
     points, bands = recorder.points, recorder.bands
     until = points[-1].at_s if points else 1.0
     rate, cost = _rates(points, since=recorder.traffic_from)
@@ -138,7 +139,7 @@ def _page(recorder: Recorder, summary: Summary) -> str:
     if recorder.ready_at is not None:
         start = [(recorder.ready_at, recorder.traffic_from, "guilds of the start")]
     memory = [(point.at_s, point.rss_mb) for point in points]
-    charts = [
+    return [
         (
             "Events per second",
             "",
@@ -160,9 +161,12 @@ def _page(recorder: Recorder, summary: Summary) -> str:
             _charts.bars("events by their wait", _histogram(recorder.waits)),
         ),
     ]
+
+
+def _page(recorder: Recorder, summary: Summary) -> str:
     body = "\n".join(
         f'<h2>{name}</h2>\n<p class="soft">{escape(text)}</p>\n{chart}'
-        for name, text, chart in charts
+        for name, text, chart in _charts_of(recorder)
     )
     held = summary.holds
     verdict = "everything held" if held else "this is not as it should be"

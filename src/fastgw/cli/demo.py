@@ -180,6 +180,27 @@ async def watch_bot(
 ) -> Summary:
     """Run the bot for so long, and say what it saw and what the service sent."""
     bot = _Bot(recorder)
+    gateway = _gateway_of(bot, facts, shards, guilds)
+    start = _Meter()
+    gateway.on_progress(lambda progress: show(start.frame(_Whole(gateway), bot)))
+    async with _recording(recorder, gateway, seconds, shards), gateway:
+        await _wait_for_guilds(bot, gateway, guilds)
+        meter = _Meter()
+        if recorder is not None:
+            recorder.traffic_from = recorder.now_s
+        sent = await _traffic(
+            service, gateway, seconds, lambda: show(meter.frame(_Whole(gateway), bot)), meter
+        )
+        unseen, health = await _wait_for_rest(service, gateway)
+        frame = meter.frame(health, bot)
+        show(frame)
+        if recorder is not None:
+            recorder.end()
+    is_whole = (bot.delivered, bot.checksum) == (sent["wanted"], sent["checksum"])
+    return _summary(frame, health, unseen, shards=shards, checksum_matches=is_whole)
+
+
+def _gateway_of(bot: _Bot, facts: dict[str, Any], shards: int, guilds: int) -> Gateway:
     gateway = Gateway(
         "demo-token",
         intents=Intents.all(),
@@ -193,46 +214,47 @@ async def watch_bot(
     gateway.on("INTERACTION_CREATE")(bot.on_interaction)
     if guilds:
         gateway.on("GUILD_CREATE")(bot.on_guild)
-    start = _Meter()
-    gateway.on_progress(lambda progress: show(start.frame(_Whole(gateway), bot)))
-    async with _recording(recorder, gateway, seconds, shards), gateway:
-        await _wait_for_guilds(bot, gateway, guilds)
-        meter = _Meter()
-        if recorder is not None:
-            recorder.traffic_from = recorder.now_s
-        service.tell("start")
-        was_cut = False
-        while meter.elapsed_s < seconds:
-            await _pause(gateway, 0.25)
-            show(meter.frame(_Whole(gateway), bot))
-            if not was_cut and meter.elapsed_s >= seconds / 2:
-                service.tell("cut")
-                was_cut = True
-        sent = await service.ask("stop")
-        unseen, health = await _wait_for_rest(service, gateway)
-        frame = meter.frame(health, bot)
-        show(frame)
-        if recorder is not None:
-            recorder.end()
-        return Summary(
-            seconds=frame.elapsed_s,
-            events=frame.events,
-            events_per_s=frame.events / frame.elapsed_s,
-            megabytes=health.bytes_decoded / 1e6,
-            compressed_megabytes=health.bytes_received / 1e6,
-            dropped=frame.dropped,
-            delivered=frame.delivered,
-            decoded=frame.decoded,
-            identifies=health.identifies,
-            resumes=health.resumes_won,
-            replayed=health.events_replayed,
-            lost=max(health.missing, unseen),
-            duplicated=max(health.duplicates, -unseen),
-            checksum_matches=(bot.delivered, bot.checksum) == (sent["wanted"], sent["checksum"]),
-            cpu_us_per_event=frame.cpu_us_per_event,
-            peak_rss_mb=_peak_mb(),
-            shards=shards,
-        )
+    return gateway
+
+
+async def _traffic(
+    service: Service, gateway: Gateway, seconds: float, show: Callable[[], None], meter: _Meter
+) -> dict[str, Any]:
+    """Have the service send for so long, with a cut half-way; return what it says it has sent."""
+    service.tell("start")
+    was_cut = False
+    while meter.elapsed_s < seconds:
+        await _pause(gateway, 0.25)
+        show()
+        if not was_cut and meter.elapsed_s >= seconds / 2:
+            service.tell("cut")
+            was_cut = True
+    return await service.ask("stop")
+
+
+def _summary(
+    frame: Frame, health: _Whole, unseen: int, *, shards: int, checksum_matches: bool
+) -> Summary:
+    """Return the figures of the end; `unseen` is what `_wait_for_rest` says."""
+    return Summary(
+        seconds=frame.elapsed_s,
+        events=frame.events,
+        events_per_s=frame.events / frame.elapsed_s,
+        megabytes=health.bytes_decoded / 1e6,
+        compressed_megabytes=health.bytes_received / 1e6,
+        dropped=frame.dropped,
+        delivered=frame.delivered,
+        decoded=frame.decoded,
+        identifies=health.identifies,
+        resumes=health.resumes_won,
+        replayed=health.events_replayed,
+        lost=max(health.missing, unseen),
+        duplicated=max(health.duplicates, -unseen),
+        checksum_matches=checksum_matches,
+        cpu_us_per_event=frame.cpu_us_per_event,
+        peak_rss_mb=_peak_mb(),
+        shards=shards,
+    )
 
 
 class _Whole:
