@@ -22,6 +22,21 @@ def test_gateway_info_is_read():
 
 
 @pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        ({"max_concurrency": 1}, SessionStartLimit(0, 0, 0.0, 1)),
+        ({}, SessionStartLimit(0, 0, 0.0, 1)),  # nobody said that more may go at once
+        ({"max_concurrency": 16}, SessionStartLimit(0, 0, 0.0, 16)),
+    ],
+)
+def test_a_limit_may_be_used_up(said, limit):
+    """Nothing left, of nothing, from now on."""
+    none = {"total": 0, "remaining": 0, "reset_after": 0}
+    info = GatewayInfo.parse({"url": "ws://x", "session_start_limit": {**none, **said}})
+    assert info.session_start_limit == limit
+
+
+@pytest.mark.parametrize(
     "data",
     [None, [], "x", 7, {}, {"url": 7}, {"url": "http://x"}, {"url": "ws://x", "shards": 0},
      {"url": "ws://x", "shards": True}, {"url": "ws://x", "session_start_limit": []},
@@ -60,8 +75,9 @@ def test_the_most_that_anybody_can_mean_is_taken():
 
 @pytest.mark.parametrize(
     "options",
-    [{"url": "https://x.gg"}, {"url": ""}, {"shards": 0}, {"shards": 10**9}, {"shards": "1"}],
-)
+    [{"url": "https://x.gg"}, {"url": ""}, {"url": 7}, {"shards": 0}, {"shards": 10**9},
+     {"shards": "1"}, {"session_start_limit": LIMIT}],
+)  # fmt: skip
 def test_one_made_by_hand_is_checked_as_well(options):
     """It would fail at start(), or at the first connection."""
     with pytest.raises(UsageError):

@@ -99,6 +99,59 @@ async def test_what_the_request_says():
     assert USER_AGENT.startswith("DiscordBot (https://")
 
 
+@pytest.mark.parametrize(
+    ("api_url", "port"),
+    [("https://x.gg/api", 443), ("http://x.gg/api", 80), ("https://x.gg:8443/api", 8443)],
+)
+async def test_a_url_without_a_port_means_that_of_its_scheme(monkeypatch, api_url, port):
+    """443 for https, 80 for http."""
+    asked = []
+
+    async def http_get(host, port, *args, **options):
+        asked.append((host, port, options["is_secure"]))
+        raise OSError("enough")
+
+    monkeypatch.setattr(gateway_info, "http_get", http_get)
+    with pytest.raises(ConnectFailed, match="enough"):
+        await ask(api_url)
+    assert asked == [("x.gg", port, api_url.startswith("https"))]
+
+
+async def test_from_https_nobody_is_led_to_a_url_without_tls():
+    """The token goes there next."""
+    async with FakeGateway(tls=True) as fake:
+        fake.answer_api(200, b'{"url":"ws://gateway.discord.gg","shards":1}')
+        with pytest.raises(GatewayInfoError, match="a URL without TLS"):
+            await ask(fake.api_url, ssl_context=fake.client_ssl_context)
+
+
+@pytest.mark.parametrize("is_http", [False, True])
+async def test_an_answer_is_taken_as_soon_as_it_is_whole(is_http):
+    """Also where the server does not hang up; and what is no HTTP is refused as soon."""
+    hung_up = asyncio.Event()
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WITH_LENGTH if is_http else b"SSH-2.0-OpenSSH_9.7\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        hung_up.set()
+
+    async with server(answer) as api_url:
+        if is_http:
+            assert (await ask(api_url, timeout_s=30.0)).url == "wss://gateway.discord.gg"
+        else:
+            with pytest.raises(GatewayInfoError, match="does not answer in HTTP"):
+                await ask(api_url, timeout_s=30.0)
+        await asyncio.wait_for(hung_up.wait(), scaled(10.0))
+
+
+async def test_an_answer_without_a_length_is_whole_when_the_server_hangs_up():
+    """As old servers do."""
+    async with server(answering(UNTIL_CLOSE)) as api_url:
+        assert (await ask(api_url)).url == "wss://gateway.discord.gg"
+
+
 async def test_a_refused_token():
     """401: fatal, and the text says where to look."""
     async with FakeGateway(token="another") as fake:
@@ -133,6 +186,7 @@ async def test_bad_answers(status, body, text):
     if status != 200:
         assert caught.value.status == status
         assert caught.value.retry_after_s is None
+    assert ("is not banned" in str(caught.value)) == (status == 403)
 
 
 async def test_what_the_api_says_is_quoted_without_the_token_and_briefly():
@@ -155,6 +209,7 @@ async def test_what_the_api_says_is_quoted_without_the_token_and_briefly():
         (HTML, {}, 60.0),
         (b'{"retry_after": "soon"}', {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
         (b'{"retry_after": -1}', {"Retry-After": "inf"}, 60.0),
+        (b'{"retry_after": 0}', {}, 0.0),
         (b'{"retry_after": 1e300}', {}, 172_800.0),
         (b'{"retry_after": 1%s}' % (b"0" * 400), {}, 60.0),
     ],
@@ -303,12 +358,27 @@ async def test_a_token_that_would_break_the_request_is_refused(token):
 
 @pytest.mark.parametrize(
     "api_url",
-    ["discord.com/api", "ftp://x/api", "http://", "http://x:y/", "https://a..b/api", "http://[::1"],
+    [
+        "discord.com/api",
+        "ftp://x/api",
+        "http://",
+        "http://x:y/",
+        "https://a..b/api",
+        "http://[::1",
+        "https://x/ä",
+    ],
 )
 async def test_a_bad_api_url(api_url):
     """A usage error that shows how it looks."""
     with pytest.raises(UsageError, match="must look like https://"):
         await ask(api_url)
+
+
+async def test_a_password_in_the_api_url_is_refused():
+    """It would be sent to nobody; the text does not show it."""
+    with pytest.raises(UsageError, match="a user name or password") as caught:
+        await ask("https://me:hunter2@x.gg/api")
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_cancelling_returns_at_once():

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fastgw.fleet.http import http_get
 from fastgw.fleet.http.http_get import Answer, NotHttp
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: 1\r\n\r\nhello"
@@ -35,6 +36,22 @@ def test_a_response_in_pieces(data, size):
     end = len(data) - (2 if data is CHUNKED else 0)  # the empty line after the last chunk
     for cut in range(end):
         assert not read(data[:cut], size).is_whole
+
+
+def test_before_its_head_is_whole_nothing_is_known():
+    """Neither status nor headers."""
+    answer = read(PLAIN[: PLAIN.index(b"hello") - 1], 1)
+    assert (answer.status, answer.headers, answer.body) == (0, {}, b"")
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_a_chunk_says_its_size_in_hexadecimal(size):
+    """RFC 9112 7.1, in capitals or not."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"1a\r\n" + b"x" * 26 + b"\r\n1F\r\n" + b"y" * 31 + b"\r\n0\r\n"
+    answer = read(head + body, size)
+    assert answer.is_whole
+    assert answer.body == b"x" * 26 + b"y" * 31
 
 
 @pytest.mark.parametrize("size", [1, 1_000])
@@ -93,6 +110,20 @@ def test_of_an_endless_body_the_beginning_is_kept(head):
     assert answer.is_whole
     assert set(answer.body) == {ord("x")}
     assert len(answer.body) < 80_000
+
+
+def test_what_is_as_long_as_it_may_be_is_taken():
+    """A head, the line of a chunk's size, a body: one byte more is too much."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for start, line in ((b"", head[:17] + b"X: "), (head, b"1;")):
+        line = line.ljust(http_get._MAX_HEAD_BYTES, b"y")
+        answer = read(start + line, 100_000)
+        assert not answer.is_whole
+        with pytest.raises(NotHttp):
+            answer.feed(b"y")
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    assert not read(head + b"x" * (http_get._MAX_BODY_BYTES - 1), 100_000).is_whole
+    assert read(head + b"x" * http_get._MAX_BODY_BYTES, 100_000).is_whole
 
 
 def test_bytes_that_drip_cost_linear_time():

@@ -53,10 +53,7 @@ class ApiQuestion:
 
         asked_at = time.monotonic()
         self._asking = asyncio.ensure_future(ask_until_answered(self.again, random=options.random))
-        try:
-            return await self._asking, asked_at
-        finally:
-            self._asking.cancel()
+        return await self._asking, asked_at  # who cancels this cancels that
 
     async def again(self) -> GatewayInfo:
         """Ask the API once."""
