@@ -9,11 +9,12 @@ asyncio's loop, which is what `bot.run()` gives. And the start: a burst of guild
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import replace
 
 import pytest
 
-from .entrants import DISCORD_PY, HIKARI, Entrant
+from .entrants import DISCORD_PY, DISNAKE, HIKARI, NEXTCORD, PYCORD, Entrant
 from .plan import EVERYTHING, GUILDS, INTERACTIONS, Size
 from .rig.comparison import Comparison, Target
 from .rig.endtoend import RunnerLater, measure_of
@@ -31,7 +32,14 @@ PROMISED = {
     "startup": 1.05,
     "ready": 0.07,
 }
-LIBRARIES = (("discord.py", DISCORD_PY), ("hikari", HIKARI))
+FAMILY = {"discord.py": DISCORD_PY, "disnake": DISNAKE, "nextcord": NEXTCORD, "py-cord": PYCORD}
+
+
+def libraries() -> dict[str, Entrant]:
+    """Return the library of the family that is installed, discord.py where none is, and hikari."""
+    found = [name for name in FAMILY if list(importlib.metadata.distributions(name=name))]
+    name = found[0] if found else "discord.py"
+    return {name: FAMILY[name], "hikari": HIKARI}
 
 
 def comparisons(size: Size, runner: RunnerLater) -> list[Comparison]:
@@ -48,11 +56,11 @@ def comparisons(size: Size, runner: RunnerLater) -> list[Comparison]:
     }
     return [
         _comparison(library, stock, loop, way, *ways[way], size.rounds, runner)
-        for library, stock in LIBRARIES
+        for library, stock in libraries().items()
         for loop in ("asyncio", "uvloop")
         for way in ways
         if loop in size.loops or way.startswith("few")
-    ] + [_ready(library, stock, size.shards) for library, stock in LIBRARIES]
+    ] + [_ready(library, stock, size.shards) for library, stock in libraries().items()]
 
 
 def _both(stock: Entrant, loop: str) -> tuple[Entrant, Entrant]:
@@ -61,7 +69,7 @@ def _both(stock: Entrant, loop: str) -> tuple[Entrant, Entrant]:
 
 
 def _promise(library: str, way: str, own: Entrant, ours: Entrant) -> tuple[Target, ...]:
-    return (Target(ours, PROMISED[way], of=own),) if library == "discord.py" else ()
+    return (Target(ours, PROMISED[way], of=own),) if library in FAMILY else ()
 
 
 def _ready(library: str, stock: Entrant, shards: int) -> Comparison:
@@ -88,10 +96,11 @@ def _comparison(
     runner: RunnerLater,
 ) -> Comparison:
     own, ours = _both(stock, loop)
+    compression = "zstd" if stock in (DISCORD_PY, HIKARI) else "zlib"  # all that forks know
     return Comparison(
-        name=f"attach, {library}, {way}, {loop}, zstd, TLS",
+        name=f"attach, {library}, {way}, {loop}, {compression}, TLS",
         entrants={
-            entrant.label: measure_of(entrant, workload, "zstd", True, wanted, runner)
+            entrant.label: measure_of(entrant, workload, compression, True, wanted, runner)
             for entrant in (own, ours)
         },
         baseline=(own.label,),

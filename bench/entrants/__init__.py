@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -140,6 +140,14 @@ WEBSOCKETS = Entrant("websockets + orjson", "websockets_orjson", requires=("webs
 DISCORD_PY = Entrant(
     "discord.py", "discord_py", requires=("discord",), delivers=_DISCORD_PY, settle_s=0.6
 )
+# Of its forks one is installed, or none: tests/attach/environments.py makes a place for each.
+_FORK = replace(
+    DISCORD_PY,
+    delivers=_DISCORD_PY - {"PRESENCE_UPDATE"},  # two of them have no raw event of it
+)
+DISNAKE = replace(_FORK, label="disnake", requires=("disnake",), options={"package": "disnake"})
+NEXTCORD = replace(_FORK, label="nextcord", requires=("nextcord",), options={"package": "nextcord"})
+PYCORD = replace(_FORK, label="py-cord")
 HIKARI_RAW = Entrant(
     "hikari, raw payload events",
     "hikari_bot",

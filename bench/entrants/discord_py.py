@@ -1,5 +1,7 @@
 """
-discord.py: its own client, gateway and state code; message and member caches off.
+discord.py, or what stands in its place: its client, gateway and state code; caches off.
+
+Forks have a package of their own, or the name of discord.py's, and decompress zlib alone.
 
 Only the HTTP bootstrap is replaced (two REST answers and the gateway's address). Its guilds stay
 cached: that cannot be switched off. Where nobody listens it parses and builds all the same, unless
@@ -9,6 +11,7 @@ fastgw is below it: that is the other way to run it.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from typing import Any
 
@@ -38,17 +41,22 @@ _APPLICATION = {
     "bot_require_code_grant": False,
     "owner": _USER,
 }
+_LIMIT = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
 
 
-async def run(job: Job, meter: Meter, attached: bool = False) -> dict[str, str]:
+async def run(
+    job: Job, meter: Meter, attached: bool = False, package: str = "discord"
+) -> dict[str, str]:
     """Log in with prepared answers, connect, receive until the last event."""
     if job.compression == "zlib":
         # It takes zstd when it finds a package for it: hide them.
         sys.modules["zstandard"] = sys.modules["compression.zstd"] = None
-    import discord
     import yarl
 
-    class Client(discord.Client):
+    discord = importlib.import_module(package)
+    socket_class = importlib.import_module(f"{package}.gateway").DiscordWebSocket
+
+    class Client(discord.Client):  # type: ignore[name-defined, misc]
         """Subclasses define events by name."""
 
     for method, handler in _handlers(job, meter).items():
@@ -58,17 +66,19 @@ async def run(job: Job, meter: Meter, attached: bool = False) -> dict[str, str]:
         max_messages=None,
         member_cache_flags=discord.MemberCacheFlags.none(),
         chunk_guilds_at_startup=False,
-        enable_raw_presences=True,
+        **({"enable_raw_presences": True} if package == "discord" else {}),
         connector=aiohttp.TCPConnector(limit=0, ssl=job.ssl_context() or True),
     )
 
     async def request(route: Any, **_: Any) -> dict[str, Any]:
+        if route.path.startswith("/gateway"):  # forks ask
+            return {"url": job.url, "shards": 1, "session_start_limit": _LIMIT}
         return _USER if route.path == "/users/@me" else _APPLICATION
 
     client.http.request = request
-    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(job.url)
+    socket_class.DEFAULT_GATEWAY = yarl.URL(job.url)
     if job.compression == "none":
-        _connect_uncompressed(discord.gateway.DiscordWebSocket)
+        _connect_uncompressed(socket_class)
     if attached:
         import fastgw
 

@@ -1,7 +1,7 @@
 """
 How long a bot of another library takes until all its shards are ready.
 
-    python -m bench.rig.ready JOB      JOB being a line of JSON: library, attached, shards
+    python -m bench.rig.ready JOB      JOB being a line of JSON: the parameters of `_ready`
 
 It prints the wall seconds from `bot.start()` to the last READY. The fake gateway says how many
 shards there are and how many may identify at once; it serves from the same process: nearly all of
@@ -11,6 +11,7 @@ the time is waiting for turns to identify, so the machine's load hardly matters.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import subprocess
@@ -37,10 +38,14 @@ def ready_of(entrant: Entrant, library: str, shards: int) -> Measure:
     def measure() -> tuple[float, dict[str, Any]]:
         if missing := entrant.missing():
             raise UnavailableError(f"{missing} is not installed")
-        attached = bool(entrant.options.get("attached"))
-        job = json.dumps({"library": library, "attached": attached, "shards": shards})
+        job = {
+            "library": library,
+            "attached": bool(entrant.options.get("attached")),
+            "shards": shards,
+            "package": entrant.requires[0],
+        }
         run = subprocess.run(
-            [sys.executable, "-m", "bench.rig.ready", job],
+            [sys.executable, "-m", "bench.rig.ready", json.dumps(job)],
             cwd=_ROOT, capture_output=True, text=True, timeout=_PATIENCE_S, check=False,
         )  # fmt: skip
         if run.returncode:
@@ -50,10 +55,10 @@ def ready_of(entrant: Entrant, library: str, shards: int) -> Measure:
     return measure
 
 
-async def _ready(library: str, attached: bool, shards: int) -> None:
-    make = {"discord.py": _discord_py, "hikari": _hikari}[library]
+async def _ready(library: str, attached: bool, shards: int, package: str) -> None:
+    make = _hikari if library == "hikari" else _discord_py
     async with FakeGateway(max_concurrency=shards, recommended_shards=shards) as fake:
-        bot = make(fake, attached)  # imports are no part of it
+        bot = make(fake, attached, package)  # imports are no part of it
         began = time.monotonic()
         ended = asyncio.ensure_future(bot)
         for shard_id in range(shards):
@@ -71,10 +76,10 @@ async def _ready(library: str, attached: bool, shards: int) -> None:
         os._exit(0)  # a bot would connect again while the service goes away
 
 
-def _discord_py(fake: FakeGateway, attached: bool) -> Coroutine[Any, Any, None]:
-    import discord
-
-    discord.http.Route.BASE = fake.api_url
+def _discord_py(fake: FakeGateway, attached: bool, package: str) -> Coroutine[Any, Any, None]:
+    discord = importlib.import_module(package)
+    route = importlib.import_module(f"{package}.http").Route
+    setattr(route, "BASE" if hasattr(route, "BASE") else "API_BASE_URL", fake.api_url)
     client = discord.AutoShardedClient(intents=discord.Intents.none())
     if attached:
         import fastgw
@@ -83,9 +88,8 @@ def _discord_py(fake: FakeGateway, attached: bool) -> Coroutine[Any, Any, None]:
     return client.start(_TOKEN)
 
 
-def _hikari(fake: FakeGateway, attached: bool) -> Coroutine[Any, Any, None]:
-    import hikari
-
+def _hikari(fake: FakeGateway, attached: bool, package: str) -> Coroutine[Any, Any, None]:
+    hikari = importlib.import_module(package)
     bot = hikari.GatewayBot(
         _TOKEN, banner=None, logs="ERROR", suppress_optimization_warning=True,
         intents=hikari.Intents.NONE, auto_chunk_members=False, rest_url=fake.api_url,

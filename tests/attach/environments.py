@@ -4,6 +4,7 @@ Run the comparisons with other libraries, each library and version in an environ
     python tests/attach/environments.py                     # all that are tested
     python tests/attach/environments.py --share             # the few that CI runs
     python tests/attach/environments.py hikari-2.7.0 nextcord-2.6.0
+    python tests/attach/environments.py --bench nextcord-2.6.0      # its rows of bench/, instead
     python tests/attach/environments.py --list
 
 fastgw is built once, as one wheel, and installed into all of them: discord.py, py-cord and their
@@ -45,6 +46,7 @@ SHARE: dict[str, tuple[str, ...]] = {
 }
 # What tests/conftest.py and the comparisons need, and no library of another family.
 TOOLS = ("pytest>=8.4", "pytest-asyncio>=1.4", "pytest-timeout>=2.3", "hypothesis>=6.100")
+BENCH_TOOLS = ("pytest-benchmark>=5.1",)
 
 
 def run(*command: object, **options: object) -> None:
@@ -90,6 +92,16 @@ def compare(name: str, arguments: list[str]) -> bool:
     return ended.returncode == 0
 
 
+def measure(name: str, arguments: list[str]) -> bool:
+    """Run the benchmark of a library in its environment; tell whether it ran."""
+    python = python_of(name)
+    run(python, "-m", "pip", "install", "-q", *BENCH_TOOLS)
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-only"]
+    file = ROOT / "bench" / "test_attach.py"
+    ended = subprocess.run([*map(str, command), *arguments, str(file)], cwd=ROOT)
+    return ended.returncode == 0
+
+
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(
@@ -100,6 +112,7 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", help="such as hikari-2.7.0; none for all")
     parser.add_argument("--share", action="store_true", help="only those that CI runs")
+    parser.add_argument("--bench", action="store_true", help="measure, rather than compare")
     parser.add_argument("--fresh", action="store_true", help="make all environments anew")
     parser.add_argument("--wheel", type=Path, help="a wheel of fastgw that is built already")
     parser.add_argument("--list", action="store_true", help="say which there are")
@@ -120,11 +133,12 @@ def main() -> int:
         print(f"\n-- {name}", flush=True)
         make(name, wheel.resolve())
         left_out = SHARE[name] if options.share and name in SHARE else ()
-        if not compare(name, [*left_out, *arguments]):
+        ran = (measure if options.bench else compare)(name, [*left_out, *arguments])
+        if not ran:
             failed.append(name)
         print(f"-- {name}: {time.monotonic() - began:.0f} s", flush=True)
     if failed:
-        print(f"\nnot the same: {', '.join(failed)}", file=sys.stderr)
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)
 
 
