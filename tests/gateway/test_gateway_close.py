@@ -319,7 +319,7 @@ async def test_close_wins_over_an_answer_that_comes_with_it(fake, monkeypatch):
         await asyncio.sleep(0)
         return fake.info
 
-    monkeypatch.setattr("fastgw.fleet.http.asking.ask_until_answered", answer_late)
+    monkeypatch.setattr("fastgw.fleet.http.gateway_info.ask_until_answered", answer_late)
     gateway = gateway_to(fake, info=None)
     with pytest.raises(UsageError, match="closed while it was starting"):
         await gateway.start()

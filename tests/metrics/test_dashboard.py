@@ -44,9 +44,13 @@ def free_port():
 
 
 def queries():
-    """Return the query of each panel, as Grafana asks it with a scrape every few seconds."""
+    """Return all queries of all panels, as Grafana asks them with a scrape every few seconds."""
     panels = json.loads(PATH.read_text().replace("$__rate_interval", "1m"))["panels"]
-    return {panel["title"]: panel["targets"][0]["expr"] for panel in panels}
+    return {
+        f"{panel['title']} ({target['refId']})": target["expr"]
+        for panel in panels
+        for target in panel["targets"]
+    }
 
 
 async def query(url, expression):
