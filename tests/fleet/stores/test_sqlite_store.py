@@ -107,6 +107,15 @@ async def test_it_is_small_while_it_is_written(path):
     assert size < 3 * sqlite_file.WAL_BYTES
 
 
+async def test_it_is_closed_when_close_returns(path):
+    """The last who closes it folds its log back; once more, and a late release, do no harm."""
+    store = await store_with(path, 0)
+    await store.close()
+    assert not path.with_name(path.name + "-wal").exists()
+    await store.release([0])
+    await store.close()
+
+
 # ---------------------------------------------------------------------------- age
 
 
@@ -190,6 +199,40 @@ async def test_a_newer_schema(path):
         await SQLiteSessionStore(path).open(BOT)
 
 
+async def test_sessions_of_another_shard_count_are_told(path, caplog):
+    """They begin anew, and that costs identifies."""
+    await (await store_with(path, 0, 1)).close()
+    assert await stored(path, 0, 1) == {0: 7, 1: 7}
+    assert caplog.records == []
+    assert await stored(path, 0, 1, shard_count=8) == {}
+    assert "holds sessions of 4 shards; there are 8 now" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["open", "take"])
+async def test_a_file_that_another_holds_costs_no_start(path, monkeypatch, caplog, when):
+    """It is told at once that nothing is stored, and when it is again."""
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.05)
+    if when == "take":
+        store = await SQLiteSessionStore(path).open(BOT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        if when == "open":
+            other.execute(f"PRAGMA application_id={sqlite_file.APPLICATION_ID}")
+            other.execute("BEGIN EXCLUSIVE")
+            store = await SQLiteSessionStore(path).open(BOT)
+            assert not store.is_durable
+        else:
+            other.execute("BEGIN IMMEDIATE")
+        assert await store.take([0], 4) == {}
+        assert not store.is_durable
+        assert "cannot be used (database is locked)" in caplog.text
+        other.rollback()
+    store.save(session_of(0))
+    await written(store)
+    assert store.is_durable
+    await store.close()
+    assert await stored(path, 0) == {0: 7}
+
+
 async def test_a_damaged_file_is_set_aside(path, caplog):
     """Loudly; the bot runs on, and what it stores from now on is kept."""
     store = await store_with(path, *range(4))
@@ -214,8 +257,13 @@ async def test_a_file_that_is_removed_is_made_again(path, caplog):
         if not file.name.endswith("-locks"):
             file.unlink()
     store.save_sequences({0: 8})
+    await written(store)
+    changes = await store._do(lambda connection: connection.total_changes)
+    store.save_sequences({0: 9})
+    await written(store)  # the new one has all rows: what moves is written, and no more
+    assert await store._do(lambda connection: connection.total_changes) == changes + 1
     await store.close()
-    assert await stored(path, 0, 1) == {0: 8, 1: 7}
+    assert await stored(path, 0, 1) == {0: 9, 1: 7}
 
 
 def test_opening_a_file_leaves_the_locks_of_other_threads(path, monkeypatch):

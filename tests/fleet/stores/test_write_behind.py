@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import threading
@@ -141,6 +142,30 @@ async def test_what_is_left_in_the_middle_of_a_write_does_not_come_back(store):
     await store.thread.call(lambda: None)
     assert store.rows.is_written
     assert store.rows.get(0) == "a"  # it may be taken again
+
+
+async def test_what_is_in_hand_is_waited_for(store):
+    """It is not written before the write has come back."""
+    has_begun, may_go = threading.Event(), threading.Event()
+    store.once(lambda: (has_begun.set(), may_go.wait(scaled(20))))
+    store.rows.put({0: "a"}, are_new=True)
+    await until(has_begun.is_set)
+    flushing = asyncio.ensure_future(store.rows.flush())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not flushing.done()
+    may_go.set()
+    await flushing
+    assert store.texts == {0: "a"}
+
+
+async def test_a_thread_that_hangs_is_asked_once(store, monkeypatch):
+    """However much is noted meanwhile: what waits for it does not grow."""
+    posted = []
+    monkeypatch.setattr(store.thread, "post", lambda *what: posted.append(what))
+    for step in range(100):
+        store.rows.put({step % 3: "a"})
+    assert len(posted) == 1
 
 
 async def test_a_write_may_be_of_nothing(store):
