@@ -1,0 +1,100 @@
+"""What a publisher of events may ask of the shards whose events they are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from deadline import until
+
+from fastgw.errors import ShardNotHere
+from fastgw.fleet.publishing import PublishedShards, open_publisher
+
+
+class Driver:
+    """Of a shard with a session; it writes down what is done to it."""
+
+    def __init__(self, session_id="s"):
+        self.session = None if session_id is None else SimpleNamespace(session_id=session_id)
+        self.done = []
+        restore = SimpleNamespace(restore=lambda n: self.done.append(("restore", n)))
+        self._protocol = SimpleNamespace(sequence=restore)
+
+    def reconnect(self):
+        self.done.append("reconnect")
+
+    def deafen(self):
+        self.done.append("deafen")
+
+    async def close(self, *, keep_session):
+        self.done.append(("close", keep_session))
+
+
+class Fleet:
+    """Runs shard 1, with a session, and shard 2, without."""
+
+    def __init__(self):
+        self.drivers = {1: Driver(), 2: Driver(None)}
+
+    def running(self, shard_id):
+        if shard_id not in self.drivers:
+            raise ShardNotHere(shard_id, list(self.drivers))
+        return self.drivers[shard_id]
+
+
+@pytest.fixture
+def fleet():
+    return Fleet()
+
+
+@pytest.fixture
+def shards(fleet):
+    return PublishedShards(fleet)
+
+
+def test_which_shards_and_sessions_are_here(fleet, shards):
+    """Of a shard that runs elsewhere there is none."""
+    assert [shards.is_here(i) for i in (0, 1, 2)] == [False, True, True]
+    assert [shards.session_id(i) for i in (1, 2)] == ["s", ""]
+    assert shards.fleet is fleet
+    with pytest.raises(ShardNotHere):
+        shards.session_id(0)
+
+
+def test_a_session_is_resumed_from_an_earlier_sequence(fleet, shards):
+    """First nothing of its connection is taken any more."""
+    assert shards.rewind(1, "s", 40)
+    assert fleet.drivers[1].done == ["reconnect", ("restore", 40)]
+
+
+@pytest.mark.parametrize(("shard_id", "session_id"), [(0, "s"), (1, "t"), (2, "s"), (0, "")])
+def test_another_session_is_left_alone(fleet, shards, shard_id, session_id):
+    """The shard left, or identified meanwhile."""
+    assert not shards.rewind(shard_id, session_id, 40)
+    assert not any(driver.done for driver in fleet.drivers.values())
+
+
+async def test_a_shard_of_another_process_is_stopped(fleet, shards):
+    """It hands out nothing more, and its session stays."""
+    shards.stop(1)
+    assert fleet.drivers[1].done == ["deafen"]
+    await until(lambda: ("close", True) in fleet.drivers[1].done)
+    await until(lambda: not shards._stops)
+
+
+async def test_one_that_has_left_needs_no_stop(fleet, shards):
+    """Both happen at the same time."""
+    shards.stop(0)
+    assert not shards._stops
+
+
+async def test_a_publisher_is_opened_with_these_shards(fleet):
+    """If there is one."""
+    opened = []
+
+    async def open_(handlers, shards):
+        opened.append((handlers, shards.fleet))
+
+    await open_publisher(SimpleNamespace(open=open_), "handlers", fleet)
+    await open_publisher(None, "handlers", fleet)
+    assert opened == [("handlers", fleet)]
