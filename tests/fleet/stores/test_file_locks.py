@@ -113,3 +113,33 @@ def test_closed_locks_are_not_used(path):
     locks.close()
     with pytest.raises(ValueError, match="closed"):
         locks.take(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_that_closes_gives_nothing_back(path):
+    """Neither its parent's locks, nor its own of the same file."""
+    locks = ByteLocks(path)
+    assert locks.take(1)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            own = ByteLocks(path)
+            is_taken = own.take(2) and not own.take(1)
+            locks.close()
+            locks.close()  # a second time is nothing
+            status = 0 if is_taken and own.is_held(2) and is_held_elsewhere(path, 2) else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert is_held_elsewhere(path, 1)
+    locks.close()
+    assert not is_held_elsewhere(path, 1)
+
+
+def is_held_elsewhere(path, number):
+    """Ask as another process does."""
+    child, (taken,) = holder(path, number)
+    end(child)
+    return taken == "False"

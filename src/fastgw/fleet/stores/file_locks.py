@@ -54,14 +54,22 @@ class _Shared:
         self.descriptor = descriptor
         self.held: set[int] = set()
         self.users = 0
+        self.is_inherited = False
 
 
 _guard = threading.Lock()
 _open: dict[str, _Shared] = {}
 
+
+def _forked() -> None:
+    """A forked child has the descriptors, and none of the locks."""
+    for shared in _open.values():
+        shared.is_inherited = True
+    _open.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # A forked child has the descriptors and none of the locks.
-    os.register_at_fork(after_in_child=_open.clear)
+    os.register_at_fork(after_in_child=_forked)
 
 
 class ByteLocks:
@@ -116,8 +124,13 @@ class ByteLocks:
             return False
 
     def close(self) -> None:
-        """Give all of ours back."""
+        """Give all of ours back. In a forked child nothing is: they are its parent's."""
         if self._shared is None:
+            return
+        if self._shared.is_inherited:
+            # To close the descriptor would end locks that this process has of the same file.
+            self._shared = None
+            self._mine.clear()
             return
         for number in tuple(self._mine):
             self.give_back(number)
