@@ -102,9 +102,7 @@ class PublishedShards:
         """
         if not self.is_here(shard_id) or self.session_id(shard_id) != session_id:
             return False
-        driver = self._running(shard_id)
-        driver.reconnect()  # from here on its connection takes nothing
-        driver._protocol.sequence.restore(sequence)
+        self._running(shard_id).reconnect(sequence)
         return True
 
     def stop(self, shard_id: int) -> None:

@@ -216,9 +216,11 @@ class ShardDriver:
         if self._connection is not None:
             self._connection.deafen()
 
-    def reconnect(self) -> None:
-        """Replace the connection, if there is one, by a new one that resumes."""
+    def reconnect(self, from_sequence: int | None = None) -> None:
+        """Replace the connection by one that resumes, from an earlier sequence if one is said."""
         self._do(self._protocol.replace, time.monotonic())
+        if from_sequence is not None:  # what came since comes again; the old one takes nothing now
+            self._protocol.sequence.restore(from_sequence)
 
     def load(self) -> tuple[int, int] | None:
         """Return bytes of the read buffer and bytes received while it is READY."""
@@ -446,10 +448,7 @@ class ShardDriver:
         if has_hello and (heartbeat := self._protocol.heartbeat) is not None:
             self._queue.budget.reserve_heartbeats(heartbeat.interval_s)
         self._announcer.changed(
-            change,
-            self._protocol.outcome,
-            stopped_by=self.error,
-            is_cold_resume=is_cold_resume,
+            change, self._protocol.outcome, stopped_by=self.error, is_cold_resume=is_cold_resume
         )
 
     def _identify(self, now: float) -> None:
