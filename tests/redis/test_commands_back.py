@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 from gateways import gateway_to, quick_queue
 from redis_server import RedisServer, needs_redis
 
@@ -259,3 +259,79 @@ async def test_a_server_that_is_away_is_an_error_of_ours_for_who_asks_members(tm
         server.stop()
         with pytest.raises(CommandTimeout):
             await consumer.request_members(GUILD)
+
+
+async def test_a_presence_that_is_wanted_just_before_the_close_is_told(bot, server, request):
+    """Whoever says it and leaves has said it."""
+    async with bot(is_gateway=False) as (consumer, fake, _):
+        consumer.set_presence({"status": "dnd", "afk": False, "since": None, "activities": []})
+        await consumer.close()
+        publisher = Publisher(server.url, prefix=request.node.name)
+        async with gateway_to(fake, shards=1, publish=publisher):
+            assert fake.identifies[-1]["presence"]["status"] == "dnd"
+
+
+async def test_a_close_does_not_wait_for_a_server_that_takes_no_presence(bot, monkeypatch):
+    """It says so in the log, and ends."""
+    monkeypatch.setattr("fastgw.redis.remote.CLOSE_S", 0.1)
+    async with bot(is_gateway=False) as (consumer, _, _):
+
+        def away(**_):
+            raise OSError("away")
+
+        monkeypatch.setattr(consumer._streams.client, "pipeline", away)
+        consumer.set_presence({"status": "dnd", "afk": False, "since": None, "activities": []})
+        await asyncio.wait_for(consumer.close(), scaled(20))
+        assert not consumer._shards.is_open
+
+
+class Breaking:
+    """Lets removals of commands break off, once they are done: `times` of them, `done` so far."""
+
+    def __init__(self, client, times):
+        self._make, self._left, self.done = client.pipeline, times, 0
+        client.pipeline = self._pipeline
+
+    def _pipeline(self, **options):
+        pipeline = self._make(**options)
+        execute, xdel, removes = pipeline.execute, pipeline.xdel, []
+
+        async def breaking(*words, **more):
+            found = await execute(*words, **more)
+            if removes and self.done < self._left:
+                self.done += 1
+                raise OSError("the answer was lost")
+            return found
+
+        def removing(*words):
+            removes.append(words)
+            return xdel(*words)
+
+        pipeline.execute, pipeline.xdel = breaking, removing
+        return pipeline
+
+
+async def test_a_command_whose_removal_broke_off_is_sent_once(bot):
+    """It was read, and nobody else reads it: it is carried out when the server answers again."""
+    async with bot() as (consumer, fake, gateway):
+        breaking = Breaking(gateway._fleet._options.publish._streams.client, 2)
+        await consumer.update_voice_state(GUILD, 5)
+        assert breaking.done == 2
+        await consumer.request_channel_info(GUILD)  # what was to come twice would be here by now
+        assert [command.op for command in commands(fake)] == [
+            Opcode.VOICE_STATE_UPDATE, Opcode.REQUEST_CHANNEL_INFO
+        ]  # fmt: skip
+
+
+async def test_a_command_of_an_owner_that_dies_with_it_is_sent_by_nobody(bot, server, request):
+    """Read and not carried out: who follows has another stream, and who asked may not know."""
+    async with bot(command_timeout_s=0.5) as (consumer, fake, gateway):
+        breaking = Breaking(gateway._fleet._options.publish._streams.client, 10**9)
+        sending = asyncio.ensure_future(consumer.update_voice_state(GUILD, 5))
+        await until(lambda: breaking.done > 0)
+        heir = Publisher(server.url, prefix=request.node.name)
+        async with FakeGateway() as other, gateway_to(other, publish=heir):
+            with pytest.raises(CommandTimeout) as raised:
+                await sending
+            assert raised.value.may_be_sent
+            assert commands(fake) == commands(other) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import pytest
@@ -361,8 +362,8 @@ async def cancelled(start, has_begun):
 
 
 async def test_a_consumer_whose_start_is_cancelled_leaves_no_connection(own, monkeypatch):
-    """A program that is interrupted while it starts has nothing to close."""
-    bot, asked = Consumer(own.url, group="bot", shards=1), asyncio.Event()
+    """A program that is interrupted while it starts has nothing to close: no endpoint either."""
+    bot, asked = Consumer(own.url, group="bot", shards=1, metrics="127.0.0.1:0"), asyncio.Event()
 
     async def hang():
         asked.set()
@@ -371,6 +372,8 @@ async def test_a_consumer_whose_start_is_cancelled_leaves_no_connection(own, mon
     monkeypatch.setattr(bot, "_tell", hang)
     await cancelled(bot.start(), asked.is_set)
     assert await connections(own) == 0
+    assert bot._figures._endpoint is None
+    assert "fastgw loop watch" not in {thread.name for thread in threading.enumerate()}
 
 
 async def test_a_publisher_whose_start_is_cancelled_leaves_no_connection(own, monkeypatch):
@@ -420,18 +423,6 @@ async def test_more_mailboxes_than_are_read_at_once_are_all_read(prefix, consume
                 )
             await until(lambda due=5 * round_: len(got) == due)
     assert sorted(got) == sorted(2 * [*range(5)])
-
-
-async def test_a_start_that_is_cancelled_leaves_no_connection(consumer, monkeypatch):
-    """As one that fails."""
-    bot = consumer()
-    monkeypatch.setattr(bot._shards, "open", asyncio.Event().wait)
-    starting = asyncio.ensure_future(bot.start())
-    await until(lambda: bot._told is not None)
-    starting.cancel()
-    await asyncio.wait((starting,))
-    pool = bot._streams.client.connection_pool
-    assert not any(one.is_connected for one in pool._available_connections)
 
 
 async def test_a_close_that_is_cancelled_gives_the_mailboxes_back(prefix, consumer):

@@ -13,11 +13,13 @@ import time
 
 import pytest
 from deadline import scaled, until
+from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
 
 from fastgw import UsageError
 from fastgw.fleet.http.gateway_info import SessionStartLimit
-from fastgw.redis import RedisIdentifyQueue, RedisSessionStore
+from fastgw.redis import Consumer, Publisher, RedisIdentifyQueue, RedisSessionStore
+from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import BOT, session_of
 
 pytestmark = [pytest.mark.redis, needs_redis]
@@ -58,6 +60,28 @@ def test_what_is_no_url_is_refused_at_once(url):
             continue
         with pytest.raises(UsageError, match="redis://host"):
             kind(url)
+
+
+@pytest.mark.parametrize("option", ["socket_timeout", "health_check_interval"])
+async def test_an_option_of_a_url_that_is_none_is_named(server, option):
+    """Wherever a URL is taken: one error that says which, and no password."""
+    url = f"{server.url}?{option}=abc&password={SECRET}"
+    used = (
+        RedisSessionStore(url).open(1),
+        RedisIdentifyQueue(url).learn(SessionStartLimit(), asked_at=0.0, is_fresh=True),
+        Consumer(url, group="bot", shards=1).start(),
+        started(Publisher(url)),
+    )
+    for use in used:
+        with pytest.raises(UsageError, match=option) as raised:
+            await use
+        assert SECRET not in str(raised.value)
+
+
+async def started(publisher):
+    """Start a gateway that publishes, and close it."""
+    async with FakeGateway() as fake, gateway_to(fake, publish=publisher):
+        pass
 
 
 @pytest.mark.parametrize("prefix", ["", "a{b}", "a*", 7])

@@ -148,8 +148,8 @@ class Consumer(EventSource, GuildCommands):
             raise UsageError("start() works once; make a new Consumer")
         self._handlers.home.enter("consumer.start")
         self._figures.start(self._handlers)
-        self._streams.open()
         try:
+            self._streams.open()
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
@@ -180,7 +180,7 @@ class Consumer(EventSource, GuildCommands):
         await asyncio.wait((task,))
         self._handlers.end()
         await self._handlers.tasks.drain(self.drain_s)
-        self._shards.close()
+        await self._shards.close()
         with contextlib.suppress(Exception):  # the leases run out by themselves
             await self._acknowledge()
             await self._give_back(list(self._mailboxes), is_leaving=True)

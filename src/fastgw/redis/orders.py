@@ -3,8 +3,10 @@ Commands of consumers, where the shards run: taken from Redis, carried out, answ
 
 Theory. A process says every second which shards it has, under an id of its own life. A consumer
 leaves a command in the stream of the process that has the shard, if that one lives, by one script.
-It is read by nobody else, and removed before it is carried out: what dies with the process is not
-sent by another one. So a command is sent at most once.
+It is read by nobody else, once, and removed before it is carried out: what dies with the process is
+sent by no other one. So a command is sent at most once. Whoever asked is told when a process dies
+between the two, or with the answer, that nobody knows. Where the removal alone breaks off, the
+command is kept here, and carried out when the server answers again, if it is in time.
 
 It says how long it may take, by the server's clock. When that is over it is taken back from the
 send queue, and the answer says so: it was not sent.
@@ -65,6 +67,7 @@ class OrderTaker:
         self._orders = streams.key("orders", self._me)
         self._answers = Outbox(self._send_answers)
         self._last = b"0"
+        self._read: list[Any] = []  # of which it is not known that they are removed
         self._announce_at = 0.0
         self._presence_version: bytes | None = None
         self._presences: dict[bytes, bytes] = {}  # by shard id, for those that have their own
@@ -151,21 +154,27 @@ class OrderTaker:
 
     async def _take(self) -> None:
         client = self._streams.client
-        found = await client.xread({self._orders: self._last}, count=READ_ORDERS, block=BLOCK_MS)
-        for _, entries in entries_of(found):
-            self._last = entries[-1][0]  # whatever becomes of them, they do not come again
-            pipeline = client.pipeline()
-            pipeline.xdel(self._orders, *(entry_id for entry_id, _ in entries))
-            pipeline.time()
-            _, (seconds, microseconds) = await pipeline.execute()
-            now_ms = seconds * 1000 + microseconds // 1000
-            for entry_id, values in entries:
-                asked_ms = int(entry_id.partition(b"-")[0])
-                left_s = (asked_ms + int(values[b"ms"]) - now_ms) / 1000
-                task = asyncio.get_running_loop().create_task(self._carry_out(values, left_s))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
-                self.taken += 1
+        if not self._read:
+            places = {self._orders: self._last}
+            found = await client.xread(places, count=READ_ORDERS, block=BLOCK_MS)
+            for _, entries in entries_of(found):
+                self._last = entries[-1][0]  # whatever becomes of them, they do not come again
+                self._read += entries
+        if not self._read:
+            return
+        pipeline = client.pipeline()
+        pipeline.xdel(self._orders, *(entry_id for entry_id, _ in self._read))
+        pipeline.time()
+        _, (seconds, microseconds) = await pipeline.execute()
+        now_ms = seconds * 1000 + microseconds // 1000
+        entries, self._read = self._read, []
+        for entry_id, values in entries:
+            asked_ms = int(entry_id.partition(b"-")[0])
+            left_s = (asked_ms + int(values[b"ms"]) - now_ms) / 1000
+            task = asyncio.get_running_loop().create_task(self._carry_out(values, left_s))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+            self.taken += 1
 
     async def _carry_out(self, values: dict[bytes, bytes], left_s: float) -> None:
         """Do what one command says, and answer."""

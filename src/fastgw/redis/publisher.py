@@ -188,8 +188,8 @@ class Publisher:
         if self._handlers is not None:
             raise UsageError("a Publisher is of one gateway: make another one")
         self._handlers, self._shards = handlers, shards
-        self._streams.open()
         try:
+            self._streams.open()
             await self._streams.load("begin", "append")
             await self._follow()
             self._orders = OrderTaker(self._streams, shards.fleet)

@@ -45,6 +45,7 @@ BLOCK_MS = 1_000
 AGAIN_S = 0.25  # while the server is away
 ALIVE_LOOK_S = 2.0  # at who was asked for members
 READ_ANSWERS = 64
+CLOSE_S = 1.0  # for presences that are not told yet
 
 Answer = tuple[bytes, bytes, bytes]  # what, body, data
 
@@ -113,9 +114,13 @@ class RemoteShards:
         self.is_open = True
         self._show_soon()
 
-    def close(self) -> None:
-        """Answer nobody any more."""
+    async def close(self) -> None:
+        """Answer nobody any more; what is to be shown is told before, if that is quick."""
+        if self._showing is not None:
+            await asyncio.wait((self._showing,), timeout=CLOSE_S)
         self.is_open = False
+        if self._presences:
+            log.warning("a presence is not told: the consumer was closed")
         for task in (self._reader, self._showing):
             if task is not None:
                 task.cancel()
