@@ -3,10 +3,13 @@ Memory after the start-up burst, and after connections with a large read buffer 
 
 Every shard gets guilds for 1 MB of JSON and the usual mix, and some a guild that their read buffer
 has to double for again and again. Ten seconds between two looks are scaled down to a tenth of one.
-Run it with MALLOC_MMAP_THRESHOLD_=65536 in the environment, and without: docs/many-shards.md.
+The option lets large buffers go back to the system as well: docs/many-shards.md. A number of shards
+may follow the name.
 """
 
 from __future__ import annotations
+
+import sys
 
 from .child import Child
 from .ready import INTERVAL_S, MAX_CONCURRENCY
@@ -16,8 +19,9 @@ PLAIN_BYTES = 1_000_000
 RELIEF_BYTES = 64 * 1024
 
 
-def main(count: int = COUNT) -> None:
+def main() -> None:
     """Measure, and print what was promised beside what was found."""
+    count = int(sys.argv[2]) if sys.argv[2:] else COUNT
     limits = {"max_concurrency": MAX_CONCURRENCY, "identify_interval_s": INTERVAL_S}
     with Child("service", **limits) as service:
         where = service.said

@@ -126,7 +126,9 @@ class Gateway(EventSource, CommandSender):
             those of all processes, and this one does nothing.
         relief_bytes: a connection whose read buffer has grown beyond this, as it does for a large
             guild and then stays, is replaced by a free RESUME when little comes in: four in ten
-            seconds at most, counted in `stats()` as `relieved`. None leaves them as they are.
+            seconds at most, counted in `stats()` as `relieved`. With glibc it also sets, for the
+            whole process, that freed buffers of 64 KiB and more go back to the system. None leaves
+            all as it is.
         publish: where events go beside the handlers, such as `fastgw.redis.Publisher(url)`.
     Raises:
         UsageError: anything that cannot work; the text says what to do.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..log import careful_logger
 from ..protocol.signals import Cause
+from .allocator import return_large_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,8 @@ class Relief:
     def __init__(self, above_bytes: int | None) -> None:
         self.count = 0
         self._above_bytes = above_bytes
+        if above_bytes is not None:
+            return_large_buffers()
         self._look_at = 0.0
         self._received: dict[int, int] = {}  # at the last look, by shard id, of these connections
 
