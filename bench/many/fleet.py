@@ -116,8 +116,11 @@ class Fleet:
     async def relief(self, timeout_s: float) -> dict[str, Any]:
         """Wait until no connection was replaced for a while; tell what is resident then."""
         end, before = time.monotonic() + timeout_s, -1
-        while time.monotonic() < end and self.gateway.stats().relieved != before:
-            before = self.gateway.stats().relieved
+        while time.monotonic() < end:
+            relieved = self.gateway.stats().relieved
+            if relieved == before and self.gateway.health().is_ready:
+                break  # while some are away none is replaced
+            before = relieved
             await asyncio.sleep(10.0)
         return {**await self.memory(), "relieved": before, "identifies": self._identifies()}
 

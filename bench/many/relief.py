@@ -39,7 +39,7 @@ def main() -> None:
             ready = fleet.said["bytes_each"] / 1024
             service.ask("burst", plain_bytes=PLAIN_BYTES)
             burst = fleet.ask("memory")["bytes_each"] / 1024
-            quiet = fleet.ask("relief", timeout_s=300.0)
+            quiet = fleet.ask("relief", timeout_s=600.0)
             after = quiet["bytes_each"] / 1024
     print(
         f"bare connection {floor:.0f} KiB; a shard when READY {ready:.0f}, after the burst "
