@@ -295,7 +295,8 @@ class Gateway(EventSource, CommandSender):
 
     async def wait_closed(self) -> None:
         """
-        Wait until the gateway has ended, by `close()` or because no shard is left.
+        Wait until the gateway has ended, by `close()` or because all its shards have stopped for
+        good. One that has none, for `stop_shard` took the last out, stays open for `start_shard`.
 
         Raises:
             FatalError, ConnectFailed: what stopped it, when it was not `close()`.

@@ -7,13 +7,10 @@ is looked at.
 
 from collections import deque
 
-from inside import drivers
-
 from fastgw.delivery.handlers import Handlers
 from fastgw.delivery.lanes import Lane, WaitingLanes
 from fastgw.delivery.ledger import OVERHEAD_BYTES, Delivery
 from fastgw.delivery.limits import DeliveryLimits
-from fastgw.gateway import Gateway
 from fastgw.words import Intents
 
 SHARD = 10_000
@@ -60,18 +57,3 @@ def test_what_waits():
     first.waiting = Waiting()
     lanes.put(first, object())
     assert len(lanes) == 1
-
-
-def test_the_shards_of_a_gateway():
-    """One is taken out while they are listed."""
-    gateway = Gateway("test-token", intents=Intents.GUILDS)
-    running = drivers(gateway)
-
-    class Driver:
-        @property
-        def shard(self):
-            running.popitem()
-            return None
-
-    running.update({0: Driver(), 1: Driver()})
-    assert len(gateway.shards) == 2

@@ -7,9 +7,16 @@ import asyncio
 import pytest
 from deadline import until
 
-from fastgw.errors import ShardNotHere, UsageError
+from fastgw.errors import UsageError
 from fastgw.fleet import fencing
 from fastgw.fleet.fencing import Fencing
+from fastgw.fleet.roster import Roster
+
+
+class Driver:
+    """What runs a shard."""
+
+    shard = None
 
 
 class Leases:
@@ -19,38 +26,42 @@ class Leases:
         self.over = list(over)
         self.look_s = look_s
         self.looks = 0
-        self._fenced = set()
 
-    def fence(self):
+    def expired(self):
         self.looks += 1
         over, self.over = self.over, []
-        self._fenced.update(over)
         return over
-
-    def is_fenced(self, shard_id):
-        return shard_id in self._fenced
 
 
 class Rig:
     """Fences of a fleet that runs shards 3 and 4, and what was asked of it."""
 
     def __init__(self):
-        self.running = {3, 4}
+        self.roster = Roster()
+        self.join(3)
+        self.join(4)
         self.asked = []
-        self.fences = Fencing(self._stop, self._start, self._shard)
+        self.fences = Fencing(self.roster, self.put_out, self.start)
 
-    async def _stop(self, shard_id):
+    def join(self, shard_id):
+        """Have a shard run here."""
+        self.roster.take((shard_id,))
+        self.roster.joined({shard_id: Driver()})
+
+    def leave(self, shard_id, *, comes_back=False):
+        """Have it run here no more."""
+        self.roster.leaves(shard_id, comes_back=comes_back)
+        self.roster.released(shard_id)
+
+    async def put_out(self, shard_id, comes_back):
+        """What fences ask for first."""
         self.asked.append(("stop", shard_id))
-        if shard_id not in self.running:
-            raise ShardNotHere(shard_id, list(self.running))
-        self.running.discard(shard_id)
+        self.leave(shard_id, comes_back=comes_back)
 
-    async def _start(self, shard_id):
+    async def start(self, shard_id):
+        """What they ask for then."""
         self.asked.append(("start", shard_id))
-        self.running.add(shard_id)
-
-    def _shard(self, shard_id):
-        return shard_id if shard_id in self.running else None
+        self.join(shard_id)
 
     async def all_done(self):
         """Wait for all that was begun to end."""
@@ -68,24 +79,23 @@ async def rig():
 async def test_a_shard_is_taken_again_when_the_store_gives_it(monkeypatch, caplog, error):
     """Whatever a store raises, ours or a user's, the next attempt follows; the first is told."""
     monkeypatch.setattr(fencing, "AGAIN_S", 0.01)
-    running, attempts = {3}, []
-
-    async def stop(shard_id):
-        running.discard(shard_id)
+    rig, attempts = Rig(), []
 
     async def start(shard_id):
+        rig.roster.take((shard_id,))
         attempts.append(shard_id)
         if len(attempts) < 3:
+            rig.roster.refused((shard_id,))
             raise error
-        running.add(shard_id)
+        rig.roster.joined({shard_id: Driver()})
 
-    fences = Fencing(stop, start, lambda shard_id: shard_id if shard_id in running else None)
-    fences.begin(Leases(3), takes_again=True)
+    rig.fences._start = start
+    rig.fences.begin(Leases(3), takes_again=True)
     try:
-        await until(lambda: len(attempts) == 3 and running)
+        await until(lambda: len(attempts) == 3 and rig.fences.may_speak(3))
         await until(lambda: "shard 3 is taken again" in caplog.messages)
     finally:
-        fences.stop()
+        rig.fences.stop()
     assert caplog.messages.count(f"shard 3 is not taken again yet: {error}") == 1
 
 
@@ -128,7 +138,7 @@ async def test_who_is_told_from_elsewhere_takes_nothing_again(rig):
 
 async def test_a_shard_that_its_program_stopped_is_not_taken_again(rig):
     """At the same time as its lease was over."""
-    rig.running.discard(3)
+    rig.leave(3)
     rig.fences.begin(Leases(3), takes_again=True)
     await until(lambda: rig.asked)
     await rig.all_done()
@@ -137,13 +147,12 @@ async def test_a_shard_that_its_program_stopped_is_not_taken_again(rig):
 
 async def test_a_shard_that_its_program_started_is_not_taken_twice(rig):
     """While it was being put out."""
-    stop = rig._stop
 
-    async def stop_and_start(shard_id):
-        await stop(shard_id)
-        rig.running.add(shard_id)
+    async def put_out_and_start(shard_id, comes_back):
+        await rig.put_out(shard_id, comes_back)
+        rig.join(shard_id)
 
-    rig.fences._stop = stop_and_start
+    rig.fences._put_out = put_out_and_start
     rig.fences.begin(Leases(3), takes_again=True)
     await until(lambda: rig.asked)
     await rig.all_done()
@@ -194,3 +203,21 @@ async def test_a_store_that_refuses_is_not_asked_all_the_time(rig, monkeypatch):
     for _ in range(10):
         await asyncio.sleep(0)
     assert rig.asked == [("stop", 3), ("start", 3)]
+
+
+async def test_a_shard_that_its_program_stops_meanwhile_is_not_taken_again(rig, monkeypatch):
+    """It was put out, started by the program and stopped by it, while the store gave nothing."""
+    monkeypatch.setattr(fencing, "AGAIN_S", 0.01)
+    attempts = []
+
+    async def refuse(shard_id):
+        attempts.append(shard_id)
+        raise UsageError("another has it")
+
+    rig.fences._start = refuse
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: attempts)
+    rig.join(3)
+    rig.leave(3)
+    await rig.all_done()
+    assert rig.roster.state(3) is None

@@ -12,6 +12,7 @@ import pytest
 from child_bot import ChildBot
 from deadline import scaled, until
 from gateways import gateway_to, no_jitter
+from inside import drivers
 
 from fastgw import (
     Intents,
@@ -234,7 +235,7 @@ async def test_a_session_grows_old_while_the_network_is_down(fake, store):
     gateway = gateway_to(fake, store=SQLiteSessionStore(store._path, clock=later))
     fake.refuse_upgrade(503, times=None)
     await gateway.start()
-    keeper = gateway._fleet._drivers[0]._protocol._keeper
+    keeper = drivers(gateway)[0]._protocol._keeper
     loop_now = asyncio.get_running_loop().time()
     assert keeper.last_byte_at == pytest.approx(loop_now - MAX_AGE_S + 20.0, abs=scaled(5.0))
     await gateway.close()

@@ -10,6 +10,7 @@ from deadline import scaled, until
 from gateways import gateway_to, no_jitter, quick_queue
 
 from fastgw import (
+    FatalError,
     MemorySessionStore,
     Placement,
     StartProgress,
@@ -213,6 +214,58 @@ async def test_the_last_shard_may_be_stopped_too():
         assert gateway.shards == ()
         await gateway.start_shard(0)
         await asyncio.wait_for(gateway.wait_ready(), scaled(10.0))
+
+
+async def refuse_shard(fake, gateway, shard_id):
+    """Have Discord refuse one shard for good."""
+    (shard,) = (shard for shard in gateway.shards if shard.id == shard_id)
+    fake.close(4010, shard_id=shard_id)
+    await until(lambda: shard.status is State.STOPPED)
+
+
+async def test_what_is_left_has_stopped_for_good():
+    """Nothing would ever come again: the gateway ends with the error, whichever came last."""
+    async with FakeGateway() as fake, gateway_to(fake, shards=2) as gateway:
+        await refuse_shard(fake, gateway, 0)
+        await gateway.stop_shard(1)
+        with pytest.raises(FatalError, match="4010"):
+            await asyncio.wait_for(gateway.wait_closed(), scaled(10.0))
+
+
+async def test_what_is_left_has_stopped_while_one_is_started(monkeypatch):
+    """The gateway waits for that one, and ends with the error if the store does not give it."""
+    store, may_answer = MemorySessionStore(), asyncio.Event()
+    async with FakeGateway() as fake, gateway_to(fake, shards=2, store=store) as gateway:
+        await gateway.stop_shard(1)
+
+        async def take(*_):
+            await may_answer.wait()
+            raise UsageError("another runs it")
+
+        monkeypatch.setattr(gateway._fleet._sessions._store, "take", take)
+        starting = asyncio.ensure_future(gateway.start_shard(1))
+        await refuse_shard(fake, gateway, 0)
+        assert "running" in repr(gateway)
+        may_answer.set()
+        with pytest.raises(UsageError, match="another runs it"):
+            await starting
+        with pytest.raises(FatalError, match="4010"):
+            await asyncio.wait_for(gateway.wait_closed(), scaled(10.0))
+
+
+async def test_a_gateway_that_is_brought_its_shards_waits_for_others():
+    """Whoever took the last good one away may bring another."""
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake)
+        gateway.place(Placement(shard_ids=None, shard_count=3))
+        await gateway.start()
+        for shard_id in (0, 1):
+            await gateway.start_shard(shard_id)
+        await gateway.wait_ready(scaled(10.0))
+        await refuse_shard(fake, gateway, 0)
+        await gateway.stop_shard(1)
+        assert "running" in repr(gateway)
+        await gateway.close()
 
 
 async def test_a_shard_gets_another_connection():

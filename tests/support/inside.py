@@ -49,17 +49,17 @@ class Inside:
 
 def inside(gateway: Gateway, shard_index: int = 0) -> Inside:
     """Look behind a gateway's public face, at one of its shards."""
-    return Inside(list(gateway._fleet._drivers.values())[shard_index])
+    return Inside(list(gateway._fleet._roster.drivers.values())[shard_index])
 
 
 def drivers(gateway: Gateway) -> dict[int, Any]:
     """Return what runs the shards, by id."""
-    return gateway._fleet._drivers
+    return dict(gateway._fleet._roster.drivers)
 
 
 def innards(gateway: Gateway) -> list[Any]:
     """Return the objects inside whose repr must not show a secret."""
-    return [gateway._fleet, *gateway._fleet._drivers.values()]
+    return [gateway._fleet, *gateway._fleet._roster.drivers.values()]
 
 
 async def pragma(owner: Any, text: str) -> Any:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from ..errors import ShardNotHere
 from ..log import careful_logger
 from ..quoting import ranges
+from .roster import Membership
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..shard.face import Shard
+    from .roster import Roster
     from .stores.sessions import SessionWriter
 
 __all__ = ["Fencing"]
@@ -36,19 +37,19 @@ class Fencing:
     Looks after the leases of one fleet.
 
     Args:
-        stop, start: take one shard out of the fleet, and in.
-        shard: one that runs, None when it does not.
+        roster: of the fleet.
+        put_out, start: take one shard out of it, with whether it comes back, and in.
     """
 
     def __init__(
         self,
-        stop: Callable[[int], Awaitable[object]],
+        roster: Roster,
+        put_out: Callable[[int, bool], Awaitable[object]],
         start: Callable[[int], Awaitable[object]],
-        shard: Callable[[int], Shard | None],
     ) -> None:
-        self._stop = stop
+        self._roster = roster
+        self._put_out = put_out
         self._start = start
-        self._shard = shard
         self._takes_again = True
         self._sessions: SessionWriter | None = None  # if its store knows leases
         self._timer: asyncio.TimerHandle | None = None
@@ -81,18 +82,19 @@ class Fencing:
         """
         if (sessions := self._sessions) is None:
             return True
-        self._put_out(sessions)
-        return not sessions.is_fenced(shard_id)
+        self._fence(sessions)
+        return self._roster.is_ours(shard_id)
 
     def _look(self, sessions: SessionWriter, look_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(look_s, self._look, sessions, look_s)
-        self._put_out(sessions)
+        self._fence(sessions)
 
-    def _put_out(self, sessions: SessionWriter) -> None:
+    def _fence(self, sessions: SessionWriter) -> None:
         """Begin to put out the shards whose leases are over, if there are any."""
-        if not (expired := sessions.fence()):
+        if not (expired := sessions.expired()):
             return
+        self._roster.leases_ended(expired)
         log.error(
             "the lease of shards %s is over: they are disconnected, their sessions stay, and they "
             "are taken again as soon as the store gives them",
@@ -106,17 +108,21 @@ class Fencing:
 
     async def _out_and_in(self, shard_id: int) -> None:
         try:
-            await self._stop(shard_id)
+            await self._put_out(shard_id, self._takes_again)
         except ShardNotHere:
             return  # its program stopped it at the same time
         if not self._takes_again:
             return
         is_told = False
-        while self._shard(shard_id) is None and (error := await self._try(shard_id)) is not None:
+        while self._is_away(shard_id) and (error := await self._try(shard_id)) is not None:
             if not is_told:
                 is_told = True
                 log.warning("shard %d is not taken again yet: %s", shard_id, error)
             await asyncio.sleep(AGAIN_S)
+
+    def _is_away(self, shard_id: int) -> bool:
+        """Tell whether it is to be taken again; the program may be about to, and that may fail."""
+        return self._roster.state(shard_id) in (Membership.AWAY, Membership.STARTING)
 
     async def _try(self, shard_id: int) -> Exception | None:
         """Take a shard; return why that cannot be now, also what a store of the user's raised."""

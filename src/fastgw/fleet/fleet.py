@@ -6,7 +6,8 @@ asked where to connect), running, closing, closed. Whatever ends it, `close()`, 
 that is left or a handler that asks for the end of the program, goes the same way, through one task
 that closes shards, then waits for handlers, then stops the watch. What one shard's fatal refusal
 means for the others is decided here: the identify gate is shut by the shard itself; shards that
-have a session go on, and when none is left the fleet ends with the error.
+have a session go on, and when all that are left have been refused the fleet ends with the error.
+Without any shard, after `stop_shard`, it stays open: others may be started.
 
 All shards start at once: those that identify wait for their turns, which come in the order of their
 ids within each key (Discord's start order); those that resume need none, but one of a bounded
@@ -19,16 +20,16 @@ import asyncio
 import contextlib
 import time
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..connection.dial import Turns
-from ..errors import AuthenticationFailed, FastgwError, Interrupted, ShardNotHere, UsageError
+from ..errors import AuthenticationFailed, FastgwError, Interrupted, UsageError
 from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
-from ..shard.driver import ShardDriver
 from ..shard.reading import TURN_S
-from .closing import Stops, close_store
+from .closing import close_store
 from .commands.members import MemberRequests
 from .fencing import Fencing
 from .figures import FleetFigures
@@ -36,13 +37,14 @@ from .http.asking import ApiQuestion
 from .http.url_watch import UrlWatch
 from .loopwatch import LoopWatch
 from .outages import Outages
-from .presence import Presences
 from .publishing import open_publisher
 from .raising import anew, check_shard_id
 from .readiness import progress_of, why_not_ready
 from .relief import Relief
+from .roster import Membership
 from .setup import make_setup
-from .stores.sessions import SessionWriter, open_sessions, warn_of_cold_resumes
+from .shards import Shards
+from .stores.sessions import open_sessions
 from .turns.identify import open_gate
 
 if TYPE_CHECKING:
@@ -54,11 +56,12 @@ if TYPE_CHECKING:
     from ..health.figures import GatewayHealth
     from ..metrics.endpoint import Endpoint
     from ..protocol.session import Session
+    from ..shard.driver import ShardDriver
     from ..shard.face import Shard, StatusChange
-    from ..shard.link import ShardSetup
     from .http.gateway_info import GatewayInfo
     from .progress import StartProgress
     from .settings import FleetOptions
+    from .stores.sessions import SessionWriter
     from .turns.identify import IdentifyGate
 
 __all__ = ["Fleet", "Phase"]
@@ -105,13 +108,9 @@ class Fleet:
         self._handlers = handlers
         self.home = handlers.home
         self._tell_status = tell_status
-        self._presences = Presences(options.identity)
+        self._shards = Shards(self, handlers, options.identity)
+        self._roster = self._shards.roster
         self.members = MemberRequests(handlers, options.identity.intents, self.running_shard)
-        self._drivers: dict[int, ShardDriver] = {}  # by shard id, in its order
-        self._shard_count = 0
-        self._ready: set[int] = set()  # ids of those that are READY now
-        self._stopped: set[int] = set()  # ids of those that stopped for good
-        self._setup: ShardSetup | None = None
         self._gate: IdentifyGate | None = None
         self._sessions: SessionWriter | None = None
         self._end_session: bool | None = None  # as close() was told
@@ -120,8 +119,7 @@ class Fleet:
         self._turns = Turns(TURN_S, handlers.latencies.delivered)
         self._relief = Relief(options.relief_bytes)
         self._figures = FleetFigures(handlers, self._watch, self._turns, self._relief, options)
-        self._fencing = Fencing(self.stop_shard, self.start_shard, self.shard)
-        self._stops = Stops()
+        self._fencing = Fencing(self._roster, self._put_out, self.start_shard)
         self._question = ApiQuestion(options)
         # Who knows the answer of the API and passes it does not want it asked for.
         self._url_watch: UrlWatch | None = None
@@ -157,14 +155,13 @@ class Fleet:
             info, asked_at = await self._ask()
             gate = await open_gate(self._options, info, asked_at)
             self._gate = self._figures.gate = gate
-            ids = self._prepare(info, gate)
             self._sessions = await open_sessions(self._options.store, self._options.identity)
+            ids = self._prepare(info, gate, self._sessions)
             if self._options.may_take is not None:
                 await self._options.may_take(self._sessions.is_durable)
                 self._refuse_if_closing()
             await open_publisher(self._options.publish, self._handlers, self)
-            self._drivers = await self._make_drivers(ids)
-            self._refuse_if_closing()
+            await self._shards.take(ids, self._refuse_if_closing)
             self._watch.start()
         except BaseException as error:
             try:
@@ -175,7 +172,7 @@ class Fleet:
             raise
         self.phase = Phase.RUNNING
         self._fencing.begin(self._sessions, takes_again=not self._options.is_shared)
-        for driver in self._drivers.values():
+        for driver in self._roster.drivers.values():
             driver.start()
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
@@ -186,7 +183,7 @@ class Fleet:
             return
         if self._gate is not None and self._gate.spent is not None:
             raise anew(self._gate.spent)
-        raise anew(why_not_ready(self.shards, self._ready, timeout_s or 0.0, self._question.error))
+        raise anew(why_not_ready(self.shards, timeout_s or 0.0, self._question.error))
 
     async def wait_closed(self) -> None:
         """Wait for the end; raise what it ended with."""
@@ -220,25 +217,29 @@ class Fleet:
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards, by id; empty before they are started. Other threads may ask."""
-        return tuple(driver.shard for driver in list(self._drivers.values()))
+        return self._roster.shards
 
     def shard(self, shard_id: int) -> Shard | None:
         """Return one shard; None when it does not run here."""
-        driver = self._drivers.get(shard_id)
+        driver = self._roster.drivers.get(shard_id)
         return None if driver is None else driver.shard
 
     def running_shard(self, shard_id: int) -> Shard:
         """Return one shard, or raise ShardNotHere."""
         return self.running(shard_id).shard
 
+    def running(self, shard_id: int) -> ShardDriver:
+        """Return the driver of a shard that runs here, or raise ShardNotHere."""
+        return self._roster.here(shard_id)
+
     @property
     def shard_count(self) -> int:
         """How many shards the bot has in all; 0 while that is not known yet."""
-        return self._shard_count or self._options.shard_count or 0
+        return self._shards.count or self._options.shard_count or 0
 
     def progress(self) -> StartProgress:
         """Return how many shards are READY."""
-        return progress_of(self._drivers, self._ready)
+        return progress_of(self.shards)
 
     def health(self) -> GatewayHealth:
         """Return how all of it is at this moment."""
@@ -261,10 +262,7 @@ class Fleet:
         """A shard's state moved."""
         if change.new is State.READY:
             self.was_ready = True
-            self._ready.add(change.shard.id)
             self._announce()
-        else:
-            self._ready.discard(change.shard.id)
         self._outages.note(change, time.monotonic())
         self.members.status_changed(change)
         self._tell_status(change)
@@ -283,9 +281,8 @@ class Fleet:
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good."""
         options = self._options
-        if (driver := self._drivers.get(shard.id)) is None or driver.shard is not shard:
+        if not self._roster.stopped(shard):
             return  # taken out by stop_shard(); the others go on, and so does the fleet
-        self._stopped.add(shard.id)
         if error is not None:
             said = redact(str(error), options.identity.token)
             facts = {"shard_id": shard.id, "cause": type(error).__name__}
@@ -296,7 +293,7 @@ class Fleet:
         everybody = isinstance(error, AuthenticationFailed) or (
             error is not None and options.on_fatal == "stop"
         )
-        if everybody or len(self._stopped) == len(self._drivers):
+        if everybody or self._roster.is_over:
             self._begin_close()
 
     def interrupted(self, error: BaseException) -> None:
@@ -312,36 +309,31 @@ class Fleet:
         """Hand out no event any more, let interrupts through; called between any two lines."""
         self._is_forced = True
         self._handlers.tasks.stop()
-        for driver in list(self._drivers.values()):
-            driver.deafen()
+        self._shards.deafen()
 
     # --- single shards, at run time --------------------------------------------------------------
 
     async def stop_shard(self, shard_id: int) -> None:
         """Take one shard out; return when its socket is gone and others may run it."""
         self.home.check_loop("gateway.stop_shard")
-        driver = self.running(shard_id)
-        del self._drivers[shard_id]
-        self._stopped.discard(shard_id)
-        self._outages.forget(shard_id)
-        self._announce()
-        await self._stops.one(driver, self._sessions, keep_session=self.keeps_sessions)
+        await self._put_out(shard_id, False)
 
     async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
         self.home.check_loop("gateway.start_shard")
-        sessions = self._sessions
-        if self.phase is not Phase.RUNNING or sessions is None:
+        if self.phase is not Phase.RUNNING:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
-        check_shard_id(shard_id, self._shard_count)
-        if shard_id in self._stopped:
+        check_shard_id(shard_id, self._shards.count)
+        if self._roster.state(shard_id) is Membership.STOPPED:
             await self.stop_shard(shard_id)  # meanwhile nobody else takes it
-        elif shard_id in self._drivers:
-            raise UsageError(f"shard {shard_id} runs already; see reconnect_shard()")
-        driver = (await self._make_drivers((shard_id,)))[shard_id]
-        if self._closing is not None:  # meanwhile; it lets go of what was taken, too
-            raise UsageError(f"shard {shard_id} was not started: the gateway was closed")
-        self._drivers = dict(sorted({**self._drivers, shard_id: driver}.items()))
+        try:
+            await self._shards.take(
+                (shard_id,), partial(self._refuse_if_closing, f"shard {shard_id}")
+            )
+        except BaseException:
+            self._end_if_over()
+            raise
+        driver = self.running(shard_id)
         driver.start()
         return driver.shard
 
@@ -353,17 +345,20 @@ class Fleet:
     def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
         """Show a presence, now and in every later session, on some shards or on all."""
         self.home.check_loop("gateway.set_presence")
-        drivers = {i: self.running(i) for i in (self._drivers if shard_ids is None else shard_ids)}
-        self._presences.set(presence, shard_ids)
-        for shard_id, driver in drivers.items():
-            driver.set_presence(self._presences.identity(shard_id, self._shard_count))
+        self._shards.set_presence(presence, shard_ids)
 
-    def running(self, shard_id: int) -> ShardDriver:
-        """Return the driver of a shard that runs here, or raise ShardNotHere."""
-        check_shard_id(shard_id)
-        if (driver := self._drivers.get(shard_id)) is None:
-            raise ShardNotHere(shard_id, list(self._drivers))
-        return driver
+    async def _put_out(self, shard_id: int, comes_back: bool) -> None:
+        keep_session = self.keeps_sessions
+        out = self._shards.take_out(shard_id, keep_session=keep_session, comes_back=comes_back)
+        self._outages.forget(shard_id)
+        self._announce()
+        self._end_if_over()
+        await asyncio.shield(out)
+
+    def _end_if_over(self) -> None:
+        """End when what is left has stopped for good, unless somebody else brings shards."""
+        if self._roster.is_over and not self._options.is_shared:
+            self._begin_close()
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -379,46 +374,25 @@ class Fleet:
 
     def _take_info(self, info: GatewayInfo) -> None:
         """Take what the API says by now: where to connect from the next attempt on."""
-        if self._setup is not None:
-            self._setup = self._setup._replace(url=info.url)  # of shards that start later
-        for driver in self._drivers.values():
-            driver.use_url(info.url)
+        self._shards.use_url(info.url)
 
-    def _refuse_if_closing(self) -> None:
-        if self._closing is not None:
-            raise UsageError("the gateway was closed while it was starting")
+    def _refuse_if_closing(self, what: str = "it") -> None:
+        if self._closing is not None:  # which lets go of what was taken, too
+            raise UsageError(f"the gateway was closed while {what} was starting")
 
-    def _prepare(self, info: GatewayInfo, gate: IdentifyGate) -> tuple[int, ...]:
+    def _prepare(
+        self, info: GatewayInfo, gate: IdentifyGate, sessions: SessionWriter
+    ) -> tuple[int, ...]:
         """Make what all shards share; return their ids."""
         options = self._options
         ids, count = options.shard_ids, options.shard_count
         if ids is None:
             ids, count = tuple(range(info.shards)), info.shards
-        self._shard_count = count or len(ids)
-        self._setup = make_setup(
+        setup = make_setup(
             options, self._handlers, gate, self._turns, self._fencing, url=info.url, ids=ids
         )
+        self._shards.open(setup, count or len(ids), sessions)
         return ids
-
-    async def _make_drivers(self, shard_ids: tuple[int, ...]) -> dict[int, ShardDriver]:
-        """Take shards in, each with its stored session if that can be resumed; start none."""
-        sessions, setup = self._sessions, self._setup
-        assert sessions is not None
-        assert setup is not None
-        count = self._shard_count
-        identities = {i: self._presences.identity(i, count) for i in shard_ids}
-        stored = await sessions.take(identities)
-        warn_of_cold_resumes(len(stored), self._handlers.wanted_by_name(("READY", "GUILD_CREATE")))
-        now, drivers = time.monotonic(), {}
-        for shard_id, identity in identities.items():
-            one = stored.get(shard_id)
-            drivers[shard_id] = driver = ShardDriver(
-                identity, setup, self,
-                session=None if one is None else one.session,
-                last_byte_at=None if one is None or one.age_s is None else now - one.age_s,
-            )  # fmt: skip
-            sessions.watch(shard_id, driver.stored_sequence)
-        return drivers
 
     async def _all_ready(self) -> None:
         while True:
@@ -428,7 +402,7 @@ class Fleet:
                 raise self._error.with_traceback(self._error_traceback)
             if self.phase in (Phase.CLOSING, Phase.CLOSED):
                 raise UsageError("the gateway was closed before it was ready")
-            if self._drivers and self._ready.issuperset(self._drivers):
+            if self._roster.is_ready:
                 return
             await self._changed.wait()
 
@@ -448,7 +422,7 @@ class Fleet:
             self._fencing.stop()
             if self._url_watch is not None:
                 self._url_watch.stop()
-            await self._stops.all(list(self._drivers.values()), keep_session=self.keeps_sessions)
+            await self._shards.close(keep_session=self.keeps_sessions)
             self._handlers.end()
             await self._handlers.tasks.drain(self.drain_s)
         except Exception as error:
@@ -486,13 +460,14 @@ class Fleet:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        for driver in list(self._drivers.values()):
+        drivers = self._roster.drivers
+        for driver in drivers.values():
             driver.tick(now, wall)
-        self._outages.tick(now, len(self._drivers))
-        self._relief.tick(now, self._drivers)
+        self._outages.tick(now, len(drivers))
+        self._relief.tick(now, drivers)
         if self._url_watch is not None:
-            failures = (driver.main_failures for driver in self._drivers.values())
+            failures = (driver.main_failures for driver in drivers.values())
             self._url_watch.look(max(failures, default=0), now)
         if self._sessions is not None:
             self._sessions.tick()
-        self._handlers.tick(names_overdue=self._setup is not None and self._setup.stores_handled)
+        self._handlers.tick(names_overdue=self._shards.stores_handled)

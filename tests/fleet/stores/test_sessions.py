@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 
 import pytest
-from deadline import scaled
 
 from fastgw import Intents, UsageError
 from fastgw.fleet.ports import StoredSession
@@ -233,62 +231,28 @@ async def test_a_shard_that_is_started_again_is_seen_alive_at_once():
     await writer.close()
 
 
-async def test_a_shard_is_taken_by_one_call_at_a_time():
-    """A store gives its holder a shard again: two starts at once would both run it."""
-    rig = Rig()
-    writer = await rig.start()
-    may_answer = asyncio.Event()
-
-    async def take(shard_ids, shard_count):
-        await may_answer.wait()
-        return {}
-
-    writer._store.take = take
-    first = asyncio.create_task(writer.take({0: identity(0), 1: identity(1)}))
-    await asyncio.sleep(0)
-    with pytest.raises(UsageError, match="shard 1 is being started already"):
-        await asyncio.wait_for(writer.take({1: identity(1)}), scaled(5.0))
-    may_answer.set()
-    assert await first == {}
-    assert await writer.take({1: identity(1)}) == {}
-
-
-async def test_a_shard_on_its_way_out_is_not_taken_here():
-    """It would run twice until it has left."""
-    rig = Rig()
-    writer = await rig.start()
-    await rig.opened.release([0])
-    writer.leaves(1)
-    with pytest.raises(UsageError, match="shards 1 are being stopped"):
-        await writer.take({0: identity(0), 1: identity(1)})
-    writer.left(1)
-    assert await writer.take({0: identity(0), 1: identity(1)}) == {}
-    await writer.close()
-
-
 async def test_nothing_is_stored_of_a_shard_whose_lease_is_over():
     """Somebody else may have it by now, until it is taken again."""
     rig = Rig()
     writer = await rig.start()
     assert writer.look_s is None
-    assert writer.fence() == []
+    assert writer.expired() == []
     expired = [0]
     rig.opened.look_s, rig.opened.expired = 0.5, lambda: [expired.pop() for _ in expired[:]]
     writer.began(session(), {})
     assert writer.look_s == 0.5
-    assert writer.fence() == [0]
-    assert writer.fence() == []
-    assert writer.is_fenced(0)
+    assert writer.expired() == [0]
+    assert writer.expired() == []
     released = []
     rig.opened.release, release = lambda ids: released.extend(ids), rig.opened.release
     rig.sequence = 50
-    await writer.release(0)
+    writer.forget(0)
+    writer.tick()
     assert released == []
     rig.opened.release = release
     assert (await rig.also_stored())[0].session.sequence == 1
     await release([0])
     await writer.take({0: Identity(token="t", shard_id=0, shard_count=1, **OLD)})
-    assert not writer.is_fenced(0)
     writer.watch(0, lambda: 1)
     assert rig.tick() == {0: 1}
     await writer.close()

@@ -138,9 +138,6 @@ class SessionWriter:
         self._clock = clock
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
-        self._taking: set[int] = set()  # by calls that are not answered yet
-        self._fenced: set[int] = set()
-        self._leaving: set[int] = set()
         self._is_refused = False
         self._failed_at = -FAILED_AGAIN_S
 
@@ -162,24 +159,12 @@ class SessionWriter:
         Become the only one who runs these shards; return the sessions that are worth a RESUME.
 
         Raises:
-            UsageError: see `OpenStore.take`; or one of them is on its way out; Occupied also while
-                another call asks for one of them: a store gives whoever has a shard it again.
+            UsageError: see `OpenStore.take`.
         """
         if not identities:
             return {}
-        if leaving := self._leaving.intersection(identities):
-            raise UsageError(
-                f"shards {ranges(leaving)} are being stopped: await stop_shard() first"
-            )
-        if asked := sorted(self._taking & identities.keys()):
-            raise Occupied(f"shard {ranges(asked)} is being started already")
         count = next(iter(identities.values())).shard_count
-        self._taking |= identities.keys()
-        try:
-            taken = await self._store.take(tuple(identities), count)
-        finally:
-            self._taking -= identities.keys()
-        self._fenced.difference_update(identities)
+        taken = await self._store.take(tuple(identities), count)
         return usable_sessions(taken, identities)
 
     @property
@@ -187,36 +172,21 @@ class SessionWriter:
         """Seconds between two calls of `fence`; None where the store knows no leases."""
         return self._store.look_s if isinstance(self._store, LeasingStore) else None
 
-    def fence(self) -> list[int]:
-        """Return the shards whose lease is over, once; nothing is stored of them any more."""
-        if not isinstance(self._store, LeasingStore):
-            return []
-        expired = sorted(self._store.expired())
-        self._fenced.update(expired)
-        return expired
-
-    def is_fenced(self, shard_id: int) -> bool:
-        """Tell whether the lease of a shard is over, and it was not taken again."""
-        return shard_id in self._fenced
-
-    def leaves(self, shard_id: int) -> None:
-        """A shard is being stopped: nobody takes it here until it has `left`."""
-        self._leaving.add(shard_id)
-
-    def left(self, shard_id: int) -> None:
-        """It is stopped and released."""
-        self._leaving.discard(shard_id)
+    def expired(self) -> list[int]:
+        """Return the shards whose lease is over, once; the store takes nothing of them any more."""
+        return sorted(self._store.expired()) if isinstance(self._store, LeasingStore) else []
 
     async def release(self, shard_id: int) -> None:
         """Store the last of a shard's session, and let others run it."""
-        sequence = self._suppliers.pop(shard_id, None)
-        if self.is_fenced(shard_id):
-            self._told.pop(shard_id, None)
-            return
-        if sequence is not None:
+        if (sequence := self._suppliers.get(shard_id)) is not None:
             self._note({shard_id: sequence()})
-        self._told.pop(shard_id, None)
+        self.forget(shard_id)
         await self._store.release((shard_id,))
+
+    def forget(self, shard_id: int) -> None:
+        """Store nothing of a shard any more: it may be another process's."""
+        self._suppliers.pop(shard_id, None)
+        self._told.pop(shard_id, None)
 
     def began(self, session: Session, ready: Mapping[str, Any]) -> None:
         """READY came, with this `d`: store the session, at once."""
