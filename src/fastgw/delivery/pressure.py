@@ -167,7 +167,7 @@ class Pressure:
         """
         now = self._clock()
         holding: dict[str, float] = {}
-        for ledger, held_at in list(self._held_at.items()):
+        for ledger, held_at in self._held_at.copy().items():
             for name in self._holders(ledger):
                 holding[name] = max(holding.get(name, 0.0), now - held_at)
         return holding

@@ -45,38 +45,37 @@ class _Place:
     __slots__ = ("_offers",)
 
     def __init__(self) -> None:
-        # Oldest first; without a future it is what the program wants for good.
-        self._offers: list[tuple[bytes, asyncio.Future[None] | None]] = []
+        # Oldest first; without a future it is what the program wants for good. Replaced whole:
+        # other threads look at it, too.
+        self._offers: tuple[tuple[bytes, asyncio.Future[None] | None], ...] = ()
 
     @property
     def command(self) -> bytes | None:
-        """What to write; None when nobody wants anything any more."""
-        while self._offers:
-            command, written = self._offers[-1]
+        """What to write; None when nobody wants anything any more. Looking changes nothing."""
+        for command, written in reversed(self._offers):
             if written is None or not written.done():
                 return command
-            self._offers.pop()
         return None
 
     def offer(self, command: bytes, written: asyncio.Future[None] | None) -> None:
         """Put a command in the place of those that wait here, which are written with it."""
-        self._offers = [
+        kept = [
             (old, future)
             for old, future in self._offers
             if (future is None and written is not None) or (future and not future.done())
         ]
-        self._offers.append((command, written))
+        self._offers = (*kept, (command, written))
 
     def written(self) -> None:
         """The command is written: it was about the same as all that wait here."""
-        offers, self._offers = self._offers, []
+        offers, self._offers = self._offers, ()
         for _, future in offers:
             if future is not None and not future.done():
                 future.set_result(None)
 
     def forget_wanted(self) -> None:
         """Take back what is wanted for good."""
-        self._offers = [offer for offer in self._offers if offer[1] is not None]
+        self._offers = tuple(offer for offer in self._offers if offer[1] is not None)
 
     def fail(self, error: Exception) -> None:
         """Fail whoever waits; what is wanted for good stays."""
@@ -229,9 +228,9 @@ class CommandQueue:
 
     def _places(self) -> Iterator[_Place]:
         # Copies: health is asked for from other threads.
-        yield from list(self._voices.values())
+        yield from self._voices.copy().values()
         yield self._presence
-        yield from list(self._others)
+        yield from tuple(self._others)
 
     def _next(self, now: float) -> _Place | None:
         """Return whose turn it is, by rank; forget those that are empty by now."""
