@@ -78,9 +78,8 @@ class Gateway(EventSource, CommandSender):
     """
     A bot's connection to Discord: handlers, shards and their health.
 
-    It lives in one event loop, in one thread. `health()`, `stats()` and the properties may be read
-    from any; everything else is refused elsewhere by a UsageError, and `call_threadsafe` is the way
-    in.
+    It lives in one event loop, in one thread. What may be called from any thread says so; all else
+    is refused elsewhere by a UsageError, and `call_threadsafe` is the way in.
 
     Args:
         token: the bot token, with or without its "Bot " prefix; None takes that of the
@@ -216,7 +215,7 @@ class Gateway(EventSource, CommandSender):
 
     def on_status(self, handler: StatusHandlerT) -> StatusHandlerT:
         """Register a function or coroutine function for each `StatusChange` of any shard."""
-        self._fleet.home.check_thread("gateway.on_status")
+        self._fleet.home.check_thread("on_status")
         check_handler(handler)
         self._status_handlers.append(handler)
         return handler
@@ -227,7 +226,7 @@ class Gateway(EventSource, CommandSender):
 
         It is called when a shard becomes READY, until all are for the first time.
         """
-        self._fleet.home.check_thread("gateway.on_progress")
+        self._fleet.home.check_thread("on_progress")
         check_handler(handler)
         self._progress_handlers.append(handler)
         return handler
@@ -265,8 +264,9 @@ class Gateway(EventSource, CommandSender):
             SystemExit, KeyboardInterrupt: a handler's, or a second signal's.
             UsageError: called from a running loop; use `start()` there.
         """
-        if drain_s is not None:
-            self._fleet.drain_s = check_drain(drain_s)
+        drain_s = self._fleet.drain_s if drain_s is None else check_drain(drain_s)
+        self._fleet.check_new()
+        self._fleet.drain_s = drain_s
         run_until_closed(self, self._fleet)
 
     async def start(self) -> None:
@@ -365,15 +365,15 @@ class Gateway(EventSource, CommandSender):
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """The shards that run here, by id; empty before `start()`."""
+        """The shards that run here, by id; empty before `start()`; from any thread."""
         return self._fleet.shards
 
     def health(self) -> GatewayHealth:
-        """Return how the gateway and all its shards are at this moment."""
+        """Return how the gateway and all its shards are at this moment; from any thread."""
         return self._fleet.health()
 
     def stats(self) -> GatewayStats:
-        """Return what the gateway and all its shards counted since they were made; it is cheap."""
+        """Return what the gateway and all its shards counted since their start; from any thread."""
         return self._fleet.stats()
 
     # --- inside ----------------------------------------------------------------------------------

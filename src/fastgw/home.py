@@ -2,7 +2,12 @@
 Where a gateway lives: one event loop, in one thread.
 
 Nothing of it may be touched from elsewhere: two threads in one deque, or a future that another loop
-waits for, do damage that shows much later. So whoever may be called asks here first.
+waits for, do damage that shows much later. So whoever may be called asks here first, and what may
+be called from any thread says so in its docstring; docs/reference/gateway.md lists it.
+
+Such a method changes nothing. What the loop's thread may be changing meanwhile it reads in one of
+two ways: a reference to what is replaced whole and never changed (`Roster.shards`), or a copy made
+in one step (`x.copy()`, `dict(x)`, `tuple(x)`), before it walks over anything.
 """
 
 from __future__ import annotations
@@ -22,15 +27,22 @@ __all__ = ["Home"]
 
 class Home:
     """
-    The loop and the thread of one gateway.
+    The loop and the thread of one gateway, or of what stands in its place.
 
+    Args:
+        owner: what lives there, as its methods are named in errors.
+        way_in: what calls something there from another thread.
     Attributes:
         loop: None until somebody enters one.
     """
 
-    __slots__ = ("_thread_id", "loop")
+    __slots__ = ("_owner", "_thread_id", "_way_in", "loop")
 
-    def __init__(self) -> None:
+    def __init__(
+        self, owner: str = "gateway", way_in: str = "gateway.call_threadsafe(...) with it"
+    ) -> None:
+        self._owner = owner
+        self._way_in = way_in
         self.loop: asyncio.AbstractEventLoop | None = None
         self._thread_id: int | None = None
 
@@ -75,12 +87,13 @@ class Home:
                 self.loop.call_soon_threadsafe(function, *args)
 
     def _elsewhere(self, what: str) -> UsageError:
+        what, owner = what if "." in what else f"{self._owner}.{what}", self._owner
         if threading.get_ident() != self._thread_id:
             return UsageError(
-                f"{what}() was called in another thread than that of the gateway's event loop; "
-                f"there, call gateway.call_threadsafe(...) with it"
+                f"{what}() was called in another thread than that of the {owner}'s event loop; "
+                f"there, call {self._way_in}"
             )
         return UsageError(
-            f"{what}() was called outside of the event loop that the gateway lives in; one gateway "
-            f"lives in one loop: call it there, or make a gateway for this loop"
+            f"{what}() was called outside of the event loop that the {owner} lives in; one {owner} "
+            f"lives in one loop: call it there, or make a {owner} for this loop"
         )

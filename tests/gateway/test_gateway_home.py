@@ -2,17 +2,32 @@
 
 import asyncio
 import gc
+import inspect
 import logging
+import re
 import threading
+from pathlib import Path
 
 import pytest
 from deadline import scaled, until
 from gateways import TOKEN, gateway_to
 
+from fastgw import (
+    EventStream,
+    LocalIdentifyQueue,
+    MemberRequest,
+    Opcode,
+    Placement,
+    Shard,
+    SQLiteIdentifyQueue,
+)
 from fastgw.errors import UsageError
 from fastgw.fleet.http.gateway_info import GatewayInfo
 from fastgw.gateway import Gateway
 from fastgw.protocol.states import State
+from fastgw.redis import Consumer, RedisIdentifyQueue
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def in_thread(function):
@@ -38,17 +53,25 @@ def handler(event):
 
 COROUTINES = {
     "start": lambda g, s: g.start(),
+    "__aenter__": lambda g, s: g.__aenter__(),
+    "__aexit__": lambda g, s: g.__aexit__(None, None, None),
     "wait_ready": lambda g, s: g.wait_ready(1.0),
     "wait_closed": lambda g, s: g.wait_closed(),
     "close": lambda g, s: g.close(end_session=False),
     "stop_shard": lambda g, s: g.stop_shard(0),
     "start_shard": lambda g, s: g.start_shard(0),
     "wait_for": lambda g, s: g.wait_for("READY", timeout=0.1),
-    "shard.send": lambda g, s: g.shards[0].send(3, {}),
     "send": lambda g, s: g.send(3, {}, shard_id=0),
     "update_voice_state": lambda g, s: g.update_voice_state(1, None),
-    "anext": lambda g, s: s.__anext__(),
-    "aclose": lambda g, s: s.aclose(),
+    "request_channel_info": lambda g, s: g.request_channel_info(1),
+    "request_soundboard_sounds": lambda g, s: g.request_soundboard_sounds([1]),
+    "Shard.send": lambda g, s: g.shards[0].send(3, {}),
+    "Shard.send_encoded": lambda g, s: g.shards[0].send_encoded(b'{"op":3,"d":{}}'),
+    "MemberRequest.__await__": lambda g, s: _await(lambda: g.asked),
+    "MemberRequest.__aiter__": lambda g, s: anext(aiter(g.asked)),
+    "EventStream.__anext__": lambda g, s: s.__anext__(),
+    "EventStream.aclose": lambda g, s: s.aclose(),
+    "EventStream.__aexit__": lambda g, s: s.__aexit__(None, None, None),
 }
 CALLS = {
     "on": lambda g, s: g.on("READY")(handler),
@@ -58,11 +81,27 @@ CALLS = {
     "on_status": lambda g, s: g.on_status(handler),
     "on_progress": lambda g, s: g.on_progress(handler),
     "events": lambda g, s: g.events("READY"),
+    "request_members": lambda g, s: g.request_members(1, query="x", limit=1),
     "reconnect_shard": lambda g, s: g.reconnect_shard(0),
     "set_presence": lambda g, s: g.set_presence({"status": "idle"}),
-    "pause_reading": lambda g, s: g.shards[0].pause_reading(),
-    "resume_reading": lambda g, s: g.shards[0].resume_reading(),
+    "place": lambda g, s: g.place(Placement(shard_ids=[0], shard_count=1)),
+    "run": lambda g, s: g.run(drain_s=99.0),
+    "Shard.pause_reading": lambda g, s: g.shards[0].pause_reading(),
+    "Shard.resume_reading": lambda g, s: g.shards[0].resume_reading(),
 }
+# They refuse whoever calls once it was started, in whichever thread.
+REFUSED_ANYWHERE = ("start", "__aenter__", "place", "run")
+# In its own thread these need no loop that runs.
+NEED_NO_LOOP = (
+    "on",
+    "off",
+    "route",
+    "on_error",
+    "on_status",
+    "on_progress",
+    "events",
+    "request_members",
+)
 
 
 async def _await(call):
@@ -77,13 +116,17 @@ async def test_another_thread_is_refused_and_does_no_damage(fake, name):
     stream = gateway.events("MESSAGE_CREATE")
     await gateway.start()
     await gateway.wait_ready()
+    before = gateway._fleet.drain_s
+    gateway.asked = gateway.request_members(1, query="x", limit=1)  # where it may be made
     if name in COROUTINES:
         error = in_thread(lambda: asyncio.run(_await(lambda: COROUTINES[name](gateway, stream))))
     else:
         error = in_thread(lambda: CALLS[name](gateway, stream))
     assert isinstance(error, UsageError)
-    if name != "start":  # which is refused for being the second
+    if name not in REFUSED_ANYWHERE:
         assert "call_threadsafe" in str(error)
+    assert gateway._fleet.drain_s == before
+    assert [command.op for command in fake.received] == [Opcode.IDENTIFY]
     fake.dispatch("MESSAGE_CREATE", {"content": "x"})
     event = await asyncio.wait_for(anext(stream), scaled(5.0))
     assert event.data == {"content": "x"}
@@ -91,15 +134,15 @@ async def test_another_thread_is_refused_and_does_no_damage(fake, name):
     assert fake.service.sessions == {}
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", CALLS.keys() - {"place", "run"})
 def test_a_call_from_outside_of_the_loop(fake_in_thread, name):
     """case 60: in the right thread, while the loop does not run: no connection is lost for it."""
     gateway, loop = fake_in_thread
-    if name in ("reconnect_shard", "set_presence", "pause_reading", "resume_reading"):
+    if name in NEED_NO_LOOP:
+        CALLS[name](gateway, None)
+    else:
         with pytest.raises(UsageError, match="event loop"):
             CALLS[name](gateway, None)
-    else:
-        CALLS[name](gateway, None)
     loop.run_until_complete(asyncio.sleep(0.05))
     assert gateway.stats().shards[0].connections == 1
 
@@ -124,6 +167,49 @@ def fake_in_thread():
     loop.run_until_complete(gateway.close())
     loop.run_until_complete(fake.__aexit__(None, None, None))
     loop.close()
+
+
+PAGE = (DOCS / "reference/gateway.md").read_text("utf-8")
+BORDER = dict(re.findall(r"^\| `(\w+)` \| (`.+`) \|$", PAGE, re.M))
+OF_LOOP = (Gateway, Shard, EventStream, MemberRequest)
+CLASSES = (*OF_LOOP, LocalIdentifyQueue, SQLiteIdentifyQueue, RedisIdentifyQueue, Consumer)
+
+
+def public(owner):
+    """Yield what a program may call or look at: methods and properties, by name."""
+    for name in dir(owner):
+        member = inspect.getattr_static(owner, name)
+        if name in ("__aenter__", "__aexit__", "__await__", "__aiter__", "__anext__") or (
+            name[0] != "_" and (callable(member) or isinstance(member, property))
+        ):
+            yield name, getattr(owner, name)
+
+
+def is_for_any_thread(member):
+    """Tell whether a docstring says so."""
+    return "rom any thread" in " ".join((inspect.getdoc(member) or "").split())
+
+
+@pytest.mark.parametrize("owner", CLASSES, ids=lambda owner: owner.__name__)
+def test_the_page_lists_what_any_thread_may_call(owner):
+    """Its row and the docstrings say the same."""
+    said = [name for name, member in public(owner) if is_for_any_thread(member)]
+    assert said == re.findall(r"`(\w+)`", BORDER.get(owner.__name__, ""))
+
+
+def test_the_page_lists_no_other():
+    """Each row is of a class whose docstrings were looked at."""
+    assert BORDER.keys() <= {owner.__name__ for owner in CLASSES}
+
+
+@pytest.mark.parametrize("owner", OF_LOOP, ids=lambda owner: owner.__name__)
+def test_all_else_is_called_from_another_thread_above(owner):
+    """A new method is either for any thread, or tested to refuse."""
+    tested = {*COROUTINES, *CALLS, "EventStream.__aiter__", "EventStream.__aenter__"}
+    prefix = "" if owner is Gateway else f"{owner.__name__}."
+    for name, member in public(owner):
+        if not is_for_any_thread(member):
+            assert f"{prefix}{name}" in tested
 
 
 async def test_health_may_be_read_anywhere(fake):

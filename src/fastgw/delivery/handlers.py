@@ -133,7 +133,7 @@ class Handlers:
             UsageError: no name, not a name, a handler that cannot be called with one event or with
                 the values of the fields, or a bound or policy for a sync one.
         """
-        self.home.check_thread("gateway.on")
+        self.home.check_thread("on")
         names = check_names(names)
         check_handler(handler, fields_of(form))
         check_bound(bound)
@@ -176,7 +176,7 @@ class Handlers:
 
         What has begun goes on; events that wait for their turn are dropped.
         """
-        self.home.check_thread("gateway.off")
+        self.home.check_thread("off")
         if names:
             names = check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
@@ -196,7 +196,7 @@ class Handlers:
         Raises:
             UsageError: not a name, or a target that is not callable, or an async function.
         """
-        self.home.check_thread("gateway.route")
+        self.home.check_thread("route")
         (name,) = check_names((name,))
         if target is not None and (not callable(target) or is_async(target)):
             raise UsageError(f"the target of route({name!r}) must be a sync callable, or None")
@@ -214,7 +214,7 @@ class Handlers:
         Raises:
             UsageError: what cannot be called with one argument.
         """
-        self.home.check_thread("gateway.on_error")
+        self.home.check_thread("on_error")
         check_handler(handler)
         self._of_errors.append(self._rare(handler, Policy.DROP_NEWEST))
         self.failures.tell = call_each(self._of_errors, self)
@@ -243,7 +243,7 @@ class Handlers:
         Raises:
             UsageError: no name, not a name, bad bound or policy.
         """
-        self.home.check_thread("gateway.events")
+        self.home.check_thread("events")
         names = check_names(names)
         name = f"events({', '.join(map(repr, names))})"
         mailbox = Mailbox(
@@ -282,7 +282,7 @@ class Handlers:
             UsageError: no name, not a name, a check that is no sync callable, or a timeout that is
                 no number.
         """
-        self.home.enter("gateway.wait_for")
+        self.home.enter("wait_for")
         names = check_names(names)
         if check is not None:
             check_handler(check)

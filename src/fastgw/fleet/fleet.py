@@ -140,13 +140,17 @@ class Fleet:
 
     # --- one life: see Gateway -------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Ask where to connect, and start the shards."""
+    def check_new(self) -> None:
+        """Refuse a second start."""
         if self.phase is not Phase.NEW:
             raise UsageError(
                 f"start() works once, and this gateway is {self.phase.value}; make a new Gateway"
             )
-        self.home.enter("gateway.start")
+
+    async def start(self) -> None:
+        """Ask where to connect, and start the shards."""
+        self.check_new()
+        self.home.enter("start")
         self.phase = Phase.STARTING
         try:
             self._endpoint = self._figures.serve(
@@ -177,7 +181,7 @@ class Fleet:
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Wait until every shard is READY."""
-        self.home.enter("gateway.wait_ready")
+        self.home.enter("wait_ready")
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._all_ready(), timeout_s)
             return
@@ -190,7 +194,7 @@ class Fleet:
         if self.phase is Phase.NEW:
             raise UsageError("the gateway was not started: call start() first")
         if self.phase is not Phase.CLOSED:
-            self.home.enter("gateway.wait_closed")
+            self.home.enter("wait_closed")
         while self.phase is not Phase.CLOSED:
             await self._changed.wait()
         if self._error is not None:
@@ -206,7 +210,7 @@ class Fleet:
             self._end(None)
         if self.phase is Phase.CLOSED:
             return
-        self.home.check_loop("gateway.close")
+        self.home.check_loop("close")
         if self._closing is None:
             self._end_session = end_session
         with self._handlers.tasks.caller_spared():
@@ -315,12 +319,12 @@ class Fleet:
 
     async def stop_shard(self, shard_id: int) -> None:
         """Take one shard out; return when its socket is gone and others may run it."""
-        self.home.check_loop("gateway.stop_shard")
+        self.home.check_loop("stop_shard")
         await self._put_out(shard_id, False)
 
     async def start_shard(self, shard_id: int) -> Shard:
         """Take one more shard in; it connects by itself."""
-        self.home.check_loop("gateway.start_shard")
+        self.home.check_loop("start_shard")
         if self.phase is not Phase.RUNNING:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
         check_shard_id(shard_id, self._shards.count)
@@ -339,12 +343,12 @@ class Fleet:
 
     def reconnect_shard(self, shard_id: int) -> None:
         """Give a shard another connection, by RESUME."""
-        self.home.check_loop("gateway.reconnect_shard")
+        self.home.check_loop("reconnect_shard")
         self.running(shard_id).reconnect()
 
     def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
         """Show a presence, now and in every later session, on some shards or on all."""
-        self.home.check_loop("gateway.set_presence")
+        self.home.check_loop("set_presence")
         self._shards.set_presence(presence, shard_ids)
 
     async def _put_out(self, shard_id: int, comes_back: bool) -> None:

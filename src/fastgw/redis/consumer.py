@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..delivery.limits import DeliveryLimits
     from ..fleet.commands.guild_commands import MemberSource, WayToShard
     from ..health.consumers import ConsumerHealth, ConsumerStats
+    from ..home import Home
 
 __all__ = ["Consumer"]
 
@@ -111,21 +112,22 @@ class Consumer(EventSource, GuildCommands):
         self._lease_until = 0.0
         self._renew_at = 0.0
         self._turns = 0
-        self._is_closing = False
+        self._is_begun = self._is_closing = False
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         count = shards if isinstance(shards, int) else 0
-        self._shards = RemoteShards(self._streams, count, float(command_timeout_s))
         EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
+        home = self._handlers.home
+        self._shards = RemoteShards(self._streams, count, float(command_timeout_s), home)
 
     def __repr__(self) -> str:
         return f"<Consumer of group {self._group!r}, {len(self._mailboxes)} mailboxes>"
 
     @property
     def shard_ids(self) -> tuple[int, ...]:
-        """The shards whose mailboxes are leased here, now."""
-        return tuple(sorted(self._mailboxes))
+        """The shards whose mailboxes are leased here, now; from any thread."""
+        return tuple(sorted(self._mailboxes.copy()))
 
     def health(self) -> ConsumerHealth:
         """Return how it is at this moment; from any thread, and without asking Redis."""
@@ -144,16 +146,18 @@ class Consumer(EventSource, GuildCommands):
         Raises:
             UsageError: the server cannot be used, or it was started before.
         """
-        if self._task is not None:
+        self._home.enter("start")
+        if self._is_begun:
             raise UsageError("start() works once; make a new Consumer")
-        self._handlers.home.enter("consumer.start")
         self._figures.start(self._handlers)
+        self._is_begun = True
         try:
             self._streams.open()
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
         except BaseException as error:  # also when the start is cancelled
+            self._is_begun = False
             self._figures.close()
             await self._streams.close()
             if not isinstance(error, Exception):
@@ -169,6 +173,7 @@ class Consumer(EventSource, GuildCommands):
         """
         if self._task is None:
             return
+        self._home.check_loop("close")
         if self._closing is None:
             self._is_closing = True
             self._closing = asyncio.get_running_loop().create_task(self._close(self._task))
@@ -209,7 +214,7 @@ class Consumer(EventSource, GuildCommands):
         Raises:
             UsageError: no mapping, no JSON, too long, or no number of a shard.
         """
-        self._handlers.home.check_loop("consumer.set_presence")
+        self._home.check_loop("set_presence")
         if not isinstance(presence, Mapping):
             raise UsageError("a presence is a mapping, the `d` of op 3")
         self._shards.show(presence, shard_ids)
@@ -222,6 +227,10 @@ class Consumer(EventSource, GuildCommands):
 
     def _shard_count_now(self) -> int:
         return self._shards.shard_count
+
+    @property
+    def _home(self) -> Home:
+        return self._handlers.home
 
     def _members(self) -> MemberSource:
         return self._shards

@@ -94,7 +94,7 @@ class RedisIdentifyQueue:
         bot_id: int | None = None,
     ) -> None:
         """
-        Take the API's answer about the limit; see `IdentifyQueue.learn`.
+        Take the API's answer about the limit; see `IdentifyQueue.learn`. From any thread.
 
         Raises:
             UsageError: the prefix is another bot's, or the server cannot be used now.
@@ -105,12 +105,12 @@ class RedisIdentifyQueue:
             self._seen.max_concurrency = max(1, limit.max_concurrency)
 
     def budget(self) -> IdentifyBudget | None:
-        """Return what is left of the day, as last seen; None before anything was asked."""
+        """Return what is left of the day, as last seen, or None; from any thread."""
         return self._seen.budget
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
         """
-        Wait for the turn of `shard_id`; the caller must `release()` it.
+        Wait for the turn of `shard_id`; the caller must `release()` it. From any thread.
 
         While the server is away this waits, and says so.
 

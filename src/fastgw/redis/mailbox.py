@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from .._decode import Calls, Decoder, Plan
 from ..delivery.handlers import Handlers
+from ..home import Home
 from .streams import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..delivery.ledger import Ledger
+    from ..delivery.limits import DeliveryLimits
+    from ..words import Intents
 
 __all__ = ["ConsumerCounts", "ConsumerHandlers", "Mailbox"]
 
@@ -39,6 +42,10 @@ class ConsumerCounts:
 
 class ConsumerHandlers(Handlers):
     """Handlers whose events come from a decoder alone: each name has a plan, which calls them."""
+
+    def __init__(self, intents: Intents, *, limits: DeliveryLimits | None) -> None:
+        super().__init__(intents, limits=limits)
+        self.home = Home("consumer", "asyncio.run_coroutine_threadsafe(...) with its loop")
 
     def target_of(self, name: str) -> Plan | None:
         """Return the plan of a name."""

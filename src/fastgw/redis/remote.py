@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from ..fleet.commands.members import MemberQuery
+    from ..home import Home
     from .streams import EventStreams
 
 __all__ = ["RemoteShards"]
@@ -90,9 +91,13 @@ class RemoteShards:
         streams: the way to the server.
         shard_count: of the bot; 0 while it is not known.
         timeout_s: how long a command may take.
+        home: the loop in which they are called.
     """
 
-    def __init__(self, streams: EventStreams, shard_count: int, timeout_s: float) -> None:
+    def __init__(
+        self, streams: EventStreams, shard_count: int, timeout_s: float, home: Home
+    ) -> None:
+        self._home = home
         self.shard_count = shard_count
         self.intents = Intents.all()  # the other side knows better, and refuses as well
         self._streams = streams
@@ -147,7 +152,7 @@ class RemoteShards:
     def request(self, query: MemberQuery) -> MemberRequest:
         """Return a request of members that is not under way yet."""
         encode_command(Opcode.REQUEST_GUILD_MEMBERS, query.data)
-        return MemberRequest(self, query)
+        return MemberRequest(self, query, self._home)
 
     # --- one command -----------------------------------------------------------------------------
 

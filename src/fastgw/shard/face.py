@@ -109,6 +109,8 @@ class Shard:
     """
     One shard of a gateway; `Gateway` makes it and keeps it connected.
 
+    It lives in the loop of its gateway; what may be called from any thread says so.
+
     Attributes:
         id: its number, from 0.
         count: how many shards the bot has.
@@ -129,7 +131,7 @@ class Shard:
 
     @property
     def status(self) -> State:
-        """The state of its connection, now."""
+        """The state of its connection, now; from any thread."""
         return self._keeper.status
 
     @property
@@ -137,45 +139,66 @@ class Shard:
         """
         Whether its session was begun by an earlier process, and taken from the store.
 
-        READY and GUILD_CREATE of such a session went to that process and do not come again.
+        READY and GUILD_CREATE of such a session went to that process and do not come again. From
+        any thread.
         """
         return self._keeper.is_cold
 
     @property
     def error(self) -> FastgwError | None:
-        """Why it stopped for good; None while it runs, and after a stop that was asked for."""
+        """
+        Why it stopped for good; None while it runs, and after a stop that was asked for.
+
+        From any thread.
+        """
         return self._keeper.error
 
     @property
     def latency(self) -> float | None:
-        """Seconds of the last heartbeat's round trip; None when unknown or too old to mean much."""
+        """
+        Seconds of the last heartbeat's round trip; None when unknown or too old to mean much.
+
+        From any thread.
+        """
         return self._keeper.latency(time.monotonic())
 
     @property
     def session_id(self) -> str | None:
-        """The id of its session; None without one. With the token it is all that RESUME needs."""
+        """
+        The id of its session; None without one. With the token it is all that RESUME needs.
+
+        From any thread.
+        """
         session = self._keeper.session
         return None if session is None else session.session_id
 
     @property
     def resume_url(self) -> str | None:
-        """Where its session would be resumed, without a query; None without a session."""
+        """
+        Where its session would be resumed, without a query; None without a session.
+
+        From any thread.
+        """
         session = self._keeper.session
         return None if session is None else session.resume_url
 
     def health(self) -> ShardHealth:
-        """Return its figures at this moment."""
+        """Return its figures at this moment; from any thread."""
         return self._keeper.health(time.monotonic())
 
     def stats(self) -> ShardStats:
-        """Return what it counted since it was made."""
+        """Return what it counted since it was made; from any thread."""
         return self._keeper.stats()
 
     # --- commands --------------------------------------------------------------------------------
 
     @property
     def send_room(self) -> int:
-        """How many commands would be written at once: what waits, or is ours, is taken off."""
+        """
+        How many commands would be written at once: what waits, or is ours, is taken off.
+
+        From any thread.
+        """
         return self._keeper.send_room(time.monotonic())
 
     async def send(self, op: int, d: object = None, *, wait: bool = True) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any, ParamSpec, TypeVar
 
+    from ...home import Home
     from ...shard.face import Shard
     from ..fleet import Fleet
     from .members import MemberRequests
@@ -38,6 +39,8 @@ class CommandSender(GuildCommands):
     def shard_for(self, guild_id: int | str) -> Shard | None:
         """
         Return the shard that a guild's events come on; None when it does not run here.
+
+        From any thread.
 
         Raises:
             UsageError: not an id, or the gateway was not started yet.
@@ -81,6 +84,10 @@ class CommandSender(GuildCommands):
     def _shard_count_now(self) -> int:
         return self._fleet.shard_count
 
+    @property
+    def _home(self) -> Home:
+        return self._fleet.home
+
     def _members(self) -> MemberRequests:
         return self._fleet.members
 
@@ -103,8 +110,7 @@ class CommandSender(GuildCommands):
         self, function: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """
-        Call a function in the gateway's loop, from another thread; everything else here is not
-        safe to call from there.
+        Call a function in the gateway's loop, from any thread but its own.
 
         `gateway.call_threadsafe(shard.send, op, d).result(timeout=10)` waits for what it returns,
         or what its coroutine does; cancelling the future cancels the coroutine.

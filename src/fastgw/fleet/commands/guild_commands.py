@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal
 
+    from ...home import Home
     from ...words import Intents
     from .members import MemberQuery, MemberRequest
 
@@ -65,6 +66,11 @@ class GuildCommands(ABC):
     def _shard_count_now(self) -> int:
         """Return how many shards the bot has; 0 while that is not known."""
 
+    @property
+    @abstractmethod
+    def _home(self) -> Home:
+        """The loop in which they are called."""
+
     @abstractmethod
     def _members(self) -> MemberSource:
         """Return what asks for members."""
@@ -85,6 +91,7 @@ class GuildCommands(ABC):
             UsageError: it is not said which shard, or it is a command that `Shard.send` refuses.
             SendQueueFull, SessionLost: as for `Shard.send`.
         """
+        self._home.check_loop("send")
         guild_id = d.get("guild_id") if isinstance(d, Mapping) else None
         if shard_id is not None:
             shard = self._way_to(shard_id)
@@ -118,6 +125,7 @@ class GuildCommands(ABC):
             UsageError: not an id.
             SessionLost: the session ended, or the shard stopped, before it was sent.
         """
+        self._home.check_loop("update_voice_state")
         data = {
             "guild_id": check_id("guild_id", guild_id),
             "channel_id": None if channel_id is None else check_id("channel_id", channel_id),
@@ -138,6 +146,7 @@ class GuildCommands(ABC):
             UsageError: not ids.
             SessionLost: a session ended before it was sent; of other shards it was.
         """
+        self._home.check_loop("request_soundboard_sounds")
         by_shard: dict[int, list[str]] = {}
         for guild_id in check_ids("guild_ids", guild_ids):
             by_shard.setdefault(self._shard_id_of(guild_id), []).append(guild_id)
@@ -163,6 +172,7 @@ class GuildCommands(ABC):
             UsageError: not an id, or no fields.
             SessionLost: the session ended, or the shard stopped, before it was sent.
         """
+        self._home.check_loop("request_channel_info")
         asked = [fields] if isinstance(fields, str) else list(fields)
         if not asked:
             raise UsageError('request_channel_info() needs fields such as ["status"]')
@@ -199,6 +209,7 @@ class GuildCommands(ABC):
             ShardNotHere: the guild's shard does not run here.
             UsageError: what Discord would not answer, such as an intent that is missing.
         """
+        self._home.check_thread("request_members")
         shard_id = self._shard_id_of(guild_id)
         self._way_to(shard_id, guild_id)
         members = self._members()

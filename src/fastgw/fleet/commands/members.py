@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ...delivery.handlers import Handlers
     from ...delivery.pressure import Pressure
+    from ...home import Home
     from ...shard.face import Shard, StatusChange
     from ...words import Intents
     from .chunk import MembersChunk
@@ -99,9 +100,10 @@ class MemberRequest:
         WaitFailed: reading stopped because too much waits for handlers, or the gateway was closed.
     """
 
-    __slots__ = ("_query", "_requests")
+    __slots__ = ("_home", "_query", "_requests")
 
-    def __init__(self, requests: Chunks, query: MemberQuery) -> None:
+    def __init__(self, requests: Chunks, query: MemberQuery, home: Home) -> None:
+        self._home = home
         self._requests: Chunks | None = requests
         self._query = query
 
@@ -115,6 +117,7 @@ class MemberRequest:
         return self._begun()
 
     def _begun(self) -> AsyncGenerator[MembersChunk, None]:
+        self._home.check_loop("request_members")
         requests, self._requests = self._requests, None
         if requests is None:
             raise UsageError("a request of members is used once; call request_members() again")
@@ -283,7 +286,7 @@ class MemberRequests:
         """
         longest = "0" * 24  # a nonce may have 32 bytes
         encode_command(Opcode.REQUEST_GUILD_MEMBERS, {**query.data, "nonce": longest})
-        return MemberRequest(self, query)
+        return MemberRequest(self, query, self._handlers.home)
 
     async def chunks(self, query: MemberQuery) -> AsyncGenerator[MembersChunk, None]:
         """Do it: ask, and yield what comes."""

@@ -137,7 +137,7 @@ class LocalIdentifyQueue:
         is_fresh: bool,
         bot_id: int | None = None,
     ) -> None:
-        """Take the API's answer about the limit; see `IdentifyQueue.learn`."""
+        """Take the API's answer about the limit; see `IdentifyQueue.learn`. From any thread."""
         with self._guard:
             self._ledger.learn(limit, asked_at=asked_at, is_fresh=is_fresh)
             is_told = self._rules.max_concurrency is not None
@@ -145,13 +145,13 @@ class LocalIdentifyQueue:
                 self._make_keys(max(1, limit.max_concurrency))
 
     def budget(self) -> IdentifyBudget:
-        """Return what is left of the day's identifies now."""
+        """Return what is left of the day's identifies now; from any thread."""
         with self._guard:
             return self._ledger.budget(self._clock())
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
         """
-        Wait for the turn of `shard_id`; the caller must `release()` it.
+        Wait for the turn of `shard_id`; the caller must `release()` it. From any thread.
 
         Raises:
             IdentifyBudgetSpent: the day's identifies are used up but for the reserve.

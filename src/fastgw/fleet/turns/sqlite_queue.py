@@ -77,7 +77,7 @@ class SQLiteIdentifyQueue:
         bot_id: int | None = None,
     ) -> None:
         """
-        Take the API's answer about the limit; see `IdentifyQueue.learn`.
+        Take the API's answer about the limit; see `IdentifyQueue.learn`. From any thread.
 
         Raises:
             UsageError: the file is another bot's, or cannot be used now.
@@ -95,12 +95,12 @@ class SQLiteIdentifyQueue:
             ) from error
 
     def budget(self) -> IdentifyBudget | None:
-        """Return what is left of the day, as last seen; None before anything was asked."""
+        """Return what is left of the day, as last seen, or None; from any thread."""
         return self._seen.budget
 
     async def acquire(self, shard_id: int) -> IdentifyTurn:
         """
-        Wait for the turn of `shard_id`; the caller must `release()` it.
+        Wait for the turn of `shard_id`; the caller must `release()` it. From any thread.
 
         Raises:
             IdentifyBudgetSpent: the day's identifies are used up but for the reserve.
