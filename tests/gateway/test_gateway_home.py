@@ -134,7 +134,7 @@ async def test_another_thread_is_refused_and_does_no_damage(fake, name):
     assert fake.service.sessions == {}
 
 
-@pytest.mark.parametrize("name", CALLS.keys() - {"place", "run"})
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"place", "run"}))
 def test_a_call_from_outside_of_the_loop(fake_in_thread, name):
     """case 60: in the right thread, while the loop does not run: no connection is lost for it."""
     gateway, loop = fake_in_thread
