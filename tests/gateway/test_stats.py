@@ -10,6 +10,7 @@ from gateways import gateway_to
 from inside import inside
 
 from fastgw import DeliveryLimits, GatewayHealth, GatewayStats, ShardHealth, ShardStats, field
+from fastgw.health.streams import PublisherHealth, PublisherStats
 from fastgw.testing import FakeGateway
 
 
@@ -26,7 +27,8 @@ def names(kind):
 def test_no_figure_is_in_both():
     """A figure holds now, or was counted."""
     assert names(ShardHealth) & names(ShardStats) == {"shard_id"}
-    assert names(GatewayHealth) & names(GatewayStats) == {"shards"}
+    assert names(PublisherHealth) & names(PublisherStats) == set()
+    assert names(GatewayHealth) & names(GatewayStats) == {"shards", "publisher"}
 
 
 async def test_events_by_name(fake):

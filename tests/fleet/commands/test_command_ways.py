@@ -11,6 +11,7 @@ from deadline import scaled
 
 from fastgw.errors import ShardNotHere, UsageError
 from fastgw.fleet.commands.face import CommandSender
+from fastgw.home import Home
 from fastgw.protocol.wire import Opcode
 from fastgw.words import Intents
 
@@ -37,7 +38,7 @@ class Fleet:
         self.shard_count = count
         self.shards = tuple(Shard(i, self.sent) for i in here)
         self.members = SimpleNamespace(intents=Intents.GUILD_MEMBERS, request=self._request)
-        self.home = SimpleNamespace(loop=None)
+        self.home = Home()
 
     def shard(self, shard_id):
         return next((shard for shard in self.shards if shard.id == shard_id), None)
