@@ -337,22 +337,6 @@ async def test_sixteen_shards_at_once():
             await until(lambda: len(bot.heard) == 16)
 
 
-async def test_two_processes_share_the_shards_and_the_identify_queue(tmp_path):
-    """Each runs its part of the shards; the queue on the disk paces both."""
-    async with FakeGateway(max_concurrency=2) as fake:
-        bots = []
-        for shard_ids in ([0], [1]):
-            queue = fastgw.SQLiteIdentifyQueue(tmp_path / "queue")
-            options = {"identify_queue": queue}
-            bot = Bot.make(fake, is_attached=True, listen=(), caches=0, options=options)
-            await bot.bot.start(shard_ids=shard_ids, shard_count=2, check_for_updates=False)
-            bots.append(bot)
-        assert [identify["shard"] for identify in fake.identifies] == [[0, 2], [1, 2]]
-        assert fake.service.identifies_refused == 0
-        for bot in bots:
-            await bot.bot.close()
-
-
 async def test_a_restart_under_traffic_resumes_from_the_store(tmp_path):
     """With a durable store and no caches the next bot resumes; nothing is lost or comes twice."""
     traffic = Traffic(6, guilds=1, mix={"MESSAGE_CREATE": 1})
