@@ -66,13 +66,17 @@ async def run(
         max_messages=None,
         member_cache_flags=discord.MemberCacheFlags.none(),
         chunk_guilds_at_startup=False,
+        # It waits for more guilds all the time: who is not called for two seconds loses one.
+        guild_ready_timeout=60.0,
         **({"enable_raw_presences": True} if package == "discord" else {}),
         connector=aiohttp.TCPConnector(limit=0, ssl=job.ssl_context() or True),
     )
 
-    async def request(route: Any, **_: Any) -> dict[str, Any]:
+    async def request(route: Any, **_: Any) -> Any:
         if route.path.startswith("/gateway"):  # forks ask
             return {"url": job.url, "shards": 1, "session_start_limit": _LIMIT}
+        if route.path.endswith("/commands"):  # nextcord and py-cord look which there are
+            return []
         return _USER if route.path == "/users/@me" else _APPLICATION
 
     client.http.request = request
