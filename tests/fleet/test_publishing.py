@@ -76,6 +76,7 @@ async def test_a_shard_of_another_process_is_stopped(fleet, shards):
     """It hands out nothing more, and its session stays."""
     shards.stop(1)
     assert fleet.drivers[1].done == ["deafen"]
+    assert len(shards._stops) == 1  # a loop keeps no task alive
     await until(lambda: ("close", True) in fleet.drivers[1].done)
     await until(lambda: not shards._stops)
 

@@ -143,3 +143,44 @@ def is_held_elsewhere(path, number):
     child, (taken,) = holder(path, number)
     end(child)
     return taken == "False"
+
+
+def test_a_lock_is_of_one_number(path):
+    """Its neighbour stays with who has it, whatever becomes of this one."""
+    locks = ByteLocks(path)
+    assert locks.take(3)
+    assert locks.take(4)
+    locks.give_back(3)
+    assert not locks.is_held(3)
+    child, taken = holder(path, 2, 3, 4, 5)
+    assert taken == ["True", "True", "False", "True"]
+    end(child)
+    locks.close()
+
+
+def test_what_was_given_back_is_not_given_back_again(path):
+    """Another has it by then."""
+    first, second = ByteLocks(path), ByteLocks(path)
+    first.take(1)
+    first.give_back(1)
+    assert second.take(1)
+    first.give_back(1)
+    assert first.is_held(1)
+    first.close()
+    assert second.is_held(1)
+    second.close()
+
+
+def test_the_last_who_closes_it_closes_the_file(path):
+    """Not before, and it may be opened again."""
+    first, second = ByteLocks(path), ByteLocks(path)
+    descriptor = first._shared.descriptor
+    first.close()
+    assert second.take(1)
+    os.fstat(descriptor)
+    second.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    again = ByteLocks(path)
+    assert again.take(1)
+    again.close()

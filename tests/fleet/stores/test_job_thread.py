@@ -36,10 +36,11 @@ class Held:
 
 
 async def test_jobs_are_done_in_order_in_one_thread(thread):
-    """Those that are awaited and those that are not."""
+    """Those that are awaited and those that are not; it keeps no process alive."""
     done = []
-    thread.post(lambda: done.append(threading.current_thread().name), print)
-    assert await thread.call(lambda: [*done, 2]) == ["fastgw jobs", 2]
+    thread.post(lambda: done.append(threading.current_thread()), print)
+    (found,) = await thread.call(lambda: list(done))
+    assert (found.name, found.daemon) == ("fastgw jobs", True)
 
 
 async def test_what_a_job_raises_is_raised_where_it_is_awaited(thread):
@@ -91,6 +92,14 @@ async def test_a_tick_comes_again_and_again(thread):
     thread.every(0.001, lambda: ticks.append(threading.current_thread().name))
     await until(lambda: len(ticks) >= 3)
     assert set(ticks) == {"fastgw jobs"}
+
+
+async def test_a_tick_comes_when_its_time_is_over(thread):
+    """Not before."""
+    ticks = []
+    thread.every(3_600.0, lambda: ticks.append(1))
+    for _ in range(3):
+        assert await thread.call(lambda: list(ticks)) == []
 
 
 async def test_a_thread_that_always_has_work_ticks_all_the_same(thread):

@@ -114,6 +114,8 @@ async def test_it_is_closed_when_close_returns(path):
     assert not path.with_name(path.name + "-wal").exists()
     await store.release([0])
     await store.close()
+    with pytest.raises(UsageError, match=r"sessions.sqlite is closed"):
+        await store.take([0], 4)
 
 
 # ---------------------------------------------------------------------------- age
@@ -233,20 +235,45 @@ async def test_a_file_that_another_holds_costs_no_start(path, monkeypatch, caplo
     assert await stored(path, 0) == {0: 7}
 
 
+def damage(path):
+    """Write garbage over all but the first page; return what it is now."""
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:] = random.Random(1).randbytes(len(damaged) - 4096)
+    path.write_bytes(damaged)
+    return damaged
+
+
 async def test_a_damaged_file_is_set_aside(path, caplog):
     """Loudly; the bot runs on, and what it stores from now on is kept."""
     store = await store_with(path, *range(4))
     for number in range(200):  # several pages
         store.save(session_of(number))
     await store.close()
-    damaged = bytearray(path.read_bytes())
-    damaged[4096:] = random.Random(1).randbytes(len(damaged) - 4096)
-    path.write_bytes(damaged)
-    assert await stored(path, 0) == {}
-    assert "sessions.sqlite is damaged; it is sessions.sqlite.damaged-1 now" in caplog.text
-    assert (path.parent / "sessions.sqlite.damaged-1").read_bytes() == damaged
-    await (await store_with(path, 2)).close()
-    assert await stored(path, 2) == {2: 7}
+    for name in ("sessions.sqlite.damaged-1", "sessions.sqlite.damaged-2"):
+        damaged = damage(path)
+        assert await stored(path, 0) == {}
+        assert f"sessions.sqlite is damaged; it is {name} now" in caplog.text
+        assert (path.parent / name).read_bytes() == damaged
+        await (await store_with(path, 2)).close()
+        assert await stored(path, 2) == {2: 7}
+
+
+async def test_a_damaged_file_is_set_aside_by_one_process(path, caplog):
+    """While another does it, this one does nothing to it."""
+    await (await store_with(path, *range(4))).close()
+    damaged = damage(path)
+    other = sqlite_file.open_locks(path)
+    assert other.take(sqlite_file._MENDING)
+    store = await SQLiteSessionStore(path).open(BOT)
+    assert not store.is_durable
+    assert path.read_bytes() == damaged
+    assert [file.name for file in path.parent.glob("*damaged*")] == []
+    other.close()
+    await store.take([0], 4)
+    store.save(session_of(0))
+    await written(store)
+    assert store.is_durable
+    await store.close()
 
 
 async def test_a_file_that_is_removed_is_made_again(path, caplog):
@@ -264,19 +291,6 @@ async def test_a_file_that_is_removed_is_made_again(path, caplog):
     assert await store._do(lambda connection: connection.total_changes) == changes + 1
     await store.close()
     assert await stored(path, 0, 1) == {0: 9, 1: 7}
-
-
-def test_opening_a_file_leaves_the_locks_of_other_threads(path, monkeypatch):
-    """POSIX drops a process's locks on a file when it closes any descriptor of it."""
-    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.01)
-    look = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
-    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-        holder.execute(f"PRAGMA application_id={sqlite_file.APPLICATION_ID}")
-        holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            sqlite_file.open_database(path)
-        other = subprocess.run([sys.executable, "-c", look, path], capture_output=True, text=True)
-    assert "database is locked" in other.stderr
 
 
 async def test_a_full_disk_is_told_once_and_outlasted(path, caplog):
@@ -355,27 +369,6 @@ async def test_a_read_only_disk(tmp_path):
         pytest.raises(UsageError, match=r"Read-only file system.*: choose a path"),
     ):
         await SQLiteSessionStore(tmp_path / "s").open(BOT)
-
-
-MOUNTS = """\
-22 1 0:20 / / rw,relatime shared:1 - overlay overlay rw,lowerdir=/a
-30 22 0:31 / /srv rw shared:2 - nfs4 server:/export rw,vers=4.2
-31 22 0:32 / /srv/my\\040data rw - ext4 /dev/sdb1 rw
-32 22 0:33 / /srvx rw - cifs //server/x rw
-garbage
-"""
-
-
-@pytest.mark.parametrize(
-    ("directory", "kind"),
-    [
-        ("/var/lib", "overlay"), ("/srv", "nfs4"), ("/srv/bot", "nfs4"),
-        ("/srv/my data/bot", "ext4"), ("/srvx/y", "cifs"), ("/srvy", "overlay"),
-    ],
-)  # fmt: skip
-def test_the_file_system_of_a_path(directory, kind):
-    """The longest mount point counts, and blanks are written as `\\040`."""
-    assert sqlite_file.mounted_type(MOUNTS, directory) == kind
 
 
 async def test_a_network_file_system_is_told(path, monkeypatch, caplog):
