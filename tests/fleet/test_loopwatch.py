@@ -4,10 +4,12 @@ import asyncio
 import logging
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from deadline import scaled, until
 
+from fastgw.fleet import loopwatch
 from fastgw.fleet.loopwatch import LoopWatch
 
 
@@ -117,7 +119,8 @@ async def test_stop_ends_its_thread_and_ticks():
     ticks = []
     watch = LoopWatch(lambda: ticks.append(1), tick_s=0.01, blocked_s=scaled(0.2))
     watch.start()
-    assert any(thread.name == "fastgw loop watch" for thread in threading.enumerate())
+    (thread,) = (one for one in threading.enumerate() if one.name == "fastgw loop watch")
+    assert thread.daemon
     watch.stop()
     assert not any(thread.name == "fastgw loop watch" for thread in threading.enumerate())
     count = len(ticks)
@@ -170,3 +173,93 @@ def test_a_loop_that_runs_now_and_then_is_not_blocked(caplog):
     loop.close()
     assert watch.blocked == 0
     assert caplog.records == []
+
+
+# --- in invented time ----------------------------------------------------------------------------
+
+
+class Invented:
+    """A watch whose ticks come when the test says, on a clock of its own."""
+
+    def __init__(self, **options):
+        self.now = 0.0
+        self.watch = LoopWatch(lambda: None, **options)
+        self.loop = SimpleNamespace(call_later=lambda *_: SimpleNamespace(cancel=lambda: None))
+
+    def tick(self, after_s):
+        self.now += after_s
+        self.watch._tick(self.loop)
+
+
+@pytest.fixture
+def invent(monkeypatch):
+    def make(**options):
+        invented = Invented(**options)
+        clock = SimpleNamespace(monotonic=lambda: invented.now)
+        monkeypatch.setattr(loopwatch, "time", clock)
+        return invented
+
+    return make
+
+
+def test_lag_is_how_late_a_tick_comes(invent):
+    """Nothing at first; an early one is not late."""
+    one = invent(tick_s=1.0)
+    watch = one.watch
+    assert (watch.lag_s, watch.lag_worst_s, watch.blocked) == (0.0, 0.0, 0)
+    lags = []
+    for after_s in (1.0, 1.5, 0.75, 1.25):
+        one.tick(after_s)
+        lags.append((watch.lag_s, watch.lag_worst_s))
+    assert lags == [(0.0, 0.0), (0.5, 0.5), (0.0, 0.5), (0.25, 0.5)]
+    assert watch.lags.total_s == 0.75
+
+
+@pytest.mark.parametrize(("tick_s", "ticks"), [(1.0, 60), (20.0, 3), (120.0, 1)])
+def test_the_worst_lag_is_of_the_last_minute(invent, tick_s, ticks):
+    """Or of the last tick, where they come more rarely."""
+    one = invent(tick_s=tick_s)
+    one.tick(tick_s + 2.0)
+    for _ in range(ticks - 1):
+        one.tick(tick_s)
+        assert one.watch.lag_worst_s == 2.0
+    one.tick(tick_s)
+    assert one.watch.lag_worst_s == 0.0
+
+
+def test_silence_is_by_how_much_a_tick_is_overdue(invent):
+    """While it runs."""
+    one = invent(tick_s=1.0)
+    one.now = 5.0
+    assert one.watch.silent_for_s == 0.0
+    one.tick(0.0)
+    for now, silent_for_s in ((5.5, 0.0), (6.0, 0.0), (7.5, 1.5)):
+        one.now = now
+        assert one.watch.silent_for_s == silent_for_s
+    one.watch.stop()
+    assert one.watch.silent_for_s == 0.0
+
+
+def test_a_late_tick_that_nobody_reported_is_a_blockage(invent, caplog):
+    """From the limit on, and each once."""
+    one = invent(tick_s=1.0, blocked_s=5.0)
+    one.tick(5.5)
+    assert one.watch.blocked == 0
+    for count in (1, 2):
+        one.tick(6.0)
+        assert one.watch.blocked == count
+    for now in (one.now + 5.5, one.now + 6.5):
+        one.watch._look(now, threading.get_ident())
+    assert one.watch.blocked == 3
+    one.tick(7.0)
+    assert one.watch.blocked == 3
+    assert len(caplog.records) == 3
+
+
+def test_silence_after_the_first_tick_is_reported(invent):
+    """As that before it."""
+    one = invent(tick_s=1.0, blocked_s=5.0)
+    one.tick(1.0)
+    for now in (6.5, 7.0):
+        one.watch._look(now, 0)  # a thread that has ended has no stack
+    assert one.watch.blocked == 1
