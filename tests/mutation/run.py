@@ -61,6 +61,9 @@ NOT_TRIED = Path(__file__).parent / "not_tried.txt"
 REMEMBERED = ROOT / "build" / "mutants.jsonl"
 # A mutant that loops for ever must not take the machine's memory with it.
 MORE_MEMORY_BYTES = 1 << 30
+# Nor may one that waits for ever hold up the others: no test takes as long, on a busy machine
+# either.
+HANGS_S = 30
 LIVES, FAILS, UNFIT = 0, 1, 3
 
 Line = tuple[str, int]
@@ -367,6 +370,7 @@ def main() -> int:
         return 0
     # A traceback that nobody sees took five times as long as the tests before it.
     arguments = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    arguments += [f"--timeout={HANGS_S}"]
     arguments += options.tests or [f"tests/{room}"]
     arguments += [f"--ignore={path}" for path in LEFT_OUT]
     return pytest.main(arguments, plugins=[Controller(mutants, memory, options)])
