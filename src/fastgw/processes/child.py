@@ -179,10 +179,17 @@ class Child:
             self.prepared.cancel()
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(OSError):
+        try:
             # A worker that is killed while it speaks leaves half a line, which is no message.
             while (line := await reader.readline()).endswith(b"\n"):
                 self._heard(decode(line))
+        except OSError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            # Something in that process writes to a descriptor that is not its own, or a message is
+            # longer than MAX_LINE. That it is silent from now on must cost nobody but itself.
+            self.failure = Failure("run", f"what it said is no message: {error}", "", False)
+            self.signal(signal.SIGKILL)
 
     def _heard(self, message: dict[str, Any]) -> None:
         self.heard_at = time.monotonic()

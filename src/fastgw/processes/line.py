@@ -33,8 +33,15 @@ def encode(kind: str, **facts: object) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Return one message."""
-    message: dict[str, Any] = json.loads(line)
+    """
+    Return one message.
+
+    Raises:
+        ValueError: the line is none.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("is"), str):
+        raise ValueError("it does not say what it is")
     return message
 
 
@@ -64,7 +71,7 @@ class Line:
     def first(self) -> Assignment:
         """Return the first message, what this worker is to do; then listen."""
         line = self._file.readline()
-        if not line:
+        if not line.endswith(b"\n"):  # not even a whole one
             self._supervisor_lost()
         threading.Thread(target=self._listen, name="fastgw supervisor", daemon=True).start()
         return decode(line)
@@ -102,7 +109,7 @@ class Line:
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
-            while line := self._file.readline():
+            while (line := self._file.readline()).endswith(b"\n"):
                 word = decode(line)["is"]
                 with self._guard:
                     self._hear(word)
