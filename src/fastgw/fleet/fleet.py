@@ -164,7 +164,9 @@ class Fleet:
             if self._options.may_take is not None:
                 await self._options.may_take(self._sessions.is_durable)
                 self._refuse_if_closing()
-            await open_publisher(self._options.publish, self._handlers, self)
+            await open_publisher(
+                self._options.publish, self._handlers, self, self._options.identity
+            )
             await self._shards.take(ids, self._refuse_if_closing)
             self._watch.start()
         except BaseException as error:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ShardNotHere
+from ..protocol.token import bot_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..delivery.handlers import Handlers
     from ..health.streams import PublisherHealth, PublisherStats
+    from ..protocol.identity import Identity
     from ..shard.driver import ShardDriver
     from ..shard.face import Shard
     from .commands.members import MemberRequests
@@ -65,10 +67,12 @@ class PublishedShards:
 
     Attributes:
         fleet: for commands: each is taken as one of the program itself.
+        bot_id: whose they are; None when the token does not say.
     """
 
-    def __init__(self, fleet: PublishedFleet) -> None:
+    def __init__(self, fleet: PublishedFleet, bot_id: int | None = None) -> None:
         self.fleet = fleet
+        self.bot_id = bot_id
         self._running = fleet.running
         self._stops: set[asyncio.Task[None]] = set()
 
@@ -117,8 +121,9 @@ class PublishedShards:
 
 
 async def open_publisher(
-    publisher: EventPublisher | None, handlers: Handlers, fleet: PublishedFleet
+    publisher: EventPublisher | None, handlers: Handlers, fleet: PublishedFleet, identity: Identity
 ) -> None:
     """Let a publisher, if there is one, subscribe to what it publishes."""
     if publisher is not None:
-        await publisher.open(handlers, PublishedShards(fleet))
+        bot_id = bot_id_of(identity.token)
+        await publisher.open(handlers, PublishedShards(fleet, bot_id))

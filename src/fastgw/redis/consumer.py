@@ -116,10 +116,13 @@ class Consumer(EventSource, GuildCommands):
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        count = shards if isinstance(shards, int) else 0
+        self._shard_count = shards if isinstance(shards, int) else 0  # 0: of some, by their ids
+        self._wrong = ""
         EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
         home = self._handlers.home
-        self._shards = RemoteShards(self._streams, count, float(command_timeout_s), home)
+        self._shards = RemoteShards(
+            self._streams, self._shard_count, float(command_timeout_s), home
+        )
 
     def __repr__(self) -> str:
         return f"<Consumer of group {self._group!r}, {len(self._mailboxes)} mailboxes>"
@@ -153,6 +156,9 @@ class Consumer(EventSource, GuildCommands):
         self._is_begun = True
         try:
             self._streams.open()
+            await self._streams.check()
+            if wrong := await self._wrong_count():
+                raise UsageError(wrong)
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
@@ -162,7 +168,7 @@ class Consumer(EventSource, GuildCommands):
             await self._streams.close()
             if not isinstance(error, Exception):
                 raise
-            raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
+            raise self._streams.refusal(error) from error
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def close(self) -> None:
@@ -257,6 +263,7 @@ class Consumer(EventSource, GuildCommands):
         if now >= self._renew_at:
             await self._lease(now)
             await self._tell()
+            await self._watch_count()
             await self._acknowledge(tells=True)
             await self._figures.look_back(self._streams)
             self._handlers.tick(names_overdue=True)
@@ -302,6 +309,25 @@ class Consumer(EventSource, GuildCommands):
         keys = [key("groups"), key("groups", "version"), key("groups", "era")]
         await self._streams.run("tell", keys, [self._group, wanted, uuid.uuid4().hex])
         self._told = wanted
+
+    async def _wrong_count(self) -> str:
+        """Return what is wrong with the number of shards, if a gateway runs that has another."""
+        key = self._streams.key
+        count = await self._streams.run("count", [key("about"), key("owners")], [key("alive", "")])
+        here = self._shard_count or max(self._shard_ids) + 1
+        if not count or here == int(count) or (not self._shard_count and here < int(count)):
+            return ""
+        return (
+            f"the bot has {int(count)} shards, and this consumer of group {self._group!r} reads of "
+            f"{here}: start all of its consumers with shards={int(count)}"
+        )
+
+    async def _watch_count(self) -> None:
+        """Say so, once, when the bot has another number of shards by now."""
+        wrong = await self._wrong_count()
+        if wrong and wrong != self._wrong:
+            log.error("%s", wrong)
+        self._wrong = wrong
 
     async def _lease(self, now: float) -> None:
         """Renew what is leased, take what is free, and give back what is too much."""

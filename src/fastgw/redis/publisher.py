@@ -190,6 +190,8 @@ class Publisher:
         self._handlers, self._shards = handlers, shards
         try:
             self._streams.open()
+            await self._streams.check()
+            await self._bind(shards.bot_id)
             await self._streams.load("begin", "append")
             await self._follow()
             self._orders = OrderTaker(self._streams, shards.fleet)
@@ -198,10 +200,19 @@ class Publisher:
             await self._streams.close()
             if not isinstance(error, Exception):
                 raise
-            raise UsageError(f"{self._streams.shown} cannot be used: {error}") from error
+            raise self._streams.refusal(error) from error
         handlers.at_end(self.end)
         handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
         self._poll = asyncio.get_running_loop().create_task(self._keep_following())
+
+    async def _bind(self, bot_id: int | None) -> None:
+        """Refuse the keys of another bot, whose shards would be fenced."""
+        bound = bot_id and await self._streams.run("bind", [self._streams.key("bot")], [bot_id])
+        if bound and int(bound) != bot_id:
+            raise UsageError(
+                f"{self._streams.shown} has the streams of bot {int(bound)} under this prefix, and "
+                f"the token is of bot {bot_id}: choose another prefix="
+            )
 
     def end(self) -> None:
         """No event comes any more: append what waits, and close."""

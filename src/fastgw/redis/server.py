@@ -17,6 +17,8 @@ __all__ = [
     "check_lease",
     "check_prefix",
     "check_url",
+    "check_version",
+    "explained",
     "is_for_good",
     "reaching",
 ]
@@ -81,6 +83,39 @@ def is_for_good(error: Exception) -> bool:
         return True
     refused = ("WRONGTYPE", "WRONGPASS", "NOAUTH", "NOPERM", "MOVED", "unknown command")
     return isinstance(error, exceptions.ResponseError) and any(r in str(error) for r in refused)
+
+
+def check_version(info: dict[str, Any], shown: str) -> None:
+    """Raise UsageError for a server that says in INFO that it is too old."""
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+        raise UsageError(f"{shown} is Redis {version}; fastgw needs 7.0 or newer (or Valkey)")
+
+
+def explained(error: Exception, url: str, tag: str) -> Exception:
+    """Return what a user should read of an error: the server's name, never its password."""
+    from redis import exceptions
+
+    shown = shown_url(url)
+    if not isinstance(error, (exceptions.RedisError, ValueError, OSError)):
+        return error
+    # What HELLO is told comes without the NOAUTH or WRONGPASS in front of it.
+    wants = ("NOAUTH", "HELLO must be called with the client already", "username-password pair")
+    if isinstance(error, exceptions.AuthenticationError) or any(w in str(error) for w in wants):
+        return UsageError(f"{shown} refuses the user or the password of its URL")
+    if "WRONGTYPE" in str(error):
+        return UsageError(
+            f"{shown} has something else under the keys {tag}:*: choose another prefix="
+        )
+    if "MOVED" in str(error):
+        return UsageError(
+            f"{shown} is a node of a cluster that has not the keys {tag}:*: name "
+            "the node that has them"
+        )
+    if is_for_good(error) or isinstance(error, ValueError):
+        return UsageError(f"{shown} cannot be used: {error}")
+    said = str(error).replace(url, shown)
+    return type(error)(f"{shown}: {said}")
 
 
 class Server:
@@ -150,39 +185,19 @@ class Server:
         if self._is_abandoned:
             raise ConnectionError  # `_explained` says it
         if not self._is_checked:
-            version = str(self._client.info("server").get("redis_version", "0"))
-            if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+            info = self._client.info("server")
+            try:
+                check_version(info, self.shown)
+            except UsageError:
                 self._client.close()
-                raise UsageError(
-                    f"{self.shown} is Redis {version}; fastgw needs 7.0 or newer (or Valkey)"
-                )
+                raise
             self._is_checked = True
         return self._client
 
     def _explained(self, error: Exception) -> Exception:
-        """Return what a user should read: the server's name, never its password."""
-        from redis import exceptions
-
         if self._is_abandoned:
             return ConnectionError(f"{self.shown} does not answer, and is not waited for")
-        if not isinstance(error, (exceptions.RedisError, ValueError, OSError)):
-            return error
-        if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in str(error):
-            return UsageError(f"{self.shown} refuses the user or the password of its URL")
-        if "WRONGTYPE" in str(error):
-            return UsageError(
-                f"{self.shown} has something else under the keys {self._tag}:*: choose another "
-                "prefix="
-            )
-        if "MOVED" in str(error):
-            return UsageError(
-                f"{self.shown} is a node of a cluster that has not the keys {self._tag}:*: name "
-                "the node that has them"
-            )
-        if is_for_good(error) or isinstance(error, ValueError):
-            return UsageError(f"{self.shown} cannot be used: {error}")
-        said = str(error).replace(self._url, self.shown)
-        return type(error)(f"{self.shown}: {said}")
+        return explained(error, self._url, self._tag)
 
     def close(self) -> None:
         """Close the connection."""

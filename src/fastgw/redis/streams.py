@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UsageError
 from .address import Redis, clients_of, make_loop_client, shown_url
-from .server import check_prefix
+from .server import check_prefix, check_version, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,17 @@ class EventStreams:
         self.client = make_loop_client(
             self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
+
+    async def check(self) -> None:
+        """Connect; raise UsageError for a server that is too old."""
+        check_version(await self.client.info("server"), self.shown)
+
+    def refusal(self, error: Exception) -> UsageError:
+        """Return why nothing can begin, as a user should read it, without the password."""
+        told = explained(error, self._url, self._tag)
+        if isinstance(told, UsageError):
+            return told
+        return UsageError(f"{self.shown} cannot be used: {error}")
 
     async def load(self, *names: str) -> None:
         """Send scripts whole: to begin with, and when the server has forgotten them."""
