@@ -51,11 +51,11 @@ class Numbers:
         self._fake = fake
         self.sent = 0
         self.got = {shard_id: [] for shard_id in range(SHARDS)}
-        self._is_over = False
+        self.is_over = False
 
     async def send(self):
         """Send, until `stop()`."""
-        while not self._is_over:
+        while not self.is_over:
             for shard_id in range(SHARDS):
                 data = {"id": "1", "n": self.sent}
                 self._fake.dispatch("MESSAGE_CREATE", data, shard_id=shard_id)
@@ -72,7 +72,7 @@ class Numbers:
 
     async def all_arrived(self):
         """Stop, and wait for the last of them."""
-        self._is_over = True
+        self.is_over = True
         every = set(range(self.sent))
         await until(lambda: all(set(got) >= every for got in self.got.values()), 60.0)
 
@@ -136,12 +136,15 @@ async def test_a_failover_under_traffic_loses_nothing(own, end_of_master):
         async with consumer, audit, gateway:
             await gateway.wait_ready(scaled(30.0))
             sending = asyncio.ensure_future(numbers.send())
-            await numbers.go_on()
-            await asyncio.to_thread(end_of_master, own)
-            await numbers.go_on()
-            await until(lambda: not gateway._fleet._sessions._store._trouble.is_on, 30.0)
-            await numbers.all_arrived()
-            await sending
+            try:
+                await numbers.go_on()
+                await asyncio.to_thread(end_of_master, own)
+                await numbers.go_on()
+                await until(lambda: not gateway._fleet._sessions._store._trouble.is_on, 30.0)
+                await numbers.all_arrived()
+            finally:
+                numbers.is_over = True
+                await sending
         identifies = len(fake.identifies)
     assert numbers.are_in_order
     assert all(len(each) == 1 for of_shard in appended.values() for each in of_shard.values())
@@ -157,6 +160,7 @@ async def test_a_session_survives_the_server_that_it_was_stored_in(own):
     await until(lambda: store._rows.is_written)
     await asyncio.to_thread(own.kill_master)
     store.save_sequences({0: 9})
+    await until(lambda: store._rows.is_written, 60.0)
     await store.close()
     await asyncio.to_thread(own.wait_for_master)
     store = await RedisSessionStore(own.url).open(BOT)

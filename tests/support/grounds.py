@@ -10,6 +10,7 @@ when that is cut.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,13 +19,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from partition import Partition
 from redis_server import RedisServer
 from sentinels import SENTINEL, Sentinels
 
 import redis
 
+_NUMBERS = itertools.count()  # a link is gone some time after its namespace
 RULES = (
     "add table inet cut; add chain inet cut in { type filter hook input priority 0; }; "
     "add chain inet cut out { type filter hook output priority 0; }"
@@ -109,7 +110,7 @@ class NamespaceWay:
         self.prefix = ["ip", "netns", "exec", self.name]
         self.redis = ground.url
         self._ground = ground
-        self._address = ground.address(number)
+        self._address = ground.address(10 + number % 240)
         self._is_made = False
 
     async def start(self) -> None:
@@ -150,11 +151,10 @@ class Namespaces:
 
     cuts = ("redis", "gateway", "both")
 
-    def __init__(self, folder: Path, down_after_ms: int = 1_000) -> None:
+    def __init__(self, folder: Path, down_after_ms: int = 2_000) -> None:
         self.name = f"fg{os.getpid()}"
         self._subnet = f"198.18.{os.getpid() % 250 + 1}"  # RFC 2544's test range
         self.redis_host, self.gateway_host = self.address(1), self.address(2)
-        self._count = 9
         self._undo = ExitStack()
         try:
             run("ip", "link", "add", self.name, "type", "bridge")
@@ -177,8 +177,7 @@ class Namespaces:
 
     def way(self) -> NamespaceWay:
         """Return a new process's way."""
-        self._count = self._count + 1 if self._count < 250 else 10
-        return NamespaceWay(self, self._count)
+        return NamespaceWay(self, next(_NUMBERS))
 
     def fail_over(self) -> None:
         """Kill the master; when the replica has its place, start the dead one as a replica."""
@@ -211,9 +210,3 @@ def why_no_namespaces() -> str:
     except OSError as error:
         return f"network namespaces are not allowed here: {error}"
     return ""
-
-
-def skip_without_namespaces() -> None:
-    """Skip a test, with the reason."""
-    if reason := why_no_namespaces():
-        pytest.skip(reason)

@@ -42,7 +42,7 @@ class Sentinels:
     """
 
     def __init__(
-        self, folder: Path, host: str = "127.0.0.1", down_after_ms: int = 500, keeps: str = "aof"
+        self, folder: Path, host: str = "127.0.0.1", down_after_ms: int = 1_000, keeps: str = "aof"
     ) -> None:
         self.host = host
         self._folder = folder
@@ -179,6 +179,7 @@ class Sentinels:
             "port 26379": f"port {port}\nbind {self.host}",
             "redis-1.internal 6379": f"{self.host} {self.ports[0]}",
             "mymaster 5000": f"mymaster {self._down_after_ms}",
+            "mymaster 60000": "mymaster 10000",
         }  # fmt: skip
         for old, new in changes.items():
             text = text.replace(old, new)
@@ -194,8 +195,18 @@ class Sentinels:
         self._processes[port] = subprocess.Popen([program, str(path)], stdout=subprocess.DEVNULL)
 
     def _until(self, condition, what: str) -> None:  # type: ignore[no-untyped-def]
-        end = time.monotonic() + scaled(60.0)
+        end = time.monotonic() + scaled(180.0)
         while not condition():
-            dead = [p for p, process in self._processes.items() if process.poll() is not None]
-            assert time.monotonic() < end, f"not in time: {what}; ended: {dead}"
+            assert time.monotonic() < end, f"not in time: {what}\n{self._said()}"
             time.sleep(0.02)
+
+    def _said(self) -> str:
+        """Return how each server sees itself."""
+        lines = [f"the master is {self.master()}"]
+        for port in self.ports:
+            try:
+                with self.server(port) as client:
+                    lines.append(f"{port}: {client.info('replication')}")
+            except redis.RedisError as error:  # noqa: PERF203 - two servers
+                lines.append(f"{port}: {error}")
+        return "\n".join(lines)

@@ -3,7 +3,8 @@ A gateway that publishes, until it is killed:
 
     python stream_worker.py GATEWAY_URL REDIS_URL FIRST LAST COUNT LEASE_S
 
-Runs the shards FIRST to LAST of COUNT; says `up` when it was given them and all are READY.
+Runs the shards FIRST to LAST of COUNT; says `up` when it was given them and all are READY, and
+`down` when one is not any more.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 
 import skew  # noqa: F401 - before anything can take the time
 
-from fastgw import Gateway, GatewayInfo, Intents
+from fastgw import Gateway, GatewayInfo, Intents, State
 from fastgw.redis import Publisher, RedisIdentifyQueue, RedisSessionStore
 
 _, url, redis, first, last, count, lease_s = sys.argv
@@ -37,6 +38,12 @@ gateway = Gateway(
 def progressed(progress):
     if progress.ready == progress.shards:
         os.write(1, b"up\n")
+
+
+@gateway.on_status
+def status_changed(change):
+    if change.new is not State.READY:
+        os.write(1, b"down\n")
 
 
 gateway.run()

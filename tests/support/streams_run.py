@@ -38,7 +38,7 @@ class Child:
     def __init__(self, name: str, way: LoopbackWay | NamespaceWay, command: list[str]) -> None:
         self.name = name
         self.way = way
-        self.ups = 0
+        self.ups = self.downs = 0
         self.environment: dict[str, str] = {}
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
@@ -55,8 +55,9 @@ class Child:
         self._reading = asyncio.create_task(self._read(self._process.stdout))
 
     async def _read(self, stdout) -> None:
-        while await stdout.readline():
-            self.ups += 1
+        while line := await stdout.readline():
+            self.ups += line == b"up\n"
+            self.downs += line == b"down\n"
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
