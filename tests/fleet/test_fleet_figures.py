@@ -22,7 +22,8 @@ from fastgw.words import Intents
 async def figures():
     handlers = Handlers(Intents.all())
     turns = Turns(0.01, handlers.latencies.delivered)
-    return FleetFigures(handlers, LoopWatch(lambda: None), turns, Relief(None))
+    options = FleetOptions(**dict.fromkeys(FleetOptions._fields))
+    return FleetFigures(handlers, LoopWatch(lambda: None), turns, Relief(None), options)
 
 
 async def test_before_the_start_nothing_has_counted(figures):

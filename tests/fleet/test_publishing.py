@@ -9,6 +9,7 @@ from deadline import until
 
 from fastgw.errors import ShardNotHere
 from fastgw.fleet.publishing import PublishedShards, open_publisher
+from fastgw.protocol.identity import Identity
 
 
 class Driver:
@@ -88,12 +89,12 @@ async def test_one_that_has_left_needs_no_stop(fleet, shards):
 
 
 async def test_a_publisher_is_opened_with_these_shards(fleet):
-    """If there is one."""
-    opened = []
+    """If there is one; and it learns whose they are."""
+    opened, identity = [], Identity(token="MTIzNDU2Nzg5MDEyMzQ1Njc4.x.y", intents=0)
 
     async def open_(handlers, shards):
-        opened.append((handlers, shards.fleet))
+        opened.append((handlers, shards.fleet, shards.bot_id))
 
-    await open_publisher(SimpleNamespace(open=open_), "handlers", fleet)
-    await open_publisher(None, "handlers", fleet)
-    assert opened == [("handlers", fleet)]
+    await open_publisher(SimpleNamespace(open=open_), "handlers", fleet, identity)
+    await open_publisher(None, "handlers", fleet, identity)
+    assert opened == [("handlers", fleet, 123456789012345678)]
