@@ -17,7 +17,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
-from ..errors import ConnectionClosed, FastgwError, FatalError, SessionLost
+from ..errors import FastgwError, FatalError, SessionLost
 from ..log import careful_logger
 from ..protocol.machine import GatewayProtocol
 from ..protocol.signals import (
@@ -37,12 +37,11 @@ from ..protocol.wire import Opcode, encode_command
 from ..words import Action, Initiator
 from .alarm import Alarm
 from .announcer import Announcer
-from .budget import SendBudget
-from .commands import CommandQueue
 from .counters import ShardCounters, shard_health, shard_stats
 from .face import Shard
 from .link import HeldTurn, Link
 from .origin import SessionOrigin
+from .outbox import Outbox
 from .owner import Owner
 from .reading import Reading, Reason
 from .reconnect import ReconnectPolicy
@@ -116,13 +115,13 @@ class ShardDriver:
         self._ledger.on_hold = self._reading.hold
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
-        self._queue = CommandQueue(SendBudget())
+        self._outbox = Outbox(self._id, setup.may_speak)
+        self._queue = self._outbox.queue
         if session is not None and identity.presence is not None:  # IDENTIFY was another process's
             self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
         self._counters = ShardCounters(setup.delivery.latencies.network)
         self._owner = Owner(self, self._id, setup, self._policy, host)
         self._link: Link | None = None  # of the attempt under way
-        self._connection: Connection | None = None  # what came of it, since the upgrade
         self._unsettled: set[asyncio.Task[None]] = set()  # old sockets on their way out
         self._alarm = Alarm(self._due)
         self._is_running = False
@@ -177,18 +176,18 @@ class ShardDriver:
     async def send(self, command: bytes, op: int, d: object, *, wait: bool) -> None:
         """Queue a user's command and wait until it is written; see `Shard.send`."""
         written = self._queue.put(command, op, d, may_wait=wait)
-        self._do(self._pump)
+        self._do(self._outbox.pump)
         await written
 
     def set_presence(self, identity: Identity) -> None:
         """Show the presence of this identity, which every later IDENTIFY says."""
         self._protocol.identity = identity
         self._queue.want_presence(encode_command(Opcode.PRESENCE_UPDATE, identity.presence))
-        self._do(self._pump)
+        self._do(self._outbox.pump)
 
     def pause_reading(self) -> None:
         """Stop reading from the connection; see `Shard.pause_reading`."""
-        if self._connection is not None and self._connection.is_open:
+        if self._outbox.connection is not None and self._outbox.connection.is_open:
             self._reading.pause(Reason.PROGRAM)
 
     def resume_reading(self) -> None:
@@ -213,8 +212,8 @@ class ShardDriver:
 
     def deafen(self) -> None:
         """Hand out no event any more; may be called between any two lines of the program."""
-        if self._connection is not None:
-            self._connection.deafen()
+        if self._outbox.connection is not None:
+            self._outbox.connection.deafen()
 
     def reconnect(self, from_sequence: int | None = None) -> None:
         """Replace the connection by one that resumes, from an earlier sequence if one is said."""
@@ -224,7 +223,7 @@ class ShardDriver:
 
     def load(self) -> tuple[int, int] | None:
         """Return bytes of the read buffer and bytes received while it is READY."""
-        if self.status is not State.READY or (connection := self._connection) is None:
+        if self.status is not State.READY or (connection := self._outbox.connection) is None:
             return None
         return connection.read_buffer_bytes, connection.bytes_received()
 
@@ -236,7 +235,7 @@ class ShardDriver:
 
     def tick(self, now: float, wall: float) -> None:
         """Look at the clocks; called about once a second, and cheap: most have nothing to say."""
-        if (link := self._link) is None or (connection := self._connection) is None:
+        if (link := self._link) is None or (connection := self._outbox.connection) is None:
             return
         try:
             received = connection.look()
@@ -286,7 +285,7 @@ class ShardDriver:
             self._run()
             return await link.run(setup), link.decoder.messages
         finally:
-            connection, self._link, self._connection = self._connection, None, None
+            connection, self._link, self._outbox.connection = self._outbox.connection, None, None
             if connection is not None:
                 self._unsettled.add(connection.settled)
                 connection.settled.add_done_callback(self._unsettled.discard)
@@ -311,7 +310,7 @@ class ShardDriver:
 
     def connection_made(self, connection: Connection) -> None:
         """The upgrade is done."""
-        self._connection = connection
+        self._outbox.connection = connection
         self._do(self._protocol.opened, time.monotonic())
 
     def message_received(self, message: Message | Event) -> None:
@@ -355,7 +354,7 @@ class ShardDriver:
             while protocol.signals or not is_armed:
                 try:
                     if protocol.commands:
-                        self._write_commands()
+                        self._outbox.write(self._protocol.commands_to_send())
                     if protocol.signals:
                         self._obey(protocol.signals.popleft(), time.monotonic())
                     else:
@@ -388,12 +387,6 @@ class ShardDriver:
         if link is not None and outcome is not None:  # whoever was to tell it may have failed
             link.end(outcome)
 
-    def _write_commands(self, *, is_counted: bool = False) -> None:
-        """Queue what the protocol wants to send; write what may go now."""
-        for command in self._protocol.commands_to_send():
-            self._queue.put_urgent(command, is_counted=is_counted)
-        self._pump()
-
     def _obey(self, signal: Signal, now: float) -> None:
         self._counters.note(signal, now)
         self._policy.note(signal, now)
@@ -405,7 +398,7 @@ class ShardDriver:
             case HeartbeatWanted():
                 if self._queue.budget.take_answer(now):
                     self._protocol.beat(now)
-                    self._write_commands(is_counted=True)
+                    self._outbox.write(self._protocol.commands_to_send(), is_counted=True)
             case Ready():
                 self._origin.renewed()
                 self._ledger.session_began()
@@ -423,8 +416,8 @@ class ShardDriver:
             case CloseWanted():
                 if self._link is not None and signal.abort:
                     self._link.abort()
-                elif self._connection is not None:
-                    self._connection.close(signal.close_code, signal.reason)
+                elif self._outbox.connection is not None:
+                    self._outbox.connection.close(signal.close_code, signal.reason)
             case Ended():
                 if signal.outcome.cause is not Cause.STOPPED:
                     self._counters.last_error = self._announcer.reason
@@ -440,8 +433,8 @@ class ShardDriver:
         is_ready = self._queue.is_open = change.new is State.READY
         is_cold_resume = is_ready and self._origin.is_cold_resume()
         if is_ready:
-            self._reading.session_is_up(self._connection)
-            self._pump()
+            self._reading.session_is_up(self._outbox.connection)
+            self._outbox.pump()
         elif change.old is State.READY:
             self._reading.session_is_down()
         has_hello = change.new in (State.IDENTIFYING, State.RESUMING)
@@ -461,28 +454,17 @@ class ShardDriver:
             return
         self._protocol.identify(now)
         self._queue.identified()
-        self._write_commands()
+        self._outbox.write(self._protocol.commands_to_send())
         link.turn.written()
         self._policy.identify_written(now)
         self._counters.identifies += 1
 
-    def _pump(self) -> None:
-        """Write what may go now."""
-        connection = self._connection
-        if connection is None or not connection.is_open or not self._setup.may_speak(self._id):
-            return
-        try:
-            self._queue.pump(time.monotonic(), connection.send)
-        except ConnectionClosed:
-            log.debug("shard %d: the connection closed while writing", self._id, extra=self._said)
-
     def _arm(self) -> None:
         """Set the one timer to whatever is due next."""
         now, at = time.monotonic(), self._protocol.timer_at()
-        if (connection := self._connection) is not None:
-            room_at = self._queue.timer_at(now)
-            if room_at is not None and (at is None or room_at < at) and connection.is_open:
-                at = room_at
+        room_at = self._outbox.timer_at(now)
+        if room_at is not None and (at is None or room_at < at):
+            at = room_at
         self._alarm.set(at, now)
 
     def _due(self) -> None:
@@ -491,7 +473,7 @@ class ShardDriver:
     def _on_time(self, now: float) -> None:
         received = None if self._link is None else self._link.bytes_received()
         self._protocol.handle_timer(now, bytes_received=received)
-        self._pump()
+        self._outbox.pump()
 
 
 def _never(signal: NoReturn) -> NoReturn:
