@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from attached_processes import INTERVAL_S, SHARDS, Processes, identified
+from attached_processes import INTERVAL_S, PATIENCE_S, SHARDS, Processes, identified
 from deadline import until
 from discord_py_bots import MARKS
 
 from fastgw.testing import FakeGateway
 
-pytestmark = [*MARKS, pytest.mark.timeout(300)]
+pytestmark = [*MARKS, pytest.mark.timeout(900)]
 
 CHILD = "attached_child.py"
 
@@ -34,7 +34,7 @@ async def test_a_killed_process_leaves_its_turn_to_the_others(tmp_path):
         Processes(CHILD, fake, tmp_path / "queue") as processes,
     ):
         first = await processes.start(0, 1, hold=1)
-        await until(lambda: ["holds", "1"] in first.lines, 60)
+        await until(lambda: ["holds", "1"] in first.lines, PATIENCE_S)
         await processes.ready(0)
         await processes.start(2, 3)  # 3 waits for the turn of 1
         await processes.ready(2)
@@ -44,10 +44,10 @@ async def test_a_killed_process_leaves_its_turn_to_the_others(tmp_path):
 
         fake.mute("READY")  # what identifies now keeps its turn
         second = await processes.start(0, 1)
-        await until(lambda: len(fake.identifies) == 5, 60)
+        await until(lambda: len(fake.identifies) == 5, PATIENCE_S)
         await processes.kill(second)
         fake.unmute("READY")
         await processes.start(0, 1)
-        await until(lambda: len(fake.identifies) == 7, 60)
+        await until(lambda: len(fake.identifies) == 7, PATIENCE_S)
         await processes.ready(0, 1)
         assert fake.service.identifies_refused == 0

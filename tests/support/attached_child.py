@@ -35,7 +35,7 @@ async def main(
                 await asyncio.Event().wait()
 
     bot = Bot(
-        "!", help_command=None, intents=LIBRARY.Intents.default(), shard_count=count,
+        "!", help_command=None, intents=LIBRARY.Intents.all(), shard_count=count,
         shard_ids=list(ids),
     )  # fmt: skip
     turns = fastgw.SQLiteIdentifyQueue(queue, interval_s=interval_s, padding_s=(0.01, 0.02))

@@ -9,10 +9,12 @@ from deadline import scaled
 
 from fastgw.testing import FakeGateway
 
-__all__ = ["INTERVAL_S", "SHARDS", "Processes", "identified"]
+__all__ = ["INTERVAL_S", "PATIENCE_S", "SHARDS", "Processes", "identified"]
 
 INTERVAL_S = 0.5
 SHARDS = 4
+# Processes that import a library need seconds, and minutes where others work as well.
+PATIENCE_S = 240
 
 
 class Processes:
@@ -53,7 +55,7 @@ class Processes:
     async def ready(self, *shard_ids: int) -> None:
         """Wait until the service has sent them READY."""
         for shard_id in shard_ids:
-            await self._fake.wait_ready(shard_id, timeout_s=scaled(60.0))
+            await self._fake.wait_ready(shard_id, timeout_s=scaled(PATIENCE_S))
 
 
 def identified(fake: FakeGateway) -> list[int]:
