@@ -75,9 +75,10 @@ async def run(
     async def request(route: Any, **_: Any) -> Any:
         if route.path.startswith("/gateway"):  # forks ask
             return {"url": job.url, "shards": 1, "session_start_limit": _LIMIT}
-        if route.path.endswith("/commands"):  # nextcord and py-cord look which there are
-            return []
-        return _USER if route.path == "/users/@me" else _APPLICATION
+        if route.path == "/users/@me":
+            return _USER
+        # Beside it forks ask for commands and sounds that there are.
+        return _APPLICATION if route.path.endswith("applications/@me") else []
 
     client.http.request = request
     socket_class.DEFAULT_GATEWAY = yarl.URL(job.url)
