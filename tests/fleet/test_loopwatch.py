@@ -67,6 +67,7 @@ async def test_a_blocked_loop_is_reported_once_with_its_stack(watch, caplog):
     ("looks", "reported"),
     [
         ([3.4, 3.5, 5.9], False),  # not silent for as long as is reported
+        ([3.0, 6.0], False),  # at the first look it was not silent for half as long
         ([3.5, 6.0], True),
         ([5.9, 6.0], True),  # who blocks for little more than that is named, too
         ([100.0], False),  # a process that was stopped looks the same: it may run again
@@ -259,7 +260,7 @@ def test_a_late_tick_that_nobody_reported_is_a_blockage(invent, caplog):
 def test_silence_after_the_first_tick_is_reported(invent):
     """As that before it."""
     one = invent(tick_s=1.0, blocked_s=5.0)
-    one.tick(1.0)
-    for now in (6.5, 7.0):
+    one.tick(3.0)
+    for now, blocked in ((4.0, 0), (5.0, 0), (8.5, 0), (9.0, 1)):
         one.watch._look(now, 0)  # a thread that has ended has no stack
-    assert one.watch.blocked == 1
+        assert one.watch.blocked == blocked

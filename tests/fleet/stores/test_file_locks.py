@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -184,3 +185,4 @@ def test_the_last_who_closes_it_closes_the_file(path):
     again = ByteLocks(path)
     assert again.take(1)
     again.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -112,3 +112,36 @@ def test_how_it_is_written(path, name, value):
     """Safe against the death of any process; after a power failure the last second may miss."""
     with closing(sqlite_file.open_database(path)) as connection:
         assert connection.execute(f"PRAGMA {name}").fetchone() == (value,)
+
+
+def test_a_python_without_sqlite_is_told(path, monkeypatch):
+    """Some are built so; what to do is said where a file is named."""
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    with pytest.raises(UsageError, match="Store needs sqlite3, and this Python was built without"):
+        sqlite_file.check_path(path, "Store")
+
+
+@pytest.mark.parametrize(
+    ("directory", "is_share"),
+    [
+        (r"\\server\share", True), (r"\\?\UNC\server\share", True),
+        (r"\\.\unc\server\share", True), (r"\\?\C:\bot", False), (r"\\.\C:\bot", False),
+        (r"C:\bot", False), ("/srv", False), (r"\bot", False),
+    ],
+)  # fmt: skip
+def test_a_share_of_windows_is_told_from_a_disk(directory, is_share):
+    """By how its path begins."""
+    assert sqlite_file._is_share(directory) == is_share
+
+
+def test_a_file_on_a_share_is_on_the_network(monkeypatch, path):
+    """Whatever its server calls itself."""
+    assert sqlite_file.network_file_system(path) is None
+    monkeypatch.setattr(sqlite_file, "_is_share", lambda directory: True)
+    assert sqlite_file.network_file_system(path) == "a network share"
+
+
+def test_locks_that_cannot_be_written_are_told(path):
+    """With what to do."""
+    with pytest.raises(UsageError, match=r"x-locks cannot be written .*: choose a path"):
+        sqlite_file.open_locks(path.parent / "missing" / "x")
