@@ -187,6 +187,8 @@ class _NoShards:
     """Shards whose connections nobody looks at, and for which no commands come."""
 
     fleet = SimpleNamespace(shards=())
+    bot_id = None
+    ids = ()
 
     def is_here(self, shard_id: int) -> bool:
         return True
