@@ -5,7 +5,8 @@
  * What the walk finds are spans of text; it builds nothing and validates no value. It stops as soon
  * as every path is decided, so of repeated members the first counts unless the second comes before
  * that: then, and with an escaped key in an object on a path, and where the text is not JSON, it says
- * that it does not understand, and somebody has to parse.
+ * that it does not understand, and somebody has to parse. It also stops where a value is enough to
+ * say that nobody wants the rest.
  */
 #ifndef FASTGW_WALK_H
 #define FASTGW_WALK_H
@@ -19,6 +20,7 @@ typedef struct {
     int32_t sibling; /* the next one's, or -1 */
     int32_t wanted;  /* how many values are wanted in this tree: of the node and below */
     int32_t is_wanted;
+    int32_t is_checked; /* its value alone may refuse the object */
 } fgw_node;
 
 /* Where a value stands. NULL: there is none. */
@@ -26,11 +28,19 @@ typedef struct {
     const char *start, *end;
 } fgw_span;
 
+/* Who is asked during a walk whether a value of a checked node refuses the whole object. */
+typedef struct {
+    int (*refuses)(const void *context, int32_t node, const fgw_span *spans);
+    const void *context;
+    int is_refused; /* that is why the walk ended */
+} fgw_check;
+
 typedef struct {
     const fgw_node *nodes;
-    fgw_span *spans; /* one a node */
-    const char *end; /* of the text */
-    int32_t left;    /* wanted values that are not decided yet */
+    fgw_span *spans;  /* one a node */
+    const char *end;  /* of the text */
+    int32_t left;     /* wanted values that are not decided yet */
+    fgw_check *check; /* or NULL */
 } fgw_walk;
 
 static FGW_APART int32_t fgw_find_node(const fgw_node *nodes, int32_t node, const char *key,
@@ -88,6 +98,11 @@ static FGW_APART const char *fgw_take_value(fgw_walk *walk, const char *p, int32
     if (p == NULL || p >= walk->end)
         return NULL; /* the text breaks off, perhaps inside a number */
     span->end = p;
+    if (node->is_checked && walk->check != NULL &&
+        walk->check->refuses(walk->check->context, number, walk->spans)) {
+        walk->check->is_refused = 1;
+        return NULL;
+    }
     return p;
 }
 
@@ -154,12 +169,13 @@ static const char *fgw_walk_object(fgw_walk *walk, const char *p, int32_t first,
 /*
  * Finds the values of a tree in the JSON text that begins at p and ends before `end`, where more text
  * may follow it. Returns 1 with `spans` filled, also for what is no object, and has none of the
- * paths; 0 when somebody has to parse.
+ * paths; 0 when somebody has to parse, or when `check` (which may be NULL) says that it is refused.
  */
 static inline int fgw_walk_paths(const fgw_node *nodes, int32_t count, int32_t wanted,
-                                 const char *p, const char *end, fgw_span *spans)
+                                 const char *p, const char *end, fgw_span *spans,
+                                 fgw_check *check)
 {
-    fgw_walk walk = {nodes, spans, end, wanted};
+    fgw_walk walk = {nodes, spans, end, wanted, check};
     memset(spans, 0, (size_t)count * sizeof(*spans));
     p = fgw_skip_space(p, end);
     if (p >= end)

@@ -153,6 +153,61 @@ def test_rejected_events_make_no_object():
     assert (decoder.dispatches, decoder.delivered) == (100_200, 0)
 
 
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        member("x").equals(2),
+        ~member("x").equals(1),
+        member("y").exists() & member("x").equals(2),
+        member("y").exists() & (member("z").exists() & ~member("x").exists()),
+        member("y").exists() & (member("x").equals(2) | member("x").equals(3)),
+    ],
+)
+def test_one_value_can_be_enough_to_reject(filter_):
+    """Of conditions that must all hold the first that fails ends the walk: the rest is not seen."""
+    decoder, reports = planned(wanting := Wanting(where=filter_))
+    deliver(decoder, message(b'{"x":1,"y":tru'))
+    assert not wanting.called
+    assert not reports.failures
+    assert decoder.interests.filtered() == {"MESSAGE_CREATE": 1}
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        member("x").equals(2) | member("y").exists(),
+        ~(member("x").equals(1) & member("y").is_true()),
+        member("x").equals(1) & member("y").exists(),
+        member("x").contains_id(2) & member("y").exists(),
+    ],
+)
+def test_other_filters_need_the_whole_walk(filter_):
+    """Where one value is not enough, or it does not fail, what is wrong behind it is reported."""
+    decoder, reports = planned(wanting := Wanting(where=filter_))
+    deliver(decoder, message(b'{"x":1,"y"'))
+    assert not wanting.called
+    assert len(reports.failures) == 1
+
+
+def test_a_value_with_escapes_ends_no_walk():
+    """It has to be parsed, which is done behind the walk; then it holds or does not."""
+    wanting = Wanting(where=member("x").equals("a") & member("y").exists())
+    decoder, reports = planned(wanting)
+    deliver(decoder, message(b'{"x":"\\u0061","y":1}'))
+    deliver(decoder, message(b'{"x":"\\u0062","y":1}'))
+    assert len(wanting.called) == 1
+    assert not reports.failures
+    assert decoder.interests.filtered() == {"MESSAGE_CREATE": 1}
+
+
+def test_what_one_of_two_handlers_rejects_the_other_gets():
+    """A value ends the walk only where there is nobody else to be asked."""
+    first, second = Wanting(where=member("x").equals(2)), Wanting(form=Fields("y"))
+    decoder, _ = planned(first, second)
+    deliver(decoder, message({"x": 1, "y": 3}))
+    assert (first.called, second.called) == ([], [(3,)])
+
+
 def test_rejected_events_move_the_sequence():
     """As every dispatch does; and what a replay repeats never reaches a filter."""
     wanting = Wanting(where=member("id").exists())

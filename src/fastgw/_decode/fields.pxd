@@ -10,9 +10,14 @@ cdef extern from "_walk.h" nogil:
         int32_t sibling
         int32_t wanted
         int32_t is_wanted
+        int32_t is_checked
     ctypedef struct fgw_span:
         const char* start
         const char* end
+    ctypedef struct fgw_check:
+        int (*refuses)(const void* context, int32_t node, const fgw_span* spans)
+        const void* context
+        int is_refused
 
 
 cdef class _PathTree:
@@ -23,7 +28,8 @@ cdef class _PathTree:
 
     cdef int32_t _add(self, tuple keys) except -1
     cdef int32_t _child_of(self, int32_t parent, bytes key) except -1
-    cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some) except? NULL
+    cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some,
+                         fgw_check* check) except? NULL
 
 
 cdef class Fields:

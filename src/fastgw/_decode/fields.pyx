@@ -21,7 +21,7 @@ cdef extern from "_walk.h" nogil:
     int FGW_NEEDS_PARSING
     int FGW_IS_ASCII
     int fgw_walk_paths(const fgw_node* nodes, int32_t count, int32_t wanted, const char* p,
-                       const char* end, fgw_span* spans)
+                       const char* end, fgw_span* spans, fgw_check* check)
     int fgw_kind_of_text(const char* p, Py_ssize_t size, const char* end)
     int fgw_parse_canonical(const char* p, const char* end, int64_t* out)
 
@@ -95,7 +95,7 @@ cdef class _PathTree:
         nodes[node].key = PyBytes_AS_STRING(key)
         nodes[node].size = <int32_t>PyBytes_GET_SIZE(key)
         nodes[node].child = nodes[node].sibling = -1
-        nodes[node].wanted = nodes[node].is_wanted = 0
+        nodes[node].wanted = nodes[node].is_wanted = nodes[node].is_checked = 0
         self._keys.append(key)
         self._count += 1
         if last >= 0:
@@ -104,17 +104,19 @@ cdef class _PathTree:
             nodes[parent].child = node
         return node
 
-    cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some) except? NULL:
+    cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some,
+                         fgw_check* check) except? NULL:
         """
         The spans of the nodes in the text at p: in `some`, which has room for STACK_NODES, or in
-        memory that is the caller's to free if it is not `some`. NULL: somebody has to parse.
+        memory that is the caller's to free if it is not `some`. NULL: somebody has to parse, or
+        `check` has refused.
         """
         cdef fgw_span* spans = some
         if self._count > STACK_NODES:
             spans = <fgw_span*>PyMem_Malloc(self._count * sizeof(fgw_span))
             if spans == NULL:
                 raise MemoryError
-        if fgw_walk_paths(self._nodes, self._count, self._wanted, p, end, spans):
+        if fgw_walk_paths(self._nodes, self._count, self._wanted, p, end, spans, check):
             return spans
         if spans != some:
             PyMem_Free(spans)
@@ -174,7 +176,7 @@ cdef class Fields:
     cdef tuple _read(self, const char* p, const char* end, object missing):
         """The values in the JSON text at p, which ends before `end`; None: somebody has to parse."""
         cdef fgw_span some[STACK_NODES]
-        cdef fgw_span* spans = self._tree._walk(p, end, some)
+        cdef fgw_span* spans = self._tree._walk(p, end, some, NULL)
         if spans == NULL:
             return None
         try:

@@ -30,9 +30,16 @@ cdef struct fgw_test:
     void* constant                  # borrowed: bytes or ValueSet
 
 
+cdef struct fgw_required:           # see early.pyx
+    int32_t node
+    int32_t test                    # of that node's value alone
+
+
 cdef class _Tests:
     cdef fgw_test* _tests
     cdef int32_t _count
+    cdef fgw_required* _required    # each of them, or everything is rejected
+    cdef int32_t _required_count
     cdef _PathTree _tree
     cdef tuple _guild_keys          # of the path that leads to the guild
     cdef list _keys                 # of the tests' paths, for values that were parsed

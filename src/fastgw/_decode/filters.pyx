@@ -248,6 +248,7 @@ cdef class _Tests:
 
     def __dealloc__(self):
         PyMem_Free(self._tests)
+        PyMem_Free(self._required)
 
     cdef int32_t _add(self, tuple spec, int depth=0) except -1:
         """

@@ -1,5 +1,5 @@
 # Part of _decode: what is done with the events of one name. Takes Fields, _values_at and _PathTree
-# from fields, _Tests from filters, _new_event from event.
+# from fields, _Tests from filters, _require and _refuses from early, _new_event from event.
 
 cimport cython
 from cpython.mem cimport PyMem_Free
@@ -41,6 +41,8 @@ cdef class _Walk:
             if step.fields is not None:
                 step.numbers = tuple([self.tree._add(keys) for keys in step.fields._keys])
             self.steps.append(step)
+        if len(subscriptions) == 1 and (<_Step>self.steps[0]).test >= 0:
+            _require(self.tests, (<_Step>self.steps[0]).test)
 
     cdef object _found(self, _Step step, const fgw_span* spans, const char* end):
         """
@@ -102,14 +104,22 @@ cdef class Plan:
         cdef _Walk walk = self._guild_walk if route.guild_is_id else self._walk
         cdef const char* end = dispatch.message + dispatch.end
         cdef fgw_span some[STACK_NODES]
-        cdef fgw_span* spans = walk.tree._walk(dispatch.message + dispatch.start, end, some)
+        cdef fgw_check check
+        cdef fgw_span* spans
         cdef bint is_understood
         cdef Event event = None
         cdef _Step step
         cdef object made
         cdef Calls calls = None
+        check.refuses = _refuses
+        check.context = <void*>walk.tests
+        check.is_refused = False
+        spans = walk.tree._walk(dispatch.message + dispatch.start, end, some, &check)
         if route.internal:
             event = _new_event(route, dispatch, owner)
+        if check.is_refused:
+            route.filtered += 1
+            return event
         try:
             for step in walk.steps:
                 made = None
