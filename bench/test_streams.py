@@ -193,6 +193,9 @@ class _NoShards:
     def is_here(self, shard_id: int) -> bool:
         return True
 
+    def tenure(self, shard_id: int) -> object:
+        return self
+
 
 async def _publish(clock: Clock, prefix: str, count: int, per_call: int) -> None:
     """Append as a gateway does: from the handlers' table to the answer of the script."""
