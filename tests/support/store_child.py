@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from fastgw.fleet.ports import StoredSession
+from fastgw.fleet.ports import Occupied, OpenStore, StoredSession
 from fastgw.fleet.stores.sqlite_store import SQLiteSessionStore
 from fastgw.protocol.session import Session
 
@@ -40,7 +40,18 @@ async def main(path: str, shards: int) -> None:
             await asyncio.sleep(0.001)
         await store.release(ids)
         say("stored", number)
-        await store.take(ids, shards)
+        await take_again(store, ids)
+
+
+async def take_again(store: OpenStore, ids: range) -> None:
+    """Whoever asks while nobody has the shards gets them for a moment."""
+    while True:
+        try:
+            await store.take(ids, len(ids))
+        except Occupied:  # noqa: PERF203 - it is what is waited for
+            await asyncio.sleep(0.001)
+        else:
+            return
 
 
 if __name__ == "__main__":
