@@ -10,7 +10,7 @@ from deadline import until
 from fastgw.errors import UsageError
 from fastgw.fleet import fencing
 from fastgw.fleet.fencing import Fencing
-from fastgw.fleet.roster import Roster
+from fastgw.fleet.roster import Membership, Roster
 
 
 class Driver:
@@ -179,6 +179,28 @@ async def test_after_the_end_nothing_is_looked_at_and_nothing_taken(rig):
     await asyncio.sleep(3 * leases.look_s)  # a timer of before would have come by then
     assert leases.looks == looks
     assert given_up == [3]
+
+
+async def test_a_lease_that_is_over_during_the_end_is_seen_and_no_more(rig):
+    """Its shard is on its way out already; nobody would end a task that takes it again."""
+    leases = Leases(look_s=3_600.0)
+    rig.fences.begin(leases, takes_again=True)
+    rig.fences.stop()
+    leases.over = [3]
+    assert not rig.fences.may_speak(3)
+    assert rig.fences.may_speak(4)
+    assert not rig.fences._tasks
+    assert rig.roster.state(3) is Membership.RUNNING
+
+
+async def test_who_was_frozen_and_ends_looks_once_more(rig):
+    """Else it would end a session that another process has."""
+    leases = Leases(look_s=3_600.0)
+    rig.fences.begin(leases, takes_again=True)
+    leases.over = [3]
+    rig.fences.stop()
+    assert not rig.roster.is_ours(3)
+    assert rig.roster.is_ours(4)
 
 
 def test_fences_that_never_began_may_end():

@@ -99,6 +99,16 @@ async def test_a_shard_that_does_not_close_has_left_all_the_same():
     assert not rig.sessions.asked
 
 
+async def test_the_end_of_all_ends_no_session_of_others():
+    """A shard whose lease is over says nothing; those that are ours are closed as asked."""
+    ours, theirs = Driver(1), Driver(2)
+    rig = Rig(ours, theirs)
+    rig.roster.leases_ended([2])
+    await rig.shards.close(keep_session=False)
+    assert ours.done == [("close", False), "closed"]
+    assert theirs.done == ["deafen", ("close", True), "closed"]
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 async def test_the_end_of_all_waits_for_single_ones(is_cancelled):
     """Also for one that nobody waits for any more: the store is closed next."""

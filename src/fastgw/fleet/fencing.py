@@ -51,6 +51,7 @@ class Fencing:
         self._put_out = put_out
         self._start = start
         self._takes_again = True
+        self._is_stopped = False
         self._sessions: SessionWriter | None = None  # if its store knows leases
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,11 +69,18 @@ class Fencing:
             self._look(sessions, look_s)
 
     def stop(self) -> None:
-        """Look no more, and take nothing again."""
+        """
+        Put out nothing and take nothing again: who stops all shards asks the roster whose they are.
+
+        A process that was frozen may end before it looked: it looks once more.
+        """
+        self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
+        if self._sessions is not None:
+            self._fence(self._sessions)
 
     def may_speak(self, shard_id: int) -> bool:
         """
@@ -95,6 +103,9 @@ class Fencing:
         if not (expired := sessions.expired()):
             return
         self._roster.leases_ended(expired)
+        if self._is_stopped:
+            log.error("the lease of shards %s is over: their sessions stay", ranges(expired))
+            return
         log.error(
             "the lease of shards %s is over: they are disconnected, their sessions stay, and they "
             "are taken again as soon as the store gives them",

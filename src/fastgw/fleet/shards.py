@@ -127,10 +127,7 @@ class Shards:
         sessions, shard_id = self._sessions, driver.shard.id
         assert sessions is not None
         try:
-            if not self.roster.is_ours(shard_id):
-                driver.deafen()
-                keep_session = True  # it may be another process's by now
-            await driver.close(keep_session=keep_session)
+            await driver.close(keep_session=self._leave(driver, keep_session))
             if self.roster.is_ours(shard_id):
                 await sessions.release(shard_id)
             else:
@@ -145,9 +142,18 @@ class Shards:
         And those of single shards that are being stopped, for the store is closed next.
         """
         drivers = self.roster.drivers.values()
-        await asyncio.gather(*(_close(driver, keep_session) for driver in drivers))
+        await asyncio.gather(
+            *(_close(driver, self._leave(driver, keep_session)) for driver in drivers)
+        )
         if self._stops:
             await asyncio.wait(self._stops, timeout=STORE_CLOSE_S)
+
+    def _leave(self, driver: ShardDriver, keep_session: bool) -> bool:
+        """Tell whether the session is kept: always where it may be another process's by now."""
+        if self.roster.is_ours(driver.shard.id):
+            return keep_session
+        driver.deafen()
+        return True
 
     # --- all of them -----------------------------------------------------------------------------
 
