@@ -659,8 +659,11 @@ def test_a_session_without_sequence_cannot_be_resumed():
     client.serve(
         Opcode.DISPATCH, {"session_id": "first", "resume_gateway_url": RESUME_URL}, t="READY"
     )  # fmt: skip
-    if client.proto.sequence.last is None:
-        assert client.end().action is Action.IDENTIFY
+    assert client.proto.state is State.READY
+    assert client.end().action is Action.IDENTIFY
+    client.connect()
+    client.hello()
+    assert (client.count(Opcode.IDENTIFY), client.count(Opcode.RESUME)) == (2, 0)
 
 
 def test_an_error_of_our_decoder_resumes():
