@@ -321,6 +321,7 @@ class Gateway(EventSource, CommandSender):
         await self._fleet.close(end_session)
 
     async def __aenter__(self) -> Self:
+        self._fleet.check_new()  # or the close() below would end the life that it has
         try:
             await self.start()
             await self.wait_ready()

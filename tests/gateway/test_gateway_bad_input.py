@@ -1,6 +1,7 @@
 """What goes wrong, from outside or by mistake: one typed error each, that says what to do."""
 
 import asyncio
+import contextlib
 import functools
 import io
 import logging
@@ -151,6 +152,29 @@ async def test_start_twice(fake):
             await gateway.start()
     with pytest.raises(UsageError, match="closed"):
         await gateway.start()
+
+
+@pytest.mark.parametrize("way_in", ["async with", "start()"])
+async def test_async_with_of_a_running_gateway(fake, way_in):
+    """The second entry is refused and the first life goes on: shards, handlers, session."""
+    gateway, seen = gateway_to(fake), []
+    gateway.on("GUILD_CREATE")(lambda event: seen.append(event.data["id"]))
+    async with contextlib.AsyncExitStack() as first:
+        if way_in == "async with":
+            await first.enter_async_context(gateway)
+        else:
+            await gateway.start()
+            first.push_async_callback(gateway.close)
+            await gateway.wait_ready()
+        with pytest.raises(UsageError, match=r"start\(\) works once.*running"):
+            async with gateway:
+                pass
+        fake.dispatch("GUILD_CREATE", {"id": "1"})
+        await until(lambda: seen == ["1"])
+        assert gateway.health().ready == len(gateway.shards)
+    with pytest.raises(UsageError, match="closed"):
+        async with gateway:
+            pass
 
 
 async def test_start_while_starting(fake):
