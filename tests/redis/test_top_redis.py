@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from command import fastgw
-from deadline import until
+from deadline import scaled, until
 from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
 
@@ -36,6 +36,15 @@ def free_port():
         return sock.getsockname()[1]
 
 
+async def once_published(*arguments):
+    """Ask until both shards take commands: a publisher says so once it has begun."""
+    end = asyncio.get_running_loop().time() + scaled(20.0)
+    while True:
+        said = await fastgw(*arguments)
+        if ", 2 published" in said.stdout or asyncio.get_running_loop().time() > end:
+            return said
+
+
 async def test_a_bot_is_shown_from_redis_alone(server, tmp_path):
     """Its shards with who runs them, its groups with how far they are behind, and the budget."""
     idle = Consumer(server.url, group="audit", shards=2)
@@ -55,8 +64,7 @@ async def test_a_bot_is_shown_from_redis_alone(server, tmp_path):
             for number in range(10):
                 fake.dispatch("MESSAGE_CREATE", {"n": number}, shard_id=number % 2)
             await until(lambda: bot.stats().handled == 10)
-            await asyncio.sleep(0)
-            plain = await fastgw("top", "--redis", server.url)
+            plain = await once_published("top", "--redis", server.url)
             said = await fastgw("top", "--redis", f"@{tmp_path / 'url'}", "--json")
     assert (plain.returncode, plain.stderr) == (0, "")
     lines = plain.stdout.splitlines()
