@@ -19,6 +19,7 @@ from redis_server import RedisServer, needs_redis
 from fastgw import UsageError
 from fastgw.fleet.http.gateway_info import SessionStartLimit
 from fastgw.redis import Consumer, Publisher, RedisIdentifyQueue, RedisSessionStore
+from fastgw.redis.server import explained, is_for_good
 from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import BOT, session_of
 
@@ -50,6 +51,24 @@ def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def test_a_node_of_a_cluster_that_has_other_keys_is_said():
+    """And is no error that waiting helps with; keys that are on their way are one."""
+    from redis import exceptions
+
+    url = f"redis://:{SECRET}@host:7000"
+    moved = exceptions.MovedError("12182 10.0.0.1:7001")  # as redis-py reads the answer
+    told = explained(moved, url, "{fgw}")
+    assert isinstance(told, UsageError)
+    assert "redis://host:7000 is a node of a cluster that has not the keys {fgw}:*" in str(told)
+    assert is_for_good(moved)
+
+    asking = exceptions.AskError("12182 10.0.0.1:7001")
+    told = explained(asking, url, "{fgw}")
+    assert isinstance(told, exceptions.ResponseError)
+    assert "redis://host:7000: its keys are moved to another node" in str(told)
+    assert not is_for_good(asking)
 
 
 @pytest.mark.parametrize("url", ["http://host", "host:6379", f"redis:/{SECRET}@h", 7, ""])

@@ -79,9 +79,9 @@ def is_for_good(error: Exception) -> bool:
     """Tell whether asking the server again cannot help."""
     from redis import exceptions
 
-    if isinstance(error, (UsageError, exceptions.AuthenticationError)):
+    if isinstance(error, (UsageError, exceptions.AuthenticationError, exceptions.MovedError)):
         return True
-    refused = ("WRONGTYPE", "WRONGPASS", "NOAUTH", "NOPERM", "MOVED", "unknown command")
+    refused = ("WRONGTYPE", "WRONGPASS", "NOAUTH", "NOPERM", "unknown command")
     return isinstance(error, exceptions.ResponseError) and any(r in str(error) for r in refused)
 
 
@@ -107,11 +107,13 @@ def explained(error: Exception, url: str, tag: str) -> Exception:
         return UsageError(
             f"{shown} has something else under the keys {tag}:*: choose another prefix="
         )
-    if "MOVED" in str(error):
+    if isinstance(error, exceptions.MovedError):
         return UsageError(
             f"{shown} is a node of a cluster that has not the keys {tag}:*: name "
             "the node that has them"
         )
+    if isinstance(error, exceptions.AskError):  # its keys are on their way there
+        return exceptions.ResponseError(f"{shown}: its keys are moved to another node ({error})")
     if is_for_good(error) or isinstance(error, ValueError):
         return UsageError(f"{shown} cannot be used: {error}")
     said = str(error).replace(url, shown)
