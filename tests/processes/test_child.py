@@ -45,6 +45,12 @@ async def test_a_message_that_breaks_off_is_not_taken():
     assert child.ready == 0
 
 
+def test_brackets_without_end_are_no_message():
+    """What json raises of them is no ValueError."""
+    with pytest.raises(ValueError, match="too deep"):
+        decode(b"[" * 200_000)
+
+
 @pytest.mark.parametrize(
     "said",
     [

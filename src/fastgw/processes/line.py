@@ -39,7 +39,10 @@ def decode(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: the line is none.
     """
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError:
+        raise ValueError("its brackets are too deep") from None
     if not isinstance(message, dict) or not isinstance(message.get("is"), str):
         raise ValueError("it does not say what it is")
     return message
