@@ -402,3 +402,11 @@ def test_one_that_fails_at_the_end_silences_no_other(handlers, caplog):
     [record] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "fails" in record.getMessage()
     assert str(record.exc_info[1]) == "the pipe is gone"
+
+
+def test_who_asks_for_the_end_after_it_is_told_at_once(handlers):
+    """A publisher that opens while its gateway closes would never end."""
+    told = []
+    handlers.end()
+    handlers.at_end(lambda: told.append("late"))
+    assert told == ["late"]

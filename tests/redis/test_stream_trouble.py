@@ -239,3 +239,25 @@ async def test_a_mailbox_of_another_type_is_said_and_waited_for(server, caplog):
             await until(lambda: len(got) == 10)
     assert got == list(range(10))
     assert "WRONGTYPE" in caplog.text
+
+
+async def test_a_publisher_that_opens_while_its_gateway_closes_ends(server, fake):
+    """Else it would say for ever that it takes commands, for a gateway that is gone."""
+    opening, go_on = asyncio.Event(), asyncio.Event()
+    before = asyncio.all_tasks()
+
+    class Slow(Publisher):
+        async def open(self, handlers, shards):
+            opening.set()
+            await go_on.wait()
+            await super().open(handlers, shards)
+
+    gateway = gateway_to(fake, publish=Slow(server.url))
+    starting = asyncio.create_task(gateway.start())
+    await asyncio.wait_for(opening.wait(), scaled(10.0))
+    await gateway.close()
+    go_on.set()
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await starting
+    await until(lambda: asyncio.all_tasks() == before)
+    assert command(server, "HGETALL", "{fgw}:owners") == {}

@@ -298,11 +298,14 @@ class Handlers:
 
     def at_end(self, told: Callable[[], object]) -> None:
         """
-        Call it once, when no event will come any more and handlers may still run.
+        Call it once: when no event will come any more, while handlers may still run, or now.
 
         What it raises is logged: whoever else wants to know is told.
         """
-        self._at_end.append(told)
+        if self._is_ended:
+            self._tell_of_end([told])
+        else:
+            self._at_end.append(told)
 
     def wanted(self) -> list[tuple[str, Filter | None]]:
         """Return who asks for events of which name, each with its filter."""
@@ -320,7 +323,10 @@ class Handlers:
         self.waiters.end("the gateway was closed")
         for mailbox in self._mailboxes.values():
             mailbox.end()
-        for told in self._at_end:
+        self._tell_of_end(self._at_end)
+
+    def _tell_of_end(self, those: Iterable[Callable[[], object]]) -> None:
+        for told in those:
             try:
                 told()
             except Exception:  # noqa: PERF203 - once in a life

@@ -167,6 +167,7 @@ class Fleet:
             await open_publisher(
                 self._options.publish, self._handlers, self, self._options.identity
             )
+            self._refuse_if_closing()
             await self._shards.take(ids, self._refuse_if_closing)
             self._watch.start()
         except BaseException as error:

@@ -201,9 +201,9 @@ class Publisher:
             if not isinstance(error, Exception):
                 raise
             raise self._streams.refusal(error) from error
-        handlers.at_end(self.end)
         handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
         self._poll = asyncio.get_running_loop().create_task(self._keep_following())
+        handlers.at_end(self.end)  # last: the end may have come meanwhile
 
     async def _bind(self, bot_id: int | None) -> None:
         """Refuse the keys of another bot, whose shards would be fenced."""
