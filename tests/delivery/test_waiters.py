@@ -14,8 +14,8 @@ async def wait(handlers):
     """Begin to wait, in a task of its own."""
     tasks = []
 
-    async def wait(*names, check=None, timeout=None):
-        task = asyncio.ensure_future(handlers.wait_for(names, check, timeout))
+    async def wait(*names, check=None, timeout_s=None):
+        task = asyncio.ensure_future(handlers.wait_for(names, check, timeout_s))
         tasks.append(task)
         await asyncio.sleep(0)
         return task
@@ -44,11 +44,11 @@ async def test_an_event_must_pass_the_check(feed, wait):
     assert (await waiting).sequence == 4
 
 
-@pytest.mark.parametrize("timeout", ["5", float("nan"), True, b"1"])
-async def test_a_timeout_is_a_number_of_seconds(handlers, timeout):
+@pytest.mark.parametrize("timeout_s", ["5", float("nan"), True, b"1"])
+async def test_a_timeout_is_a_number_of_seconds(handlers, timeout_s):
     """A NaN would get the loop's timers out of order."""
     with pytest.raises(UsageError, match="is not a number of seconds, or None"):
-        await handlers.wait_for(("A",), None, timeout)
+        await handlers.wait_for(("A",), None, timeout_s)
     assert not handlers.interests.is_wanted("A")
 
 
@@ -79,7 +79,7 @@ async def test_a_waiter_is_served_before_handlers_and_behind_no_bound(handlers, 
 
 async def test_it_gives_up_in_time(handlers, wait):
     """With the error of asyncio, which is TimeoutError from 3.11 on, and leaves nothing behind."""
-    waiting = await wait("A", timeout=0.01)
+    waiting = await wait("A", timeout_s=0.01)
     with pytest.raises(asyncio.TimeoutError, match=r"no A in 0\.01 s"):
         await waiting
     assert not handlers.interests.is_wanted("A")

@@ -60,7 +60,7 @@ COROUTINES = {
     "close": lambda g, s: g.close(end_session=False),
     "stop_shard": lambda g, s: g.stop_shard(0),
     "start_shard": lambda g, s: g.start_shard(0),
-    "wait_for": lambda g, s: g.wait_for("READY", timeout=0.1),
+    "wait_for": lambda g, s: g.wait_for("READY", timeout_s=0.1),
     "send": lambda g, s: g.send(3, {}, shard_id=0),
     "update_voice_state": lambda g, s: g.update_voice_state(1, None),
     "request_channel_info": lambda g, s: g.request_channel_info(1),

@@ -134,7 +134,7 @@ async def test_a_chunk_that_cannot_be(fake, gateway, index, count):
 async def test_no_answer(gateway):
     """Discord says nothing about guilds that it does not know: the time for an answer ends it."""
     with pytest.raises(asyncio.TimeoutError, match=r"no chunk for request_members\(22\) in 0.05 s"):
-        await gateway.request_members(22, timeout=0.05)
+        await gateway.request_members(22, timeout_s=0.05)
     assert not is_asking(gateway)
 
 
@@ -147,7 +147,7 @@ async def test_the_time_is_for_one_chunk(fake, gateway):
         peer.dispatch("GUILD_MEMBERS_CHUNK", data)
 
     fake.instead_of(Moment.COMMAND, answer)
-    chunks = gateway.request_members(GUILD, timeout=0.5).__aiter__()
+    chunks = gateway.request_members(GUILD, timeout_s=0.5).__aiter__()
     assert (await chunks.__anext__()).members == [5]
     with pytest.raises(asyncio.TimeoutError, match="1 of 2 chunks had come"):
         await chunks.__anext__()
@@ -269,7 +269,7 @@ async def test_a_request_survives_a_resume(fake, gateway):
 async def test_a_request_lost_with_its_connection_is_sent_again(fake, gateway):
     """The service never saw it: RESUME replays nothing of it."""
     fake.instead_of(Moment.COMMAND, lambda peer: peer.cut())
-    assert names(await gateway.request_members(GUILD, timeout=0.8)) == list(NAMES)
+    assert names(await gateway.request_members(GUILD, timeout_s=0.8)) == list(NAMES)
     assert len(fake.resumes) == 1
     assert len(requests(fake)) == 2
 
@@ -283,7 +283,7 @@ async def test_the_time_for_an_answer_is_counted_while_the_session_is_up(fake, g
         peer.cut()
 
     fake.instead_of(Moment.COMMAND, answer)
-    assert names(await gateway.request_members(GUILD, timeout=0.6)) == list(NAMES)
+    assert names(await gateway.request_members(GUILD, timeout_s=0.6)) == list(NAMES)
 
 
 async def test_a_request_fails_with_its_session(fake, gateway):
@@ -343,7 +343,7 @@ async def test_a_guild_of_another_shard(fake):
         ({"user_ids": "123"}, "pass a list"),
         ({"user_ids": [1], "query": "a"}, "not both"),
         ({"user_ids": ["me"]}, "'me' is not an id"),
-        ({"timeout": 0}, "timeout=0"),
+        ({"timeout_s": 0}, "timeout_s=0"),
         ({"on_rate_limit": "ignore"}, "neither"),
         ({"query": "a" * 5000, "limit": 1}, "4096"),
     ],
@@ -393,7 +393,7 @@ async def test_a_thousand_handlers_that_ask_cannot_deadlock():
         @gateway.on("MESSAGE_CREATE")
         async def ask(event):
             guild_id = event.guild_id
-            async for chunk in gateway.request_members(guild_id, query="", limit=7, timeout=None):
+            async for chunk in gateway.request_members(guild_id, query="", limit=7, timeout_s=None):
                 got[guild_id] += len(chunk.members)
 
         async with gateway:
@@ -417,7 +417,7 @@ async def test_a_request_fails_at_the_second_mark(fake):
             await release.wait()
 
         fake.mute("GUILD_MEMBERS_CHUNK")
-        task = asyncio.ensure_future(collect(gateway.request_members(GUILD, timeout=None)))
+        task = asyncio.ensure_future(collect(gateway.request_members(GUILD, timeout_s=None)))
         await fake.wait_command(Opcode.REQUEST_GUILD_MEMBERS)
         for _ in range(50):
             fake.dispatch("MESSAGE_CREATE", {"content": "x" * 1_000})

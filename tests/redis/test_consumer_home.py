@@ -28,7 +28,7 @@ COROUTINES = {
     "__aenter__": lambda c, s, r: c.__aenter__(),
     "__aexit__": lambda c, s, r: c.__aexit__(None, None, None),
     "close": lambda c, s, r: c.close(),
-    "wait_for": lambda c, s, r: c.wait_for("READY", timeout=0.1),
+    "wait_for": lambda c, s, r: c.wait_for("READY", timeout_s=0.1),
     "send": lambda c, s, r: c.send(3, {}, shard_id=0),
     "update_voice_state": lambda c, s, r: c.update_voice_state(1, None),
     "request_channel_info": lambda c, s, r: c.request_channel_info(1),

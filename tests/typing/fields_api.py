@@ -80,7 +80,9 @@ async def iterates() -> None:
     stream: EventStream[Event] = gateway.events("MESSAGE_CREATE", where=human, guilds={7})
     async for event in stream:
         print(event.guild_id)
-    answer: Event = await gateway.wait_for("MESSAGE_CREATE", where=human, guilds=wanted, timeout=1)
+    answer: Event = await gateway.wait_for(
+        "MESSAGE_CREATE", where=human, guilds=wanted, timeout_s=1
+    )
     print(answer)
     wanted.add(5)
     wanted.discard("5")

@@ -80,7 +80,7 @@ async def iterates() -> None:
     await stream.aclose()
     try:
         answer: Event = await gateway.wait_for(
-            "MESSAGE_CREATE", check=lambda event: event.guild_id == 7, timeout=1.0
+            "MESSAGE_CREATE", check=lambda event: event.guild_id == 7, timeout_s=1.0
         )
     except WaitFailed:
         return

@@ -79,7 +79,7 @@ def is_component(event: Event[types.InteractionCreate]) -> bool:
 
 
 async def waits(name: EventName) -> None:
-    interaction = await gateway.wait_for("INTERACTION_CREATE", check=is_component, timeout=1.0)
+    interaction = await gateway.wait_for("INTERACTION_CREATE", check=is_component, timeout_s=1.0)
     token: str = interaction.data["token"]
     interaction.data["tokens"]  # type: ignore
     ready = await gateway.wait_for("READY", check=lambda event: event.data["v"] == 10)

@@ -271,7 +271,7 @@ class Handlers:
         self,
         names: tuple[str, ...],
         check: Callable[[Event], object] | None,
-        timeout: float | None,
+        timeout_s: float | None,
         *,
         where: Filter | None = None,
     ) -> Event:
@@ -288,12 +288,12 @@ class Handlers:
             check_handler(check)
             if is_async(check):
                 raise UsageError("check= must be a sync function: it is called as events come")
-        check_timeout(timeout)
+        check_timeout(timeout_s)
         for name in names:
             if name not in self._waited_for:  # a bot may wait a thousand times
                 self._waited_for.add(name)
                 warn_of(name, self._intents)
-        event: Event = await self.waiters.wait(names, check, timeout, where=where)
+        event: Event = await self.waiters.wait(names, check, timeout_s, where=where)
         return event
 
     def at_end(self, told: Callable[[], object]) -> None:

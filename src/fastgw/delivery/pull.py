@@ -385,7 +385,7 @@ class PulledEvents:
         check: Callable[[Event[Any]], object] | None = None,
         where: Filter | None = None,
         guilds: ValueSet | Iterable[str | int] | None = None,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
     ) -> Event[Any]:
         """
         Wait for the first event of these names that comes from now on, and return it.
@@ -396,7 +396,7 @@ class PulledEvents:
         Args:
             check: called with each event; the first for which it returns something true is meant.
             where, guilds: which of these events it is called with, as of `on`.
-            timeout: seconds; None waits for ever.
+            timeout_s: seconds; None waits for ever.
         Raises:
             asyncio.TimeoutError: it did not come in time (TimeoutError from Python 3.11 on).
             WaitFailed: it cannot come any more.
@@ -404,4 +404,4 @@ class PulledEvents:
                 timeout that is no number.
         """
         wanted = check_where(where, guilds)
-        return await self._handlers.wait_for(names, check, timeout, where=wanted)
+        return await self._handlers.wait_for(names, check, timeout_s, where=wanted)

@@ -77,4 +77,4 @@ class WaitOptions(TypedDict, total=False):
     check: Callable[[Event[Any]], object] | None
     where: Filter | None
     guilds: ValueSet | Iterable[str | int] | None
-    timeout: float | None
+    timeout_s: float | None

@@ -51,7 +51,7 @@ class Waiters:
         self,
         names: tuple[str, ...],
         check: Callable[[Event], object] | None,
-        timeout: float | None,
+        timeout_s: float | None,
         shard_id: int | None = None,
         *,
         where: Filter | None = None,
@@ -64,7 +64,7 @@ class Waiters:
             where: which events reach the check.
         Raises:
             WaitFailed: it cannot come any more.
-            asyncio.TimeoutError: it did not come in `timeout` seconds.
+            asyncio.TimeoutError: it did not come in `timeout_s` seconds.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         subscription = Subscription(
@@ -72,35 +72,40 @@ class Waiters:
         )
         self._add(subscription)
         try:
-            return await self.answered(answer, timeout, shard_id, what=" or ".join(names))
+            return await self.answered(answer, timeout_s, shard_id, what=" or ".join(names))
         finally:
             self._remove(subscription)
 
     async def answered(
-        self, answer: asyncio.Future[Any], timeout: float | None, shard_id: int | None, *, what: str
+        self,
+        answer: asyncio.Future[Any],
+        timeout_s: float | None,
+        shard_id: int | None,
+        *,
+        what: str,
     ) -> Any:
         """
         Wait for an answer that an event brings; while somebody does, reading goes on for it.
 
         Args:
             answer: set where the event is received; cancelled when this ends without it.
-            timeout, shard_id: as for `wait`.
+            timeout_s, shard_id: as for `wait`.
             what: what is waited for, for the error.
         Raises:
             WaitFailed: it cannot come any more.
-            asyncio.TimeoutError: it did not come in `timeout` seconds.
+            asyncio.TimeoutError: it did not come in `timeout_s` seconds.
         """
         if self._ended is not None:
             raise WaitFailed(self._ended)
         self._begin(answer, shard_id)
         try:
-            await asyncio.wait((answer,), timeout=timeout)
+            await asyncio.wait((answer,), timeout=timeout_s)
         finally:
             self._leave(answer)
             if not answer.cancel():
                 answer.exception()  # seen, also where this wait was cancelled meanwhile
         if answer.cancelled():
-            raise asyncio.TimeoutError(f"no {what} in {timeout} s")
+            raise asyncio.TimeoutError(f"no {what} in {timeout_s} s")
         return answer.result()
 
     def end(self, reason: str) -> None:
@@ -164,9 +169,9 @@ def _serve(
     return serve
 
 
-def check_timeout(timeout: object) -> None:
+def check_timeout(timeout_s: object) -> None:
     """Raise UsageError unless it is a number of seconds, or None."""
-    if timeout is None or (isinstance(timeout, int) and not isinstance(timeout, bool)):
+    if timeout_s is None or (isinstance(timeout_s, int) and not isinstance(timeout_s, bool)):
         return
-    if not isinstance(timeout, float) or math.isnan(timeout):
-        raise UsageError(f"timeout={quote(timeout)} is not a number of seconds, or None")
+    if not isinstance(timeout_s, float) or math.isnan(timeout_s):
+        raise UsageError(f"timeout_s={quote(timeout_s)} is not a number of seconds, or None")

@@ -354,6 +354,6 @@ def _question(query: MemberQuery) -> bytes:
     """Return what `request_members` was asked for, as the other side asks it again."""
     asked = {
         "query": "", "limit": 0, "user_ids": None, "presences": False, **query.data,
-        "timeout": query.timeout, "on_rate_limit": "wait" if query.waits else "raise",
+        "timeout_s": query.timeout_s, "on_rate_limit": "wait" if query.waits else "raise",
     }  # fmt: skip
     return orjson.dumps(asked)

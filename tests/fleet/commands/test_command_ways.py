@@ -171,7 +171,7 @@ async def test_a_question_without_fields_is_refused():
 def test_members_are_asked_for_on_the_guilds_shard():
     """As `check_query` writes it."""
     sender, _ = gateway(3)
-    query = sender.request_members(ON_3, query="a", limit=5, timeout=1.0, on_rate_limit="raise")
+    query = sender.request_members(ON_3, query="a", limit=5, timeout_s=1.0, on_rate_limit="raise")
     assert (query.shard_id, query.guild_id, query.waits) == (3, ON_3, False)
     assert query.data == {"guild_id": str(ON_3), "query": "a", "limit": 5}
 

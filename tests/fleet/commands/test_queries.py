@@ -51,7 +51,7 @@ def test_what_is_no_list_of_ids_is_refused(values):
 def query(intents=ALL, **changes):
     """Check a query of guild 5 on shard 2."""
     asked = {
-        "query": "", "limit": 0, "user_ids": None, "presences": False, "timeout": 10.0,
+        "query": "", "limit": 0, "user_ids": None, "presences": False, "timeout_s": 10.0,
         "on_rate_limit": "wait",
     }  # fmt: skip
     return check_query(intents, 5, 2, **{**asked, **changes})
@@ -76,21 +76,21 @@ def test_a_query_becomes_the_data_of_its_command(changes, data):
     assert (asked.guild_id, asked.shard_id) == (5, 2)
 
 
-@pytest.mark.parametrize(("timeout", "how"), [(None, "raise"), (0.1, "wait"), (1, "wait")])
-def test_how_it_waits_is_taken_over(timeout, how):
+@pytest.mark.parametrize(("timeout_s", "how"), [(None, "raise"), (0.1, "wait"), (1, "wait")])
+def test_how_it_waits_is_taken_over(timeout_s, how):
     """For ever, or some seconds; for its turn, or not."""
-    asked = query(timeout=timeout, on_rate_limit=how)
-    assert (asked.timeout, asked.waits) == (timeout, how == "wait")
+    asked = query(timeout_s=timeout_s, on_rate_limit=how)
+    assert (asked.timeout_s, asked.waits) == (timeout_s, how == "wait")
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"on_rate_limit": "ignore"}, "on_rate_limit='ignore' is neither"),
-        ({"timeout": 0}, "timeout=0 is not a number of seconds above 0"),
-        ({"timeout": -1.0}, "timeout=-1.0 is not"),
-        ({"timeout": float("nan")}, "timeout=nan is not"),
-        ({"timeout": "10"}, "timeout='10' is not"),
+        ({"timeout_s": 0}, "timeout_s=0 is not a number of seconds above 0"),
+        ({"timeout_s": -1.0}, "timeout_s=-1.0 is not"),
+        ({"timeout_s": float("nan")}, "timeout_s=nan is not"),
+        ({"timeout_s": "10"}, "timeout_s='10' is not"),
         ({"intents": Intents.GUILD_MEMBERS, "presences": True}, "the intent GUILD_PRESENCES"),
         ({"user_ids": [1], "query": "a"}, "not both"),
         ({"user_ids": [1], "limit": 1}, "not both"),

@@ -187,7 +187,7 @@ class GuildCommands(ABC):
         limit: int = 0,
         user_ids: Iterable[int | str] | None = None,
         presences: bool = False,
-        timeout: float | None = 10.0,
+        timeout_s: float | None = 10.0,
         on_rate_limit: Literal["wait", "raise"] = "wait",
     ) -> MemberRequest:
         """
@@ -202,7 +202,7 @@ class GuildCommands(ABC):
             limit: how many at the most, of a query; 1 to 100.
             user_ids: up to 100 users instead; `MembersChunk.not_found` names those that are none.
             presences: with presences, in chunks; needs the intent GUILD_PRESENCES.
-            timeout: seconds without any chunk, from the moment it is sent, while the session is
+            timeout_s: seconds without any chunk, from the moment it is sent, while the session is
                 up; None waits for ever.
             on_rate_limit: "wait" until it may be asked, "raise" MembersRateLimited instead.
         Raises:
@@ -221,7 +221,7 @@ class GuildCommands(ABC):
             limit=limit,
             user_ids=user_ids,
             presences=presences,
-            timeout=timeout,
+            timeout_s=timeout_s,
             on_rate_limit=on_rate_limit,
         )
         return members.request(asked)

@@ -57,14 +57,14 @@ class MemberQuery(NamedTuple):
 
     Attributes:
         data: the `d` of op 8, without a nonce.
-        timeout: seconds without a chunk; None waits for ever.
+        timeout_s: seconds without a chunk; None waits for ever.
         waits: for a rate limit to pass; False raises it.
     """
 
     guild_id: int
     shard_id: int
     data: dict[str, Any]
-    timeout: float | None
+    timeout_s: float | None
     waits: bool
 
     @property
@@ -407,10 +407,10 @@ class MemberRequests:
         The service answers one request after the other: as long as chunks of any come to the
         shard, those of this one may be next.
         """
-        if pending.query.timeout is None:
+        if pending.query.timeout_s is None:
             return None
         since = max(pending.since, self._chunk_at.get(pending.query.shard_id, 0.0))
-        return since + pending.query.timeout - self._clock()
+        return since + pending.query.timeout_s - self._clock()
 
     async def _ask_later(self, pending: _Pending) -> None:
         """Do as RATE_LIMITED says."""
@@ -436,6 +436,6 @@ class MemberRequests:
             await self._ask(pending)
         else:
             raise asyncio.TimeoutError(
-                f"no chunk for {pending.name} in {query.timeout} s, {pending.progress}; Discord "
+                f"no chunk for {pending.name} in {query.timeout_s} s, {pending.progress}; Discord "
                 f"does not answer for guilds that the bot is not in"
             )

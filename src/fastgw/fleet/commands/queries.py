@@ -46,14 +46,16 @@ def check_query(
     limit: object,
     user_ids: Iterable[int | str] | None,
     presences: bool,
-    timeout: object,
+    timeout_s: object,
     on_rate_limit: object,
 ) -> MemberQuery:
     """Return what `request_members` was asked for, or raise UsageError where no answer can come."""
     if on_rate_limit not in ("wait", "raise"):
         raise UsageError(f'on_rate_limit={quote(on_rate_limit)} is neither "wait" nor "raise"')
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
-        raise UsageError(f"timeout={quote(timeout)} is not a number of seconds above 0, or None")
+    if timeout_s is not None and (not isinstance(timeout_s, (int, float)) or not timeout_s > 0):
+        raise UsageError(
+            f"timeout_s={quote(timeout_s)} is not a number of seconds above 0, or None"
+        )
     if presences and not intents & Intents.GUILD_PRESENCES:
         raise UsageError("presences=True gives none without the intent GUILD_PRESENCES")
     data: dict[str, Any] = {"guild_id": check_id("guild_id", guild_id)}
@@ -67,7 +69,7 @@ def check_query(
         data["query"], data["limit"] = _check_prefix(intents, query, limit)
     if presences:
         data["presences"] = True
-    return MemberQuery(int(data["guild_id"]), shard_id, data, timeout, on_rate_limit == "wait")
+    return MemberQuery(int(data["guild_id"]), shard_id, data, timeout_s, on_rate_limit == "wait")
 
 
 def _check_prefix(intents: Intents, query: object, limit: object) -> tuple[str, int]:
