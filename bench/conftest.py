@@ -3,9 +3,11 @@ Options, fixtures and the table of ratios.
 
     pytest bench/ --benchmark-only              the comparisons, under ten minutes on two cores
     pytest bench/ --benchmark-only --quick      small and few: that everything works, for CI
-    pytest bench/ --benchmark-only --full       every compression, TLS on and off, more rounds
+    pytest bench/ --benchmark-only --full       every compression, TLS on and off, more rounds;
+                                                and the client in Rust, where cargo is
 
-`-k`, `--benchmark-save`, `--benchmark-compare` and the like work as usual.
+Both together: the clients of `--full`, small and few. `-k`, `--benchmark-save`,
+`--benchmark-compare` and the like work as usual.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ from .entrants import (
     PICOWS,
     PICOWS_BYTES,
     PICOWS_SIMDJSON,
+    TWILIGHT,
+    TWILIGHT_FLAGS,
+    TWILIGHT_RAW,
     WEBSOCKETS,
     Entrant,
 )
@@ -38,6 +41,7 @@ from .rig.streams import LAST, Workload
 
 FLOORS = (FLOOR, PACKAGE_FLOOR)
 OTHERS = (PICOWS, PICOWS_SIMDJSON, AIOHTTP, WEBSOCKETS, HIKARI_RAW, HIKARI, DISCORD_PY)
+RUST = (TWILIGHT_RAW, TWILIGHT, TWILIGHT_FLAGS)
 
 # Every stream has an INTERACTION_CREATE as its last event, which all clients must want.
 EVERYTHING = None
@@ -59,6 +63,7 @@ class Size:
         transports: compression and TLS of the scenarios with the steady stream.
         other_transports: the same of the others.
         loops: of the bots of other libraries, where one would do.
+        rust: whether the clients in Rust run, which take minutes to build.
     """
 
     events: int = 40_000
@@ -71,10 +76,11 @@ class Size:
     transports: tuple[tuple[str, bool], ...] = (("zstd", True), ("zlib", True))
     other_transports: tuple[tuple[str, bool], ...] = (("zstd", True),)
     loops: tuple[str, ...] = ("asyncio",)
+    rust: bool = False
 
     @staticmethod
     def of(quick: bool, full: bool) -> Size:
-        """Return the size that the command line asks for."""
+        """Return the size that the command line asks for; both is a quick look at all clients."""
         if quick:
             return Size(
                 events=2_000,
@@ -85,6 +91,7 @@ class Size:
                 rounds=1,
                 batches=3,
                 transports=(("zstd", True),),
+                rust=full,
             )
         if full:
             all_transports = tuple((c, t) for t in (True, False) for c in ("zstd", "zlib", "none"))
@@ -96,6 +103,7 @@ class Size:
                 transports=all_transports,
                 other_transports=all_transports,
                 loops=("asyncio", "uvloop"),
+                rust=True,
             )
         return Size()
 
@@ -130,8 +138,8 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
     paced = Workload("paced", size.paced, min(size.guilds, size.events), per_second=4_000)
     startup = Workload("startup", size.burst + 1, burst=True)
     return (
-        _steady(steady),
-        _interactions(steady),
+        _steady(steady, size.rust),
+        _interactions(steady, size.rust),
         _forms(steady),
         _package(steady),
         _startup(startup),
@@ -139,12 +147,15 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
     )
 
 
-def _steady(workload: Workload) -> Scenario:
+def _steady(workload: Workload, rust: bool) -> Scenario:
     """Everything wanted: what an event costs that reaches a handler."""
     return Scenario(
         "steady",
         workload,
-        _all_want(EVERYTHING, FASTGW_NAMES, FASTGW_DATA, FASTGW_ASYNC),
+        (
+            *_all_want(EVERYTHING, FASTGW_NAMES, FASTGW_DATA, FASTGW_ASYNC),
+            *((entrant, EVERYTHING) for entrant in (TWILIGHT_RAW, TWILIGHT) if rust),
+        ),
         (
             Target(FASTGW_NAMES, 1.6, of=FLOOR),
             Target(FASTGW_NAMES, 1.6, of=PACKAGE_FLOOR),
@@ -155,12 +166,15 @@ def _steady(workload: Workload) -> Scenario:
     )
 
 
-def _interactions(workload: Workload) -> Scenario:
+def _interactions(workload: Workload, rust: bool) -> Scenario:
     """One name wanted out of the same stream: what an event costs that nobody wants."""
     return Scenario(
         "interactions",
         workload,
-        _all_want(INTERACTIONS, FASTGW, PICOWS_BYTES),
+        (
+            *_all_want(INTERACTIONS, FASTGW, PICOWS_BYTES),
+            *((entrant, INTERACTIONS) for entrant in RUST if rust),
+        ),
         (
             Target(FASTGW, 1.1, of=FLOOR),
             Target(FASTGW, 1.1, of=PACKAGE_FLOOR),

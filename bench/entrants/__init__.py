@@ -21,12 +21,15 @@ class Entrant:
         label: as printed.
         module: below `bench.entrants`.
         reads: what the handlers add up: "sequence", the length of "content", or the guild id, asked
-            of the "envelope" or looked up in the "data"; "nothing" for a floor, which sees no
-            events at all.
+            of the "envelope" or looked up in the "data"; "nothing" where no events are seen at
+            all, only messages: by a floor, or as text.
         options: passed to the module's `run`.
         requires: distributions' import names that must be there.
         floor: of a floor only: compression -> the compiled floor that must have been built.
+        compressions: that it was built for, when not all.
+        cargo: it is the Rust program, which must have been built.
         delivers: names it has events for, when not all; others cannot be counted.
+        lacks: names it has no events for, where that is shorter to say.
         settle_s: time between prelude and measured part for work of its own.
         loop: "asyncio", or "" for uvloop where it is installed.
     """
@@ -37,7 +40,10 @@ class Entrant:
     options: dict[str, Any] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     floor: dict[str, str] = field(default_factory=dict)
+    compressions: tuple[str, ...] = ()
+    cargo: bool = False
     delivers: frozenset[str] | None = None
+    lacks: frozenset[str] = frozenset()
     settle_s: float = 0.05
     loop: str = ""
 
@@ -45,8 +51,9 @@ class Entrant:
         return self.label
 
     def runs_with(self, compression: str) -> bool:
-        """Whether there is such an entrant for a compression; all but the floors know every one."""
-        return not self.floor or compression in self.floor
+        """Whether there is such an entrant for a compression; most know every one."""
+        known = tuple(self.floor) or self.compressions
+        return not known or compression in known
 
     def options_for(self, compression: str) -> dict[str, Any]:
         """What is passed to the module's `run`."""
@@ -63,7 +70,8 @@ class Entrant:
 
     def names(self, wanted: Iterable[str]) -> list[str]:
         """Those of the wanted names that it has events for."""
-        return [n for n in wanted if self.delivers is None or n in self.delivers]
+        has = self.delivers
+        return [n for n in wanted if (has is None or n in has) and n not in self.lacks]
 
 
 # What discord.py has an event for with its member and message caches off.
@@ -162,4 +170,23 @@ HIKARI = Entrant(
     requires=("hikari",),
     delivers=_HIKARI_MODELS,
     settle_s=0.3,
+)
+# Its compression is chosen when it is built: zstd.
+TWILIGHT_RAW = Entrant(
+    "twilight (Rust), raw text",
+    "twilight",
+    "nothing",
+    options={"mode": "raw"},
+    compressions=("zstd",),
+    cargo=True,
+)
+TWILIGHT = replace(
+    TWILIGHT_RAW,
+    label="twilight (Rust), typed",
+    reads="data",
+    options={"mode": "typed"},
+    lacks=frozenset({"VOICE_CHANNEL_STATUS_UPDATE"}),
+)
+TWILIGHT_FLAGS = replace(
+    TWILIGHT, label="twilight (Rust), event-type flags", options={"mode": "flags"}
 )

@@ -40,7 +40,7 @@ class Job:
         prelude, measured: how many events of `names` each part has.
         prelude_messages, measured_messages: how many messages there are in all.
         settle_s: see `Meter`.
-        floor_dir: where the compiled floors are, if anywhere.
+        built_dir: where that is which was compiled for the entrant, if anything.
         loop: "asyncio", or "" for uvloop where it is installed.
     """
 
@@ -59,7 +59,7 @@ class Job:
     prelude_messages: int
     measured_messages: int
     settle_s: float
-    floor_dir: str
+    built_dir: str
     loop: str
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -112,8 +112,8 @@ def main() -> None:
         # The server keeps to the first processor; moving between two would add noise.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     job = Job(**json.loads(sys.argv[1]))
-    if job.floor_dir:
-        sys.path.append(job.floor_dir)
+    if job.built_dir:
+        sys.path.append(job.built_dir)
     try:
         import uvloop
     except ImportError:

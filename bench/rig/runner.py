@@ -13,6 +13,7 @@ from typing import Any
 
 import trustme
 
+from .. import twilight
 from ..entrants import Entrant
 from ..floor import Floors
 from .client import Job
@@ -122,6 +123,13 @@ class Runner:
         kind = entrant.floor.get(compression)
         if kind and (problem := self.floors.problem(kind)):
             raise UnavailableError(problem)
+        if entrant.cargo and (problem := twilight.problem()):
+            raise UnavailableError(problem)
+
+    def _built_dir(self, entrant: Entrant) -> str:
+        if entrant.floor:
+            return str(self.floors.directory)
+        return str(twilight.directory()) if entrant.cargo else ""
 
     def _job(
         self, entrant: Entrant, session: Session, *, tls: bool, wanted: frozenset[str] | None
@@ -148,7 +156,7 @@ class Runner:
             prelude_messages=session.messages[0],
             measured_messages=session.messages[1],
             settle_s=entrant.settle_s,
-            floor_dir=str(self.floors.directory) if entrant.floor else "",
+            built_dir=self._built_dir(entrant),
             loop=entrant.loop,
         )
 
