@@ -49,6 +49,23 @@ def test_a_shard_is_here_from_join_to_leave():
     assert roster.state(1) is None
 
 
+def test_a_shard_that_is_asked_for_is_not_here_yet():
+    """It is ours from then on; nothing runs it, whoever joins meanwhile, so none of it stops."""
+    roster = Roster()
+    roster.take((1, 2))
+    roster.joined({2: Driver(2)})
+    assert [shard.id for shard in roster.shards] == [2]
+    assert roster.is_ours(1)
+    assert not roster.stopped(Driver(1).shard)
+
+
+@pytest.mark.parametrize("value", [True, "0", None])
+def test_what_is_no_shard_id_is_nowhere(value):
+    """It is refused, though it may be equal to one."""
+    with pytest.raises(UsageError, match="is no shard id"):
+        roster_of(0, 1).here(value)
+
+
 def test_shards_stand_in_the_order_of_their_ids():
     """Whichever came first."""
     roster = roster_of(5, 3)
@@ -166,6 +183,17 @@ def test_a_shard_that_is_away_stays_so_until_it_is_taken():
     roster.leaves(0)
     roster.released(0)
     assert roster.state(0) is None
+
+
+def test_a_shard_that_is_away_is_not_here_though_others_come():
+    """What ran it is over: neither is it shown, nor does it stop once more."""
+    roster = roster_of(0)
+    old = roster.leaves(0, comes_back=True)
+    roster.released(0)
+    roster.take((1,))
+    roster.joined({1: Driver(1)})
+    assert [shard.id for shard in roster.shards] == list(roster.drivers) == [1]
+    assert not roster.stopped(old.shard)
 
 
 def test_whose_a_shard_is():

@@ -73,7 +73,7 @@ class _Member:
         self.state: Membership | None = None
         self.driver: ShardDriver | None = None  # from JOIN on
         self.has_lease = True
-        self.comes_back = False  # where it would be none any more, it is AWAY
+        self.comes_back = False  # where it would be none any more, it is AWAY; said by LEAVE
 
 
 class Roster:
@@ -116,7 +116,7 @@ class Roster:
         for shard_id, driver in drivers.items():
             self._move(shard_id, _Move.JOIN)
             member = self._members[shard_id]
-            member.driver, member.has_lease, member.comes_back = driver, True, False
+            member.driver, member.has_lease = driver, True
         self._show()
 
     def refused(self, shard_ids: Collection[int]) -> None:

@@ -27,6 +27,7 @@ def test_the_store_of_another_bot_is_refused(binding):
     """When it is opened, if the token says whose it is; else when READY does."""
     with pytest.raises(UsageError, match="of 1, not of 2"):
         binding.opened(1, 2)
+    assert (binding.bot_id, binding.is_ours) == (None, False)
     binding.opened(1, None)
     with pytest.raises(UsageError, match="of 1, not of 2"):
         binding.ready(2)
