@@ -1,16 +1,32 @@
-"""How shards leave a fleet: stopped, released, and nobody is left behind."""
+"""How shards come into a fleet and leave it: stopped, released, and nobody is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 from deadline import scaled, until
 
+from fastgw import Intents
+from fastgw.errors import ShardNotHere, UsageError
 from fastgw.fleet import shards as module
+from fastgw.fleet.ports import StoredSession
 from fastgw.fleet.roster import Membership
 from fastgw.fleet.shards import Shards
+from fastgw.protocol.identity import Identity
+from fastgw.protocol.session import Session
+
+IDENTITY = Identity(token="t", intents=Intents(1))
+IDLE = {"since": None, "activities": [], "status": "idle", "afk": False}
+
+
+class Setup(NamedTuple):
+    """What the shards of a fleet have in common, as far as a fleet looks into it."""
+
+    url: str = "ws://main"
+    stores_handled: bool = False
 
 
 class Driver:
@@ -29,6 +45,12 @@ class Driver:
     def stopped(self, error):
         self.done.append(("stopped", error))
 
+    def use_url(self, url):
+        self.done.append(("use_url", url))
+
+    def set_presence(self, identity):
+        self.done.append((identity.shard_id, identity.shard_count, identity.presence["status"]))
+
     async def close(self, *, keep_session):
         self.done.append(("close", keep_session))
         await self.may_close.wait()
@@ -37,11 +59,32 @@ class Driver:
         self.done.append("closed")
 
 
+class NewDriver(Driver):
+    """What the fleet makes for a shard that comes in: with what."""
+
+    def __init__(self, identity, setup, host, *, session, last_byte_at):
+        super().__init__(identity.shard_id)
+        self.identity, self.url, self.host = identity, setup.url, host
+        self.session, self.last_byte_at = session, last_byte_at
+
+    def stored_sequence(self):
+        return 7
+
+
 class Sessions:
-    """Those of a fleet: what was asked of them, in order."""
+    """Those of a fleet: what was asked of them, in order; `stored` is what they have."""
 
     def __init__(self):
         self.asked = []
+        self.stored = {}
+        self.watched = {}
+
+    async def take(self, identities):
+        self.asked.append(("take", sorted(identities)))
+        return {i: one for i, one in self.stored.items() if i in identities}
+
+    def watch(self, shard_id, sequence):
+        self.watched[shard_id] = sequence()
 
     def forget(self, shard_id):
         self.asked.append(("forget", shard_id))
@@ -55,12 +98,126 @@ class Rig:
 
     def __init__(self, *drivers):
         self.sessions = Sessions()
-        self.shards = Shards(None, None, None)
-        self.shards.open(None, 8, self.sessions)
+        handlers = SimpleNamespace(wanted_by_name=list)
+        self.shards = Shards("host", handlers, IDENTITY)
+        self.shards.open(Setup(), 8, self.sessions)
         self.roster = self.shards.roster
         ids = [driver.shard.id for driver in drivers]
         self.roster.take(ids)
         self.roster.joined(dict(zip(ids, drivers, strict=True)))
+
+
+@pytest.fixture
+def makes_drivers(monkeypatch):
+    monkeypatch.setattr(module, "ShardDriver", NewDriver)
+
+
+def nothing():
+    """Whoever asked for a shard wants it still."""
+
+
+def test_a_fleet_that_is_not_open_has_nothing():
+    """Not how many shards the bot has, and nobody is told what was handled."""
+    shards = Shards(None, None, IDENTITY)
+    assert (shards.count, shards.stores_handled) == (0, False)
+    shards.use_url("ws://other")
+    for stores_handled in (False, True):
+        shards.open(Setup(stores_handled=stores_handled), 8, Sessions())
+        assert (shards.count, shards.stores_handled) == (8, stores_handled)
+
+
+async def test_a_shard_comes_in_with_its_stored_session(monkeypatch, makes_drivers):
+    """And with when a byte of it came last, where anybody can tell; the store hears of all."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+    rig = Rig()
+    known, ageless = (Session(name, 1, "ws://main") for name in ("known", "ageless"))
+    rig.sessions.stored = {
+        1: StoredSession(session=known, terms="", age_s=30.0),
+        2: StoredSession(session=ageless, terms=""),
+    }
+    await rig.shards.take((0, 1, 2), nothing)
+    drivers = rig.roster.drivers.values()
+    assert [(one.session, one.last_byte_at) for one in drivers] == [
+        (None, None), (known, 970.0), (ageless, None),
+    ]  # fmt: skip
+    identities = [one.identity for one in drivers]
+    assert [(one.shard_id, one.shard_count) for one in identities] == [(0, 8), (1, 8), (2, 8)]
+    assert {one.host for one in drivers} == {"host"}
+    assert rig.sessions.asked == [("take", [0, 1, 2])]
+    assert rig.sessions.watched == {0: 7, 1: 7, 2: 7}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_who_misses_events_of_stored_sessions_is_told(caplog, makes_drivers, stored):
+    """READY and GUILD_CREATE come for new sessions only."""
+    rig = Rig()
+    if stored:
+        session = Session("a", 1, "ws://main")
+        rig.sessions.stored = {0: StoredSession(session=session, terms="")}
+    await rig.shards.take((0,), nothing)
+    assert ("no READY and no GUILD_CREATE comes for them" in caplog.text) is stored
+
+
+async def test_a_shard_that_nobody_wants_any_more_does_not_come_in(makes_drivers):
+    """It may be asked for again."""
+    rig = Rig()
+
+    def refuse():
+        raise RuntimeError("closing")
+
+    with pytest.raises(RuntimeError, match="closing"):
+        await rig.shards.take((0,), refuse)
+    assert rig.roster.state(0) is None
+    await rig.shards.take((0,), nothing)
+    assert rig.roster.state(0) is Membership.RUNNING
+
+
+async def test_a_shard_comes_in_once(makes_drivers):
+    """While another call asks the store for it, it is refused."""
+    rig = Rig()
+    first = asyncio.ensure_future(rig.shards.take((0,), nothing))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="shard 0"):
+        await rig.shards.take((0,), nothing)
+    await first
+    assert rig.sessions.asked == [("take", [0])]
+
+
+async def test_all_shards_use_another_url(makes_drivers):
+    """Those that are here, and those that come."""
+    driver = Driver(0)
+    rig = Rig(driver)
+    rig.shards.use_url("ws://other")
+    assert driver.done == [("use_url", "ws://other")]
+    await rig.shards.take((1,), nothing)
+    assert rig.roster.drivers[1].url == "ws://other"
+
+
+async def test_a_presence_is_for_all_or_for_some(makes_drivers):
+    """Also for those that come later."""
+    drivers = Driver(0), Driver(1)
+    rig = Rig(*drivers)
+    rig.shards.set_presence(IDLE, None)
+    rig.shards.set_presence({**IDLE, "status": "dnd"}, [1])
+    assert [one.done for one in drivers] == [[(0, 8, "idle")], [(1, 8, "idle"), (1, 8, "dnd")]]
+    await rig.shards.take((2,), nothing)
+    assert rig.roster.drivers[2].identity.presence == IDLE
+
+
+def test_a_presence_for_a_shard_that_is_not_here_is_shown_by_none():
+    """Else half of a call would be done."""
+    driver = Driver(0)
+    rig = Rig(driver)
+    with pytest.raises(ShardNotHere):
+        rig.shards.set_presence(IDLE, [0, 1])
+    assert not driver.done
+
+
+def test_deaf_shards_are_so_at_once():
+    """All of them."""
+    drivers = Driver(0), Driver(1)
+    Rig(*drivers).shards.deafen()
+    assert [one.done for one in drivers] == [["deafen"], ["deafen"]]
 
 
 @pytest.mark.parametrize("keep_session", [False, True])
