@@ -129,6 +129,8 @@ def test_a_forked_child_that_closes_gives_nothing_back(path):
             is_taken = own.take(2) and not own.take(1)
             locks.close()
             locks.close()  # a second time is nothing
+            with pytest.raises(ValueError, match="closed"):
+                locks.is_held(1)
             status = 0 if is_taken and own.is_held(2) and is_held_elsewhere(path, 2) else 2
         finally:
             os._exit(status)

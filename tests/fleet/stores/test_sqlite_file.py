@@ -57,6 +57,53 @@ def test_a_file_is_opened_anew_where_that_may_help(path):
     file.close()
 
 
+def test_a_file_that_cannot_be_used_is_not_kept_open(path, monkeypatch):
+    """Whoever keeps the error would keep it."""
+    made, connect = [], sqlite3.connect
+
+    def note(*arguments, **options):
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    path.write_text("intents = 513\n" * 100)
+    with pytest.raises(UsageError, match="is not a SQLite database"):
+        sqlite_file.open_database(path)
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert len(made) == 1
+
+
+class Opening:
+    """Opens a file like this: one error after the other."""
+
+    def __init__(self, *texts):
+        self.left = list(texts)
+
+    def __call__(self, path):
+        raise sqlite3.DatabaseError(self.left.pop(0))
+
+
+def test_a_file_that_another_holds_is_not_tried_twice(path, monkeypatch):
+    """Each try waits for seconds; and it is nothing to set aside."""
+    opening = Opening("database is locked", "and again")
+    monkeypatch.setattr(sqlite_file, "open_database", opening)
+    with pytest.raises(sqlite3.DatabaseError, match="database is locked"):
+        sqlite_file.SQLiteFile(path).do(lambda connection: None)
+    assert opening.left == ["and again"]
+
+
+def test_a_damaged_file_that_another_holds_is_not_set_aside(path, monkeypatch):
+    """It may be mended by now: nobody can look."""
+    path.touch()
+    opening = Opening("database disk image is malformed", "database is locked")
+    monkeypatch.setattr(sqlite_file, "open_database", opening)
+    with pytest.raises(sqlite3.DatabaseError, match="database is locked"):
+        sqlite_file.SQLiteFile(path).do(lambda connection: None)
+    assert [file.name for file in path.parent.glob("*.damaged*")] == []
+
+
 def test_a_file_that_may_not_be_written_is_refused(path, monkeypatch):
     """Though it may be read."""
     sqlite_file.open_database(path).close()

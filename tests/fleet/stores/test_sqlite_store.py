@@ -118,6 +118,35 @@ async def test_it_is_closed_when_close_returns(path):
         await store.take([0], 4)
 
 
+async def test_what_was_taken_is_not_written_again(path):
+    """A thousand shards come up and one moves: that one is written."""
+    await (await store_with(path, 0, 1)).close()
+    store = await SQLiteSessionStore(path).open(BOT)
+    await store.take([0, 1], 4)
+    changes = await store._do(lambda connection: connection.total_changes)
+    store.save_sequences({0: 8})
+    await written(store)
+    assert await store._do(lambda connection: connection.total_changes) == changes + 1
+    await store.close()
+    assert await stored(path, 0, 1) == {0: 8, 1: 7}
+
+
+async def test_two_bots_that_begin_one_file_at_once(path, caplog):
+    """The first READY binds it; of the other bot nothing is stored, and that is told."""
+    first, second = [await SQLiteSessionStore(path).open(None) for _ in range(2)]
+    await first.take([0], 4)
+    await second.take([1], 4)
+    first.save(session_of(0))
+    await written(first)
+    second.save(replace(session_of(1), bot_id=BOT + 1))
+    await written(second)
+    assert (first.is_durable, second.is_durable) == (True, False)
+    assert f"holds the sessions of bot {BOT}, and this is bot {BOT + 1}" in caplog.text
+    await second.close()
+    await first.close()
+    assert await stored(path, 0, 1) == {0: 7}
+
+
 # ---------------------------------------------------------------------------- age
 
 

@@ -130,7 +130,6 @@ class ByteLocks:
         if self._shared.is_inherited:
             # To close the descriptor would end locks that this process has of the same file.
             self._shared = None
-            self._mine.clear()
             return
         for number in tuple(self._mine):
             self.give_back(number)

@@ -182,6 +182,23 @@ class SessionStoreSuite(OnLoops):
 
         self.run(main())
 
+    def test_a_session_that_was_stored_is_forgotten(self) -> None:
+        """Also one of an earlier process, which the service refused to resume."""
+
+        async def main() -> None:
+            store = await self.opened()
+            await store.take([0, 1], 4)
+            store.save(session_of(0))
+            store.save(session_of(1))
+            await store.close()
+            store = await self.opened()
+            await store.take([0, 1], 4)
+            store.forget(0)
+            await store.close()
+            assert list(await self.left(0, 1)) == [1]
+
+        self.run(main())
+
     def test_odd_text_comes_back_as_it_was(self) -> None:
         """Session ids and URLs are the service's, terms the user's."""
 
