@@ -14,6 +14,7 @@ from deadline import scaled
 from fastgw.cli import _prepare_output, _view, demo, main
 from fastgw.cli._demo_service import _Sender
 from fastgw.cli._figures import Frame, Summary
+from fastgw.cli._pace import Pace
 from fastgw.cli.demo import watch_bot
 from fastgw.testing import FakeGateway, Traffic
 
@@ -83,7 +84,32 @@ def test_a_run_fails_by_what_it_promised(fault):
     """Not by a second resume, which a busy machine may need; by a session that was lost."""
     assert HELD.holds
     assert replace(HELD, resumes=2).holds
-    assert not replace(HELD, **fault).holds
+    failed = replace(HELD, **fault)
+    assert not failed.holds
+    assert len(failed.faults) == 1
+
+
+def test_a_run_that_failed_says_why(capsys):
+    """Whoever reads it need not look for the figure that is not as it should be."""
+    _view.PlainView(quiet=False).summarise(replace(HELD, identifies=2, resumes=0))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "THIS IS NOT AS IT SHOULD BE: 2 sessions for 1 shards; 0 resumes for 1 cuts"
+
+
+def test_a_sender_that_fell_behind_does_not_make_up_for_it():
+    """It would be deaf meanwhile: no more than 50 ms of events at a time, and then at the rate."""
+    pace = Pace(1_000, 100.0)
+    assert pace.due(100.0) == 0
+    assert pace.due(100.03125) == 31
+    assert pace.due(105.0) == 50
+    assert pace.due(105.0) == 0
+    assert pace.due(105.015625) == 15
+
+
+def test_a_slow_rate_is_kept_too():
+    """One event at a time, and each of them."""
+    pace = Pace(1, 0.0)
+    assert [pace.due(second / 4) for second in range(1, 13)] == [0, 0, 0, 1] * 3
 
 
 def test_each_shard_of_a_fleet_is_counted():

@@ -13,12 +13,14 @@ import ssl
 import sys
 import time
 from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from ..errors import FastgwError
 from ..shard.face import shard_id_for
 from ..testing import FakeGateway
 from ..testing.traffic.traffic import Dispatch, Traffic
+from ._pace import Pace
 from .demo import IDENTIFY_EVERY_S, IDENTIFY_KEYS, WANTED, fingerprint
 
 if TYPE_CHECKING:
@@ -55,12 +57,10 @@ class _Sender:
         send = self._share_out
         if self._shards == 1:
             send = partial(self._send, self._gateway.service.session(0))
-        began = time.monotonic()
-        sent = 0
+        pace = Pace(self._rate, time.monotonic())
+        endless = cycle(self._pool)
         while self._running and sessions:
-            due = int((time.monotonic() - began) * self._rate)
-            send([self._pool[index % len(self._pool)] for index in range(sent, due)])
-            sent = due
+            send(list(islice(endless, pace.due(time.monotonic()))))
             await asyncio.sleep(_TICK_S)
 
     def _send(self, session: FakeSession, batch: list[Dispatch]) -> None:

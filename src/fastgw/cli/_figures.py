@@ -55,12 +55,18 @@ class Summary:
     @property
     def holds(self) -> bool:
         """Whether everything the demo promises was seen."""
-        return (
-            self.events > 0
-            # A busy machine may lose the connection once more; the session it must not lose.
-            and self.identifies == self.shards
-            and self.resumes >= self.shards
-            and self.lost == 0
-            and self.duplicated == 0
-            and self.checksum_matches
-        )
+        return not self.faults
+
+    @property
+    def faults(self) -> list[str]:
+        """What of it was not, each in a few words."""
+        # A busy machine may lose the connection once more; the session it must not lose.
+        said = {
+            "no event came": self.events == 0,
+            f"{self.identifies} sessions for {self.shards} shards": self.identifies != self.shards,
+            f"{self.resumes} resumes for {self.shards} cuts": self.resumes < self.shards,
+            f"{self.lost} events were lost": self.lost != 0,
+            f"{self.duplicated} events came twice": self.duplicated != 0,
+            "handlers did not see what was sent": not self.checksum_matches,
+        }
+        return [fault for fault, is_so in said.items() if is_so]

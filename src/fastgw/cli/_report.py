@@ -169,7 +169,9 @@ def _page(recorder: Recorder, summary: Summary) -> str:
         for name, text, chart in _charts_of(recorder)
     )
     held = summary.holds
-    verdict = "everything held" if held else "this is not as it should be"
+    verdict = (
+        "everything held" if held else f"this is not as it should be: {'; '.join(summary.faults)}"
+    )
     figures = "\n".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in _figures(summary)
@@ -183,7 +185,7 @@ def _page(recorder: Recorder, summary: Summary) -> str:
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>fastgw demo: <span class="{"good" if held else "bad"}">{verdict}</span></h1>
+<h1>fastgw demo: <span class="{"good" if held else "bad"}">{escape(verdict)}</span></h1>
 <p class="soft">fastgw {__version__} against a fake gateway on this machine, over TLS and zstd.
 All connections were cut once in the middle.</p>
 <dl>

@@ -70,7 +70,9 @@ def _verdict(summary: Summary) -> list[str]:
         f"{summary.replayed:,} replayed, {summary.lost} lost, {summary.duplicated} duplicated",
         f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event (TLS, inflating, routing, "
         f"handlers), peak memory {summary.peak_rss_mb:.0f} MB",
-        "everything held" if summary.holds else "THIS IS NOT AS IT SHOULD BE",
+        "everything held"
+        if summary.holds
+        else f"THIS IS NOT AS IT SHOULD BE: {'; '.join(summary.faults)}",
     ]
 
 

@@ -429,7 +429,9 @@ def run_demo(
     with view:
         summary = run_on_best_loop(_demo(seconds, rate, shards, view.show, recorder))
     if as_json:
-        sys.stdout.write(json.dumps(asdict(summary) | {"holds": summary.holds}) + "\n")
+        sys.stdout.write(
+            json.dumps(asdict(summary) | {"holds": summary.holds, "faults": summary.faults}) + "\n"
+        )
     else:
         view.summarise(summary)
     if report is not None and recorder is not None:

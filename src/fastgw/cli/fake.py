@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from ._interrupts import run_to_the_end
+from ._pace import Pace
 from ._serving import announce, listening, report
 from ._terminal import Waiting
 
@@ -82,12 +84,11 @@ async def _serve(options: argparse.Namespace) -> int:
 
 async def _send(fake: FakeGateway, pool: list[Dispatch], rate: int) -> None:
     """Send the pool over and over, to whoever is connected."""
-    began, sent = time.monotonic(), 0
+    pace, endless = Pace(rate, time.monotonic()), cycle(pool)
     while pool:
-        due = int((time.monotonic() - began) * rate)
+        due = list(islice(endless, pace.due(time.monotonic())))
         if fake.connections:
-            fake.dispatch_many([pool[index % len(pool)] for index in range(sent, due)])
-        sent = due
+            fake.dispatch_many(due)
         await asyncio.sleep(TICK_S)
 
 
