@@ -92,3 +92,36 @@ async def test_a_second_start_is_refused_while_the_first_is_under_way(monkeypatc
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+
+
+async def test_a_close_while_the_start_is_under_way_ends_it(monkeypatch):
+    """Else it would serve, and whoever closed it would not know."""
+    consumer, may_go = Consumer(URL, group="g", shards=1), asyncio.Event()
+    monkeypatch.setattr(consumer._streams, "check", may_go.wait)
+
+    async def nothing(*_arguments):
+        return None
+
+    for name in ("run", "load"):
+        monkeypatch.setattr(consumer._streams, name, nothing)
+    monkeypatch.setattr(consumer, "_tell", nothing)
+    monkeypatch.setattr(consumer._shards, "open", nothing)
+    starting = asyncio.ensure_future(consumer.start())
+    await asyncio.sleep(0)
+    await consumer.close()
+    may_go.set()
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await asyncio.wait_for(starting, scaled(5.0))
+    assert consumer._task is None
+
+
+@pytest.mark.parametrize("shards", [0, -1, True, 4.0, "4", None, [], [-1], ["1"], 10**9])
+def test_what_are_no_shards_is_refused(shards):
+    """With what was said."""
+    with pytest.raises(UsageError, match="shards="):
+        Consumer(URL, group="g", shards=shards)
+
+
+def test_a_shard_that_is_named_twice_is_one():
+    """It has one mailbox, and counts once when they are shared out."""
+    assert Consumer(URL, group="g", shards=[3, 1, 3])._shard_ids == (1, 3)

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..delivery.face import EventSource
@@ -34,8 +34,6 @@ from .server import check_lease, check_url
 from .streams import EventStreams, entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from typing_extensions import Self
 
     from ..delivery.limits import DeliveryLimits
@@ -99,11 +97,10 @@ class Consumer(EventSource, GuildCommands):
             raise UsageError(f"group={group!r} is no name of a group, such as 'bot'")
         if not isinstance(command_timeout_s, (int, float)) or not 0 < command_timeout_s <= 300.0:
             raise UsageError(f"command_timeout_s={command_timeout_s!r} is not 0 to 300 seconds")
-        ids = range(shards) if isinstance(shards, int) else tuple(shards)
-        check_shards(ids, max(ids, default=0) + 1)
+        ids = _ids_of(shards)
         self._streams = EventStreams(check_url(url, "Consumer"), prefix)
         self._group = group
-        self._shard_ids = tuple(ids)
+        self._shard_ids = ids
         self._lease_s = check_lease(lease_s)
         self.drain_s = check_drain(drain_s)
         self._me = uuid.uuid4().hex
@@ -162,9 +159,13 @@ class Consumer(EventSource, GuildCommands):
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
             await self._shards.open()
+            if self._is_closing:
+                raise UsageError("the consumer was closed while it was starting")
         except BaseException as error:  # also when the start is cancelled
-            self._is_begun = False
+            self._is_begun = self._is_closing = False
             self._figures.close()
+            if self._shards.is_open:
+                await self._shards.close()
             await self._streams.close()
             if not isinstance(error, Exception):
                 raise
@@ -175,11 +176,15 @@ class Consumer(EventSource, GuildCommands):
         """
         Take nothing more, wait for handlers, acknowledge, and give the mailboxes back.
 
-        To the end, also when who asked for it is cancelled; who asks as well waits for it, too.
+        To the end, also when who asked for it is cancelled; who asks as well waits for it, too. A
+        start that is under way raises UsageError.
         """
-        if self._task is None:
+        if self._task is None and not self._is_begun:
             return
         self._home.check_loop("close")
+        if self._task is None:
+            self._is_closing = True
+            return
         if self._closing is None:
             self._is_closing = True
             self._closing = asyncio.get_running_loop().create_task(self._close(self._task))
@@ -403,3 +408,16 @@ class Consumer(EventSource, GuildCommands):
     def _lease_keys(self) -> list[str]:
         names = ("leases", "owners", "members")
         return [self._streams.key("group", self._group, name) for name in names]
+
+
+def _ids_of(shards: int | Iterable[int]) -> tuple[int, ...]:
+    """Return the shards of a number, or of ids, each once."""
+    if isinstance(shards, int) and not isinstance(shards, bool):
+        ids = check_shards(shards, None)
+    elif isinstance(shards, Iterable) and not isinstance(shards, (str, bytes, Mapping)):
+        some = tuple(shards)
+        ids = check_shards(some, max([0, *(i for i in some if isinstance(i, int))]) + 1)
+    else:
+        raise UsageError(f"shards={shards!r} is not the number of a bot's shards, or their ids")
+    assert ids is not None
+    return ids
