@@ -64,6 +64,15 @@ async def test_passes_bytes_unchanged(tls):
     assert fake.service.resume_url == fake.url
 
 
+async def test_a_second_start_is_refused_and_the_first_goes_on():
+    """As with FakeGateway: it would listen twice, and forget what it has to put back."""
+    async with behind_proxy() as (fake, proxy, _client):
+        url = proxy.url
+        with pytest.raises(UsageError, match="running already"):
+            await proxy.start()
+        assert proxy.url == fake.service.resume_url == url
+
+
 async def test_cut_is_an_orderly_end_of_tcp():
     """The client sees FIN and the gateway loses the connection."""
     async with behind_proxy() as (fake, proxy, client):

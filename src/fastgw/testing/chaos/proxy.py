@@ -65,8 +65,10 @@ class ChaosProxy:
         Listen.
 
         Raises:
-            UsageError: the gateway does not run.
+            UsageError: the gateway does not run, or the proxy does already.
         """
+        if self._server is not None:
+            raise UsageError("this ChaosProxy is running already")
         if not self._gateway.port:
             raise UsageError("start the FakeGateway before the ChaosProxy in front of it")
         self._server = await asyncio.start_server(self._accept, self._host, 0)
