@@ -224,6 +224,7 @@ async def test_passwords_of_sentinels_and_server_are_told_apart(sentinels):
         "redis+sentinel://host/mymaster/first",
         "redis+sentinel://:very#secret@host/mymaster",
         "redis+sentinel://:very/secret@host/mymaster",
+        "redis+sentinel://u:123/secret@host",
         "redis+sentinel://host/mymaster?sentinel_pasword=secret",
         "sentinel://host/mymaster",
     ],

@@ -119,7 +119,8 @@ def _watched(url: str) -> _Watched:
     where, _, path = rest.partition("/")
     login, at, hosts = where.rpartition("@")
     master, _, database = path.rstrip("/").partition("/")
-    if not master or "#" in url or (database and not database.isdecimal()):
+    # A slash that stands as it is in a password would make the rest of it a name, to be shown.
+    if not master or "@" in path or "#" in url or (database and not database.isdecimal()):
         raise ValueError("behind the sentinels stand the name of a master, and the database")
     asked = parse_qsl(query, keep_blank_values=True)
     ours = {key[len("sentinel_") :]: value for key, value in asked if key.startswith("sentinel_")}
