@@ -7,7 +7,9 @@ from invented_time import run_in_invented_time
 
 from fastgw._decode import Decoder
 from fastgw.delivery.handlers import Handlers
-from fastgw.errors import ShardNotHere
+from fastgw.delivery.ledger import OVERHEAD_BYTES, Delivery
+from fastgw.delivery.limits import DeliveryLimits
+from fastgw.errors import ShardNotHere, WaitFailed
 from fastgw.fleet.commands.member_turns import INTERVAL_S, PADDING_S, MemberTurns
 from fastgw.fleet.commands.members import MemberQuery, MemberRequests
 from fastgw.protocol.states import State
@@ -137,6 +139,57 @@ def test_chunks_of_one_request_give_another_time():
 
     assert run_in_invented_time(main()) == (37.0, 37.0)
     assert handlers.ledgers.bytes == 0
+
+
+class Other:
+    """An event of which only the size matters, open in a ledger for somebody."""
+
+    name, sequence, received_at, shard_id = "A", 1, 0.0, 0
+
+    def __init__(self, size, ledger):
+        self.message_bytes = size - OVERHEAD_BYTES
+        Delivery(self, self, (), ledger).open()
+
+
+@pytest.mark.parametrize("in_hand", [False, True])
+def test_who_leaves_makes_room_for_those_who_wait(in_hand):
+    """At once, at the second mark; and its bytes are no excuse any more for those of others."""
+    mark, keeper = 10_000, Keeper()
+    limits = DeliveryLimits(shard_bytes=mark, gateway_bytes=10 * mark)
+    handlers = Handlers(Intents.all(), limits=limits)
+    decoder, ledger = Decoder(interests=handlers.interests), handlers.ledgers[0]
+
+    def receive(index, size):
+        told = b'"nonce":"%s","chunk_index":%d' % (keeper.nonces[str(GUILD)].encode(), index)
+        data = b'{%s,"chunk_count":9,"x":"%s"}' % (told, b"x" * size)
+        message = b'{"t":"GUILD_MEMBERS_CHUNK","s":%d,"op":0,"d":%s}' % (index + 1, data)
+        handlers.target_of("GUILD_MEMBERS_CHUNK")(decoder.feed(message, 1, True))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        requests = MemberRequests(
+            handlers, Intents.all(), lambda i: Shard(keeper, i, 1), clock=loop.time
+        )
+        query = MemberQuery(GUILD, 0, {"guild_id": str(GUILD), "query": "a"}, None, True)
+        chunks = aiter(requests.request(query))
+        first = asyncio.ensure_future(anext(chunks))
+        await asyncio.sleep(1)
+        waiting = asyncio.ensure_future(handlers.waiters.wait(("MESSAGE_CREATE",), None, None))
+        await asyncio.sleep(1)
+        Other(mark * 3 // 2, ledger)
+        receive(0, mark if in_hand else 1)
+        await first
+        if not in_hand:
+            receive(1, mark)
+        assert handlers.pressure.is_held(ledger)
+        await chunks.aclose()
+        assert not handlers.pressure.is_held(ledger)
+        assert not waiting.done()
+        Other(mark, ledger)
+        with pytest.raises(WaitFailed, match="stopped reading"):
+            await waiting
+
+    run_in_invented_time(main())
 
 
 def test_lines_in_which_nobody_waits_are_forgotten():

@@ -215,8 +215,7 @@ class _Pending:
             raise self.error
 
     def take(self) -> MembersChunk:
-        """Take a chunk in hand; the one before is handled."""
-        self.release()
+        """Take a chunk in hand; the one before was released."""
         self._in_hand = self.waiting.popleft()
         chunk: MembersChunk = self._in_hand.arguments[0]
         return chunk
