@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -73,6 +74,17 @@ def test_a_file_that_cannot_be_used_is_not_kept_open(path, monkeypatch):
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
     assert len(made) == 1
+
+
+def test_a_disk_that_is_full_may_be_less_so_in_a_minute(path, monkeypatch):
+    """It is an error as any other of the file, and none of the user's."""
+
+    def fail(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sqlite_file, "_make_file", fail)
+    with pytest.raises(sqlite3.OperationalError, match="No space left"):
+        sqlite_file.open_database(path)
 
 
 class Opening:

@@ -131,6 +131,17 @@ async def test_what_was_taken_is_not_written_again(path):
     assert await stored(path, 0, 1) == {0: 8, 1: 7}
 
 
+async def test_a_session_that_may_be_another_bots_stays_as_it_is(path):
+    """The token does not tell, and the service refused to resume it: nothing more is noted."""
+    await (await store_with(path, 0)).close()
+    store = await SQLiteSessionStore(path).open(None)
+    await store.take([0], 4)
+    store.forget(0)
+    store.save_sequences({0: 99})
+    await store.close()
+    assert await stored(path, 0) == {0: 7}
+
+
 async def test_two_bots_that_begin_one_file_at_once(path, caplog):
     """The first READY binds it; of the other bot nothing is stored, and that is told."""
     first, second = [await SQLiteSessionStore(path).open(None) for _ in range(2)]
@@ -359,6 +370,21 @@ async def test_a_shard_that_is_given_up_while_the_file_cannot_be_written_keeps_i
     store.save_sequences({1: 8})
     await store.close()
     assert await stored(path, 0, 1) == {0: 7, 1: 8}
+
+
+async def test_what_could_not_be_written_is_tried_once_more_at_the_end(path, monkeypatch):
+    """The other process may have let go of the file meanwhile."""
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.05)
+    store = await store_with(path, 0)
+    await written(store)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.save_sequences({0: 99})
+        await written(store)
+        assert not store.is_durable
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 5.0)
+    await store.close()
+    assert await stored(path, 0) == {0: 99}
 
 
 @contextmanager

@@ -202,9 +202,7 @@ def open_database(path: Path) -> sqlite3.Connection:
                 f"exists and that this user may write"
             ) from error
         raise sqlite3.OperationalError(str(error)) from error
-    connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         _prepare(connection, path)
     except BaseException:

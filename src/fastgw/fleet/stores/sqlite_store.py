@@ -206,7 +206,7 @@ class OpenSQLiteStore:
             UsageError: the store is another bot's; nothing of this one may be stored in it.
         """
         self._bot.ready(stored.bot_id)
-        self._rows.put({stored.session.shard_id: (stored, self._clock.stamp())}, are_new=True)
+        self._rows.put({stored.session.shard_id: (stored, self._clock.stamp())})
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         """
