@@ -63,7 +63,12 @@ class Outbox:
             log.debug("shard %d: the connection closed while writing", self._shard_id, extra=said)
 
     def timer_at(self, now: float) -> float | None:
-        """Return when more may go; None when nothing waits for that, or it has nowhere to go."""
-        if self.connection is None or (at := self.queue.timer_at(now)) is None:
+        """
+        Return when more may go; None when nothing waits for that, or it has nowhere to go.
+
+        Nor for who may not speak: the timer would find the same, at once, and again.
+        """
+        connection = self.connection
+        if connection is None or (at := self.queue.timer_at(now)) is None:
             return None
-        return at if self.connection.is_open else None
+        return at if connection.is_open and self._may_speak(self._shard_id) else None
