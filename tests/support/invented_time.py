@@ -10,14 +10,22 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+# Real work in one moment takes a few thousand; a timer that sets itself again, all there are.
+MAX_TURNS = 100_000
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Waits for nothing: what the loop would have slept is added to the invented clock."""
 
     now = 0.0
+    turns = 0  # of the loop since the clock went on
 
     def select(self, timeout=None):
         if timeout is None:
             raise RuntimeError("deadlock: every task waits, and no timer is set")
+        self.turns = 0 if timeout > 0 else self.turns + 1
+        if self.turns > MAX_TURNS:
+            raise RuntimeError(f"the loop turned {MAX_TURNS} times, and no time went by")
         self.now += max(timeout, 0.0)
         return super().select(0)
 
@@ -34,7 +42,7 @@ class InventedTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_invented_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end; hours pass in milliseconds, a deadlock raises."""
+    """Run `main` to its end; hours pass in milliseconds, a deadlock or a spin raises."""
     loop = InventedTimeLoop()  # asyncio.Runner needs 3.11
     try:
         return loop.run_until_complete(main)
