@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 from fake_dial import STEP_S
 
-from fastgw.errors import ConnectFailed, SessionLost
+from fastgw.errors import ConnectFailed, NotCompressed, SessionLost
 from fastgw.protocol.session import MAX_AGE_S, Session
 from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
 from fastgw.shard.budget import MAX_ANSWERS
+from fastgw.shard.compression import Compression
 
 IDLE = {"since": None, "activities": [], "status": "idle", "afk": False}
 DND = {**IDLE, "status": "dnd"}
@@ -91,6 +92,17 @@ def test_attempts_that_fail_wait_longer(play):
         assert world.driver.health(time.monotonic()).last_error is None
 
     play(script)
+
+
+def test_a_service_that_does_not_compress_is_not_asked_to_again(play):
+    """Where the choice was ours; the URL of the next attempt says so."""
+
+    async def script(world):
+        world.refusals = [NotCompressed("text")]
+        await world.ready()
+        assert ["compress=" in dial.url for dial in world.dials] == [True, False]
+
+    play(script, compression=Compression(None, shards=1))
 
 
 def test_resumes_stand_in_line_and_identifies_do_not(play):

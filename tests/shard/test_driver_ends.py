@@ -1,20 +1,21 @@
-"""The driver of a shard alone: reading, figures, errors of our own, and the end."""
+"""The driver of a shard alone: acting meanwhile, errors of our own, and the end."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_dial import STEP_S
 
 from fastgw.connection.websocket import CloseInfo
 from fastgw.errors import AuthenticationFailed, ConnectFailed, SessionLost
-from fastgw.protocol.signals import Cause
 from fastgw.protocol.states import State
 from fastgw.protocol.timeouts import Timeouts
 from fastgw.protocol.wire import Opcode
+from fastgw.shard.link import Link
 from fastgw.words import Initiator
 
 IDLE = {"since": None, "activities": [], "status": "idle", "afk": False}
@@ -23,182 +24,6 @@ IDLE = {"since": None, "activities": [], "status": "idle", "afk": False}
 def cut(world):
     """Let the network end the connection."""
     world.connection.end()
-
-
-# ---------------------------------------------------------------------------- reading
-
-
-def test_reading_stops_for_the_program_and_for_the_marks(play):
-    """The program's wish ends with its connection, that of the marks does not."""
-
-    async def script(world):
-        world.driver.pause_reading()  # nothing to pause yet
-        connection = await world.ready()
-        assert not connection.is_reading_paused
-        world.driver.pause_reading()
-        assert connection.is_reading_paused
-        assert world.driver.health(time.monotonic()).reading_paused_by == (
-            "asked for by the program",
-        )
-        world.driver.resume_reading()
-        assert not connection.is_reading_paused
-        world.driver.pause_reading()
-        cut(world)
-        connection = await world.ready()
-        assert not connection.is_reading_paused
-        world.delivery.ledgers[3].on_hold(True)
-        assert connection.is_reading_paused
-        cut(world)
-        connection = await world.ready()
-        assert connection.is_reading_paused
-        world.delivery.ledgers[3].on_hold(False)
-        assert not connection.is_reading_paused
-
-    play(script)
-
-
-def test_a_pause_that_is_asked_for_on_the_way_up_begins_at_ready(play):
-    """What waits for the session could never end before."""
-
-    async def script(world):
-        world.driver.start()
-        await world.until(lambda: world.driver.status is State.AWAITING_HELLO)
-        world.driver.pause_reading()
-        assert not world.connection.is_reading_paused
-        connection = await world.ready()
-        assert connection.is_reading_paused
-
-    play(script)
-
-
-def test_a_connection_that_closes_is_not_paused(play):
-    """The wish would stay for the next one."""
-
-    async def script(world):
-        connection = await world.ready()
-        connection.is_open = False
-        world.driver.pause_reading()
-        assert world.driver.health(time.monotonic()).reading_paused_by == ()
-
-    play(script)
-
-
-def test_the_load_is_that_of_a_ready_connection(play):
-    """Else there is none."""
-
-    async def script(world):
-        world.driver.start()
-        await world.until(lambda: world.driver.status is State.IDENTIFYING)
-        assert world.driver.load() is None
-        connection = await world.ready()
-        assert world.driver.load() == (4_096, connection.bytes_received())
-        cut(world)
-        assert world.driver.load() is None
-
-    play(script)
-
-
-# ---------------------------------------------------------------------------- figures
-
-
-def test_the_figures_follow_the_connection(play):
-    """Bytes and buffers while there is one; what was counted stays."""
-
-    async def script(world):
-        now = time.monotonic()
-        assert world.driver.health(now).buffer_bytes == 0
-        connection = await world.ready()
-        connection.dispatch("MESSAGE_CREATE")
-        await asyncio.sleep(1.0)
-        health = world.driver.health(time.monotonic())
-        assert health.last_byte_age_s == 0.0
-        assert world.driver.stats().bytes_received == connection.bytes_received()
-        assert world.driver.stats().dispatches == 2
-        decoder = world.dials[-1].decoder
-        decoder.feed(b'{"op":0,', 1, False)  # a fragment, which the decoder keeps
-        assert decoder.buffer_capacity > 0
-        health = world.driver.health(time.monotonic())
-        assert health.buffer_bytes == 512 + decoder.buffer_capacity
-        cut(world)
-        await world.until(lambda: world.driver.status is State.CONNECTING)
-        assert world.driver.health(time.monotonic()).buffer_bytes == (
-            world.dials[-1].decoder.buffer_capacity
-        )
-        await world.ready()
-        assert world.driver.stats().bytes_received > connection.bytes_received()
-        assert world.driver.stats().connections == 2
-
-    play(script)
-
-
-def test_a_tick_looks_at_bytes_and_at_the_clocks(play):
-    """A machine that slept has no connection any more; before there is one it says nothing."""
-
-    async def script(world):
-        world.driver.tick(time.monotonic(), 1_000.0)
-        connection = await world.ready()
-        await asyncio.sleep(2.0)
-        connection._bytes += 100
-        world.driver.tick(time.monotonic(), 1_000.0)
-        at = time.monotonic()
-        await asyncio.sleep(2.0)
-        world.driver.tick(time.monotonic(), 1_002.0)
-        assert world.driver.health(time.monotonic()).last_byte_age_s == time.monotonic() - at
-        world.driver.tick(time.monotonic() + 1.0, 5_000.0)
-        assert connection.aborted_at == time.monotonic()
-        await world.ready()
-        assert world.driver.stats().reconnects == {Cause.SLEPT.value: 1}
-
-    play(script)
-
-
-def test_an_attempt_without_a_connection_received_nothing(play):
-    """Not a byte."""
-
-    async def script(world):
-        world.refusals = [ConnectFailed("no")]
-        world.driver.start()
-        await world.until(lambda: len(world.dials) == 2)
-        assert world.driver.health(time.monotonic()).last_byte_age_s is None
-
-    play(script)
-
-
-@pytest.mark.parametrize("stores_handled", [False, True])
-def test_what_the_store_is_told_is_received_or_handled(play, stores_handled):
-    """A new session begins anew, whatever of the old one is not handled."""
-
-    async def script(world):
-        assert world.driver.stored_sequence() is None
-        await world.ready()
-        assert world.driver.stored_sequence() == 1
-        world.connection.dispatch("MESSAGE_CREATE")
-        assert world.driver.stored_sequence() == 2
-        cut(world)
-        assert world.driver.stored_sequence() is None
-
-    play(script, stores_handled=stores_handled)
-
-
-@pytest.mark.parametrize(
-    ("info", "counted"),
-    [
-        (CloseInfo(4000, "", Initiator.SERVICE), {4000: 1}),
-        (CloseInfo(4000, "", Initiator.CLIENT), {}),
-        (CloseInfo(None, "", Initiator.SERVICE), {}),
-        (None, {}),
-    ],
-)
-def test_close_codes_of_the_service_are_counted(play, info, counted):
-    """Not ours, and not the ends without one."""
-
-    async def script(world):
-        await world.ready()
-        world.connection.end(info)
-        await world.ready()
-        assert world.driver.stats().close_codes == counted
-
-    play(script)
 
 
 # ---------------------------------------------------------------------------- acting meanwhile
@@ -317,6 +142,23 @@ def test_a_step_of_the_owner_that_fails_is_told_and_waited_for(play, own_errors)
     own_errors.clear()
 
 
+def test_an_attempt_that_fails_by_our_own_error_is_told_at_once(play, monkeypatch, own_errors):
+    """Not when the next one begins: who counts failures would know nothing meanwhile."""
+
+    async def broken(link, setup):
+        raise ValueError("a bug")
+
+    async def script(world):
+        monkeypatch.setattr(Link, "run", broken)
+        world.driver.start()
+        await asyncio.sleep(0.1)
+        assert world.host.changes[-1].new is State.DISCONNECTED
+
+    play(script)
+    assert len(own_errors) == 1
+    own_errors.clear()
+
+
 # ---------------------------------------------------------------------------- the end
 
 
@@ -380,6 +222,21 @@ def test_close_lets_the_deadlines_of_the_connection_run(play, never_ends, took_s
         await world.driver.close()
         assert connection.aborted_at == at + 3.0
         assert time.monotonic() - at == took_s
+        assert world.driver.status is State.STOPPED
+
+    play(script)
+
+
+def test_close_gives_up_what_no_deadline_ends(play):
+    """A second after both of them: an error of our own must not hold it up for ever."""
+
+    async def script(world):
+        await world.ready()
+        world.never_closes = world.never_ends = True
+        world.driver._alarm = SimpleNamespace(set=lambda at, now: None)
+        at = time.monotonic()
+        await world.driver.close()
+        assert time.monotonic() - at == 6.0
         assert world.driver.status is State.STOPPED
 
     play(script)

@@ -31,7 +31,7 @@ class FakeConnection:
     """One connection, seen by the driver as those of `fastgw.connection`; the service answers."""
 
     def __init__(self, dial: FakeDial) -> None:
-        self.world = dial.world
+        self.service = dial.service
         self.dial = dial
         self.is_open = True
         self.is_reading_paused = False
@@ -49,27 +49,27 @@ class FakeConnection:
 
     def send(self, command: bytes) -> None:
         text = orjson.loads(command)
-        self.world.sent.append((time.monotonic(), text["op"], text["d"]))
-        if text["op"] not in self.world.mute:
+        self.service.sent.append((time.monotonic(), text["op"], text["d"]))
+        if text["op"] not in self.service.mute:
             asyncio.get_running_loop().call_later(STEP_S, self.answer, text["op"])
 
     def close(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
         self.is_open = False
-        if not self.world.never_closes:
+        if not self.service.never_closes:
             end = CloseInfo(code, reason, Initiator.CLIENT)
             asyncio.get_running_loop().call_later(STEP_S, self.end, end)
 
     def abort(self) -> None:
         self.aborted_at = time.monotonic()
         self.is_open = False
-        if not self.world.never_ends:
+        if not self.service.never_ends:
             self.end(CloseInfo(None, "", Initiator.CLIENT))
 
     def abandon(self) -> None:
         self.is_open = False
         self.has_ended = True
-        settle_s = self.world.settle_s
+        settle_s = self.service.settle_s
         if settle_s is not None:
             asyncio.get_running_loop().call_later(settle_s, self._settle)
 
@@ -96,14 +96,14 @@ class FakeConnection:
             self.sequence = 0
             self.dispatch("READY", {"session_id": "s", "resume_gateway_url": "wss://resume"})
         elif op == Opcode.RESUME:
-            self.sequence = self.world.sequence
+            self.sequence = self.service.sequence
             self.dispatch("RESUMED")
         elif op == Opcode.HEARTBEAT:
             self.serve(Opcode.HEARTBEAT_ACK)
 
     def dispatch(self, name: str, d: Any = None) -> None:
         self.sequence += 1
-        self.world.sequence = self.sequence
+        self.service.sequence = self.sequence
         self.serve(Opcode.DISPATCH, {} if d is None else d, s=self.sequence, t=name)
 
     def serve(self, op: int, d: Any = None, *, s: int | None = None, t: str | None = None) -> None:
@@ -127,9 +127,8 @@ class FakeConnection:
 class FakeDial:
     """One attempt at a connection."""
 
-    world: World
-
-    def __init__(self, decoder: Any, owner: Any, **options: Any) -> None:
+    def __init__(self, service: Service, decoder: Any, owner: Any, **options: Any) -> None:
+        self.service = service
         self.decoder = decoder
         self.owner = owner
         self.options = options
@@ -138,19 +137,18 @@ class FakeDial:
         self.url: str | None = None
         self.opened_with: dict[str, Any] = {}
         self.began_at = time.monotonic()
-        self.world.dials.append(self)
 
     async def open(self, url: str, **options: Any) -> FakeConnection:
         self.url, self.opened_with = url, options
-        await asyncio.sleep(self.world.opens_s)
+        await asyncio.sleep(self.service.opens_s)
         if self.is_abandoned:
             raise ConnectFailed("abandoned")
-        if self.world.refusals:
-            raise self.world.refusals.pop(0)
+        if self.service.refusals:
+            raise self.service.refusals.pop(0)
         self.connection = FakeConnection(self)
         self.owner.connection_made(self.connection)
-        if self.world.says_hello:
-            hello = {"heartbeat_interval": self.world.interval_ms}
+        if self.service.says_hello:
+            hello = {"heartbeat_interval": self.service.interval_ms}
             asyncio.get_running_loop().call_later(STEP_S, self._hello, hello)
         return self.connection
 
@@ -189,19 +187,20 @@ class Host:
         self.story.append(("stopped", shard.id, error))
 
 
-class World:
+class Service:
     """
-    A driver, its host, and the service that it connects to.
+    What one shard connects to.
 
     Attributes:
         sent: what was written, as (when, op, d). mute: opcodes that get no answer.
-        refusals: what the next dials fail with.
+        dials: attempts, the newest last. refusals: what the next ones fail with.
         opens_s: how long an upgrade takes.
         settle_s: after an end, until the socket is gone; None is never.
         never_closes: CLOSE is not answered. never_ends: nor does an abort end anything.
+        sequence: of the session that it has.
     """
 
-    def __init__(self, monkeypatch: Any, *, presence: Any = None, **options: Any) -> None:
+    def __init__(self) -> None:
         self.sent: list[tuple[float, int, Any]] = []
         self.mute: set[int] = set()
         self.dials: list[FakeDial] = []
@@ -211,12 +210,41 @@ class World:
         self.never_closes = self.never_ends = False
         self.says_hello = True
         self.interval_ms = 40_000
-        self.sequence = 0  # of the session that the service has
+        self.sequence = 0
+
+    def dial(self, decoder: Any, owner: Any, **options: Any) -> FakeDial:
+        """Stand in for `Dial`."""
+        self.dials.append(FakeDial(self, decoder, owner, **options))
+        return self.dials[-1]
+
+    @property
+    def connection(self) -> FakeConnection:
+        """The newest."""
+        connection = self.dials[-1].connection
+        assert connection is not None
+        return connection
+
+    def count(self, op: int) -> int:
+        """How many commands with this opcode were written."""
+        return sum(each == op for _, each, _ in self.sent)
+
+
+async def until(condition: Any, seconds: float = 100.0) -> None:
+    """Let time pass, in steps, until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        await asyncio.sleep(STEP_S / 8)
+
+
+class World(Service):
+    """A driver, its host, and the service that it connects to."""
+
+    def __init__(self, monkeypatch: Any, *, presence: Any = None, **options: Any) -> None:
+        super().__init__()
         self.is_ours = True
         self.host = Host()
-        monkeypatch.setattr(
-            "fastgw.shard.link.Dial", type("FakeDialHere", (FakeDial,), {"world": self})
-        )
+        monkeypatch.setattr("fastgw.shard.link.Dial", self.dial)
         self.delivery = Handlers(Intents.all())
         self.queue = LocalIdentifyQueue(padding_s=(0.0, 0.0), clock=time.monotonic)
         self.gate = IdentifyGate(self.queue, clock=time.monotonic)
@@ -239,17 +267,6 @@ class World:
         )
         self.driver = ShardDriver(self.identity, self.setup, self.host, **stored)
 
-    @property
-    def connection(self) -> FakeConnection:
-        """The newest."""
-        connection = self.dials[-1].connection
-        assert connection is not None
-        return connection
-
-    def count(self, op: int) -> int:
-        """How many commands with this opcode were written."""
-        return sum(each == op for _, each, _ in self.sent)
-
     async def ready(self, *, seconds: float = 100.0) -> FakeConnection:
         """Start it, if need be, and wait until it is READY."""
         if self.driver._owner._task is None:
@@ -259,7 +276,4 @@ class World:
 
     async def until(self, condition: Any, seconds: float = 100.0) -> None:
         """Let time pass, in steps, until something holds."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it never came"
-            await asyncio.sleep(STEP_S / 8)
+        await until(condition, seconds)
