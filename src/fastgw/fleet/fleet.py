@@ -448,7 +448,6 @@ class Fleet:
         self.phase = Phase.CLOSED
         if self._endpoint is not None:
             self._endpoint.close()
-            self._endpoint = None
         self._handlers.end()
         self._fail(error)
         self._announce()
