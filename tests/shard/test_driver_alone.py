@@ -51,6 +51,18 @@ def test_the_way_up(play):
     play(script)
 
 
+def test_each_attempt_is_told_when_it_begins(play):
+    """Not when it has come up, which may never be."""
+
+    async def script(world):
+        world.opens_s = 5.0
+        world.driver.start()
+        await asyncio.sleep(1.0)
+        assert [change.new for change in world.host.changes] == [State.CONNECTING]
+
+    play(script)
+
+
 def test_a_lost_connection_is_resumed_at_once(play):
     """At the host that READY named; no turn, no IDENTIFY, and the session's command waits."""
 
@@ -75,6 +87,23 @@ def test_a_lost_connection_is_resumed_at_once(play):
     play(script)
 
 
+def test_what_a_resume_brought_is_in_the_log(play, caplog):
+    """How many events were replayed, and how many of them were known."""
+    caplog.set_level("INFO")
+
+    async def script(world):
+        await world.ready()
+        world.mute = {Opcode.RESUME}
+        cut(world)
+        await world.until(lambda: world.count(Opcode.RESUME))
+        world.connection.sequence = 1
+        world.connection.dispatch("MESSAGE_CREATE")
+        world.connection.answer(Opcode.RESUME)
+        assert "shard 3: resumed, 1 events replayed, 0 dropped as duplicates" in caplog.text
+
+    play(script)
+
+
 def test_attempts_that_fail_wait_longer(play):
     """1, 2 and 4 s at most; half of it here. The last error is told until it is up."""
 
@@ -92,6 +121,46 @@ def test_attempts_that_fail_wait_longer(play):
         assert world.driver.health(time.monotonic()).last_error is None
 
     play(script)
+
+
+def test_identifies_that_come_to_nothing_wait_much_longer(play):
+    """Each is one of the day's thousand: 10, 20 and 40 s at most; half of it here."""
+
+    async def script(world):
+        world.mute = {Opcode.IDENTIFY}
+        world.driver.start()
+        for n in range(4):
+            await world.until(lambda n=n: world.count(Opcode.IDENTIFY) == n + 1)
+            cut(world)
+        at = [when for when, op, _ in world.sent if op == Opcode.IDENTIFY]
+        waits = [round(later - earlier) for earlier, later in itertools.pairwise(at)]
+        assert waits == [5, 10, 20]
+
+    play(script)
+
+
+def test_a_turn_is_told_when_identify_is_written(play):
+    """Its key is taken from then on, and not by one that was never written."""
+
+    class Turn:
+        def written(self):
+            seen.append(world_of[0].count(Opcode.IDENTIFY))
+
+        def release(self):
+            pass
+
+    class Queue:
+        async def acquire(self, shard_id):
+            return Turn()
+
+    seen, world_of = [], []
+
+    async def script(world):
+        world_of.append(world)
+        await world.ready()
+        assert seen == [1]
+
+    play(script, gate=Queue())
 
 
 def test_a_service_that_does_not_compress_is_not_asked_to_again(play):
@@ -206,6 +275,18 @@ def test_a_presence_is_shown_at_once_and_by_every_later_identify(play):
     play(script)
 
 
+def test_a_presence_that_identify_says_is_not_said_again(play):
+    """It was set before there was a session."""
+
+    async def script(world):
+        world.driver.set_presence(replace(world.identity, presence=DND))
+        await world.ready()
+        assert world.sent[-1][2]["presence"] == DND
+        assert world.count(Opcode.PRESENCE_UPDATE) == 0
+
+    play(script)
+
+
 def test_a_command_is_awaited_until_it_is_written(play):
     """Before READY nothing of the user's goes out."""
 
@@ -238,6 +319,25 @@ def test_commands_beyond_the_budget_go_out_as_it_refills(play):
         began = world.sent[0][0]
         await asyncio.gather(*sending)
         assert time.monotonic() - began == pytest.approx(60.0, abs=2.0)
+
+    play(script)
+
+
+def test_commands_that_waited_for_ready_leave_room_for_heartbeats(play):
+    """A quick heart needs many slots; HELLO says how many, and it came before."""
+
+    async def script(world):
+        world.interval_ms, world.mute = 2_000, {Opcode.IDENTIFY}
+        world.driver.start()
+        await world.until(lambda: world.count(Opcode.IDENTIFY))
+        sending = [
+            asyncio.ensure_future(world.driver.send(b'{"op":4,"d":1}', 4, n, wait=True))
+            for n in range(100)
+        ]
+        await asyncio.sleep(0)
+        world.connection.answer(Opcode.IDENTIFY)
+        assert world.count(4) == 120 - 31 - 1  # those of 60.5 s, and an answer
+        await asyncio.gather(*sending)
 
     play(script)
 
@@ -332,16 +432,34 @@ def test_heartbeats_go_by_the_timer_and_missing_acks_end_it(play):
     play(script)
 
 
+def test_heartbeats_go_on_time_while_commands_wait(play):
+    """One timer is for both, and set to what comes first."""
+
+    async def script(world):
+        world.interval_ms = 10_000
+        await world.ready()
+        sending = [
+            asyncio.ensure_future(world.driver.send(b'{"op":4,"d":1}', 4, n, wait=True))
+            for n in range(200)
+        ]
+        await asyncio.gather(*sending)
+        beats = [when for when, op, _ in world.sent if op == Opcode.HEARTBEAT]
+        assert beats == [2 * STEP_S + 5.0 + 10.0 * n for n in range(len(beats))]
+        assert len(beats) >= 6
+
+    play(script)
+
+
 def test_bytes_are_life_although_no_message_came(play):
     """A beat is judged by them."""
 
     async def script(world):
         connection = await world.ready()
-        await asyncio.sleep(30.0)
         world.mute = {Opcode.HEARTBEAT}
-        await asyncio.sleep(40.0)
+        await asyncio.sleep(30.0)
         connection._bytes += 10_000
-        await asyncio.sleep(35.0)
-        assert world.driver.status is State.READY
+        world.mute = set()
+        await asyncio.sleep(100.0)
+        assert connection.is_open
 
     play(script)

@@ -66,6 +66,21 @@ def test_reconnect_replaces_a_connection_that_is_there(play):
     play(script)
 
 
+def test_reconnect_may_ask_for_events_again(play):
+    """Whoever lost some of them names the last one that it has."""
+
+    async def script(world):
+        connection = await world.ready()
+        for _ in range(3):
+            connection.dispatch("MESSAGE_CREATE")
+        world.driver.reconnect(2)
+        await world.ready()
+        [(_, _, resume)] = [one for one in world.sent if one[1] == Opcode.RESUME]
+        assert resume["seq"] == 2
+
+    play(script)
+
+
 def test_a_shard_that_is_deaf_hands_nothing_out(play):
     """Its connection is told; without one nobody is."""
 
@@ -108,6 +123,22 @@ def test_an_error_of_our_own_costs_a_connection_and_a_moment(play, own_errors):
         assert world.driver.health(at).last_error is bug
         await world.ready()
         assert world.dials[-1].began_at == at + 1.0
+        assert world.count(Opcode.RESUME) == 1
+
+    play(script)
+    assert len(own_errors) == 1
+    own_errors.clear()
+
+
+def test_a_tick_that_fails_costs_the_connection(play, own_errors):
+    """As any other step; the session goes on with the next one."""
+
+    async def script(world):
+        connection = await world.ready()
+        connection.look = None
+        world.driver.tick(time.monotonic(), 0.0)
+        assert connection.has_ended
+        await world.ready()
         assert world.count(Opcode.RESUME) == 1
 
     play(script)
@@ -305,8 +336,10 @@ def test_a_task_that_is_cancelled_stops_the_shard(play, keeps_sessions):
     async def script(world):
         await world.ready()
         world.host.keeps_sessions = keeps_sessions
-        world.driver._owner._task.cancel()
+        task = world.driver._owner._task
+        task.cancel()
         await world.until(lambda: world.host.story[-1][0] == "stopped")
+        await task  # and nothing failed on the way
         assert world.driver.status is State.STOPPED
         assert world.connection.has_ended
         assert (world.driver.session is not None) is keeps_sessions

@@ -128,6 +128,34 @@ def test_the_figures_follow_the_connection(play):
     play(script)
 
 
+def test_what_came_just_before_the_end_is_in_the_figures(play):
+    """Nobody looked between the two."""
+
+    async def script(world):
+        connection = await world.ready()
+        await asyncio.sleep(10.0)
+        connection.dispatch("MESSAGE_CREATE")
+        cut(world)
+        world.opens_s = 5.0
+        await asyncio.sleep(3.0)
+        assert world.driver.health(time.monotonic()).last_byte_age_s == 3.0
+
+    play(script)
+
+
+def test_nothing_is_kept_of_connections_whose_sockets_are_gone(play):
+    """A shard may have thousands of them in its life."""
+
+    async def script(world):
+        for _ in range(3):
+            await world.ready()
+            cut(world)
+        await world.ready()
+        assert not world.driver._unsettled
+
+    play(script)
+
+
 def test_a_tick_looks_at_bytes_and_at_the_clocks(play):
     """A machine that slept has no connection any more; before there is one it says nothing."""
 

@@ -6,17 +6,50 @@ import asyncio
 import contextlib
 import gc
 import ssl
+import weakref
 
+import pytest
 from deadline import until
 
 from fastgw import ConnectFailed, Gateway, Intents
 from fastgw.connection.dial import Dial
 from fastgw.fleet.http.gateway_info import GatewayInfo
+from fastgw.shard.link import _forget_locals
 
 
 def dials() -> int:
     """Count the attempts that are in memory."""
     return sum(type(thing) is Dial for thing in gc.get_objects())
+
+
+class Held:
+    """What a frame holds."""
+
+
+def test_an_error_lets_go_of_what_its_causes_held():
+    """Of those it was raised from, and of those that were being handled then."""
+    held = []
+
+    def fail(error, cause=None):
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise error from cause
+
+    def fail_while_handling():
+        try:
+            fail(ValueError())
+        except ValueError:
+            mine = Held()
+            held.append(weakref.ref(mine))
+            raise KeyError from None
+
+    with pytest.raises(KeyError) as inner:
+        fail_while_handling()
+    with pytest.raises(OSError) as outer:  # noqa: PT011  (its frames are what matters)
+        fail(OSError(), inner.value)
+    assert all(one() is not None for one in held)
+    _forget_locals(outer.value)
+    assert [one() for one in held] == [None, None, None]
 
 
 async def test_failed_attempts_are_freed_at_once():

@@ -21,7 +21,7 @@ def test_a_session_of_this_process_is_never_cold():
     """Neither one that began here nor one that took the place of the stored one."""
     assert not SessionOrigin(None).is_cold_resume()
     origin = SessionOrigin(STORED)
-    origin.renewed()
+    origin.ended()
     assert not origin.is_cold
     assert not origin.is_cold_resume()
 

@@ -375,8 +375,6 @@ class ShardDriver:
             self._counters.last_error = error
         else:
             outcome = None
-            if link is not None:
-                link.abandon()  # nothing is written to it any more
             try:
                 self._protocol.connection_ended(
                     now, close_code=None, initiator=Initiator.CLIENT, error=error
@@ -400,7 +398,6 @@ class ShardDriver:
                     self._protocol.beat(now)
                     self._outbox.write(self._protocol.commands_to_send(), is_counted=True)
             case Ready():
-                self._origin.renewed()
                 self._ledger.session_began()
                 if self._link is not None and self._link.turn is not None:
                     self._link.turn.release()
@@ -409,7 +406,7 @@ class ShardDriver:
             case Resumed():
                 self._announcer.resumed(signal)
             case SessionEnded():
-                self._origin.renewed()
+                self._origin.ended()
                 self._host.session_ended(self._id)
                 why = f"the session of shard {self._id} was lost ({signal.cause.value})"
                 self._queue.fail(SessionLost(f"{why}; the command was not sent"))

@@ -197,10 +197,6 @@ class Link:
                 open_timeout_s=setup.timeouts.open_s,
             )
 
-    def abandon(self) -> None:
-        """Want neither the connection nor the attempt at one; nothing is reported any more."""
-        self._dial.abandon()
-
     def end(self, outcome: Outcome) -> None:
         """The attempt is over: what its connection still says is ignored from here on."""
         self._dial.abandon()

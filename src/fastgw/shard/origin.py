@@ -34,8 +34,8 @@ class SessionOrigin:
         is_first, self._was_ready = not self._was_ready, True
         return is_first and self.is_cold
 
-    def renewed(self) -> None:
-        """Take note that this session is over, or that one of this process has begun."""
+    def ended(self) -> None:
+        """Take note that this session is over: the next one is of this process."""
         self.is_cold = False
 
     def sequence(self, reached: int | None, state: State) -> int | None:
