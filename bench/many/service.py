@@ -20,6 +20,8 @@ from .child import loop_run
 
 # Far above what any run needs, and within what a laptop has.
 REPLAY_LIMIT = 200_000
+# So many sessions in a row get events of their own; it is the mix that all of them get.
+MIXED = 50
 
 
 class Service:
@@ -29,18 +31,20 @@ class Service:
     Args:
         max_concurrency, identify_interval_s: the limits it enforces.
         tls: over TLS.
+        replay_limit: events that it keeps of a session.
         options: of the service.
     """
 
     def __init__(
-        self, max_concurrency: int, identify_interval_s: float, tls: bool = True, **options: Any
-    ) -> None:
+        self, max_concurrency: int, identify_interval_s: float, tls: bool = True,
+        replay_limit: int = REPLAY_LIMIT, **options: Any,
+    ) -> None:  # fmt: skip
         self.service = FakeService(
             max_concurrency=max_concurrency,
             identify_interval_s=identify_interval_s,
             identifies_total=100_000,
             session_ttl_s=600.0,
-            replay_limit=REPLAY_LIMIT,
+            replay_limit=replay_limit,
             **options,
         )
         self.fake = FakeGateway(tls=tls, service=self.service)
@@ -123,9 +127,10 @@ class Service:
         """Send every session events, so many before the next session's turn."""
         sessions, sent = list(self.service.sessions.values()), 0
         for _ in range(events // at_a_time):
-            some = list(self.traffic.dispatches(at_a_time))
-            for session in sessions:
-                for dispatch in some:
+            some = list(self.traffic.dispatches(at_a_time * MIXED))
+            for number, session in enumerate(sessions):
+                first = number % MIXED * at_a_time
+                for dispatch in some[first : first + at_a_time]:
                     self.service.append(session, dispatch.name, dispatch.data)
                 sent += at_a_time
             await self.fake.wait_sent(timeout_s=300.0)
