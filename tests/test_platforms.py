@@ -12,21 +12,26 @@ import ctypes
 import errno
 import importlib.util
 import os
-import signal
+import select
 import socket
+import struct
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from deadline import scaled, until
+from raw_websocket import raw_server
+from recorder import opened
+from settled import settled
 
-from fastgw import Gateway, Intents, cli, runner
-from fastgw.cli import demo
-from fastgw.connection.tcp import OwnSocket
+from fastgw import Gateway, Intents
+from fastgw.cli import _checks, demo
+from fastgw.fleet.allocator import return_large_buffers
 from fastgw.fleet.stores import boot_clock, file_locks, sqlite_file
-from fastgw.processes.sd_notify import ServiceManager
+from fastgw.processes import state_dir
 from fastgw.protocol.identity import Identity
 from fastgw.testing import FakeGateway
 
@@ -34,11 +39,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX system 
 
 # What a Python on Windows does not have, of what we could touch.
 NOT_ON_WINDOWS = {
-    "os": ("register_at_fork", "fork", "sysconf", "getuid", "geteuid", "O_CLOEXEC", "statvfs"),
-    "signal": ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "pthread_kill", "setitimer"),
-    "socket": ("AF_UNIX", "SOCK_CLOEXEC", "SOCK_NONBLOCK", "TCP_INFO"),
+    "os": (
+        "register_at_fork", "fork", "sysconf", "getuid", "geteuid", "O_CLOEXEC", "statvfs",
+        "openpty", "mkfifo", "killpg", "sched_getaffinity",
+    ),
+    "select": ("poll", "epoll"),
+    "signal": ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGALRM", "pthread_kill", "setitimer"),
+    "socket": ("AF_UNIX", "SOCK_CLOEXEC", "SOCK_NONBLOCK", "TCP_INFO", "MSG_DONTWAIT"),
     "time": ("clock_gettime", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME"),
-}
+}  # fmt: skip
+NO_MODULES_OF_WINDOWS = ("fcntl", "grp", "pty", "pwd", "resource", "termios", "uvloop")
 NOT_ON_MACOS = {
     "socket": ("SOCK_CLOEXEC", "SOCK_NONBLOCK", "TCP_INFO"),
     "time": ("CLOCK_BOOTTIME",),
@@ -74,7 +84,7 @@ print(len([name for name in sys.modules if name.startswith("fastgw")]))
 @pytest.mark.parametrize(
     ("platform", "lacking", "modules"),
     [
-        pytest.param("win32", NOT_ON_WINDOWS, ("fcntl", "resource", "uvloop"), id="windows"),
+        pytest.param("win32", NOT_ON_WINDOWS, NO_MODULES_OF_WINDOWS, id="windows"),
         pytest.param("darwin", NOT_ON_MACOS, (), id="macos"),
     ],
 )
@@ -88,12 +98,53 @@ def test_all_of_it_is_imported(platform, lacking, modules):
     assert int(done.stdout) > 150
 
 
+READ_ALL = """
+import importlib, sys, types
+import pytest
+lacking, modules = {0!r}, {1!r}
+
+
+class Windows:
+    files = set()
+
+    def pytest_collection(self):
+        for module, names in lacking.items():
+            for name in names:
+                vars(importlib.import_module(module)).pop(name, None)
+        for name in modules:
+            sys.modules[name] = None
+        sys.modules["msvcrt"] = types.ModuleType("msvcrt")
+        sys.platform = "win32"
+
+    def pytest_pycollect_makeitem(self, collector):
+        self.files.add(collector.path)
+        return []  # it is imported, and that will do
+
+
+given = "-p no:cacheprovider --collect-only -q @tests/wheel_tests.txt".split()
+code = pytest.main(given, plugins=[Windows()])
+print(len(Windows.files), "files read")
+sys.exit(code)
+"""
+
+
+def test_the_tests_of_a_wheel_can_be_read_on_windows():
+    """A name that it lacks, said where a module is imported, would cost all tests of its file."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALL.format(NOT_ON_WINDOWS, NO_MODULES_OF_WINDOWS)],
+        capture_output=True, text=True, timeout=scaled(60), cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    said = done.stdout[-3_000:] + done.stderr[-1_000:]
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, said
+    assert int(done.stdout.split()[-3]) > 50
+
+
 @pytest.fixture(params=["darwin", "win32"])
 def elsewhere(request, monkeypatch):
     """The platform, as far as Python code asks for it."""
     lacking = NOT_ON_MACOS if request.param == "darwin" else NOT_ON_WINDOWS
     monkeypatch.setattr(sys, "platform", request.param)
-    for name in {*lacking["socket"]} - {"AF_UNIX"}:  # asyncio's own loop of Linux needs that
+    for name in {*lacking["socket"]} - {"AF_UNIX"}:  # asyncio's own loop of Linux needs it
         monkeypatch.delattr(socket, name, raising=False)
     return request.param
 
@@ -113,6 +164,30 @@ async def test_a_session_is_kept(elsewhere):
             assert (shard.identifies, shard.resumes_won) == (1, 1)
             assert shard.bytes_received > 0
     assert seen == ["1", "2"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+async def test_a_reset_that_the_loop_does_not_read_is_seen():
+    """Where no system tells the state of TCP, the socket is asked whether it has an error."""
+    reset = asyncio.Event()
+
+    async def script(peer):
+        await peer.upgrade()
+        await reset.wait()
+        sock = peer.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+
+    async with raw_server(script) as url:
+        connection, receiver = await opened(url)
+        connection.pause_reading()
+        assert connection.look() == 0
+        reset.set()
+        await until(lambda: select.select([connection._socket], [], [], 0)[0])
+        connection.look()
+        await settled(connection)
+    (info,) = receiver.ended
+    assert info.close_code is None
 
 
 def test_discord_is_told_the_system(elsewhere):
@@ -237,63 +312,44 @@ def test_without_mountinfo_nobody_tells_of_networks(tmp_path):
     assert sqlite_file.network_file_system(tmp_path / "state.db") is None
 
 
-# ---------------------------------------------------------------------------- sockets and signals
-
-
-@pytest.mark.parametrize("error", [NotImplementedError, RuntimeError])
-def test_a_loop_without_descriptors_is_not_asked_again(monkeypatch, error):
-    """That of Windows watches no descriptors, and a socket is closed all the same."""
-
-    class Loop:
-        def remove_reader(self, _descriptor):
-            raise error
-
-    monkeypatch.setattr(asyncio, "get_running_loop", Loop)
-    sock = OwnSocket()
-    sock.close()
-    assert sock.fileno() == -1
-
-
-@pytest.mark.parametrize(("lacking", "is_there"), [("SOCK_CLOEXEC", True), ("AF_UNIX", False)])
-def test_no_service_manager_is_told_where_none_can_be(monkeypatch, tmp_path, lacking, is_there):
-    """Where an environment that names one was handed on: nothing breaks."""
-    monkeypatch.delattr(socket, lacking, raising=False)
-    manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")}, 1)
-    assert manager.is_there is is_there
-    manager.tell(READY=1)
-
-
-def test_ctrl_break_ends_as_ctrl_c_does(monkeypatch):
-    """So does Windows when it closes the console; the second one is urgent, like any other."""
-    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    before = signal.getsignal(signal.SIGUSR1)
-    called = []
-    signals = runner._Signals()
-    with signals.calling(lambda: called.append("first"), lambda _error: called.append("second")):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert called == ["first"]
-        with pytest.raises(SystemExit):
-            os.kill(os.getpid(), signal.SIGUSR1)
-    assert called == ["first", "second"]
-    assert signal.getsignal(signal.SIGUSR1) is before
-
-
-@pytest.mark.parametrize(
-    ("platform", "error", "is_closed"),
-    [
-        ("linux", BrokenPipeError(errno.EPIPE, "pipe"), True),
-        ("win32", OSError(errno.EINVAL, "invalid argument"), True),
-        ("linux", OSError(errno.EINVAL, "invalid argument"), False),
-        ("win32", OSError(errno.ENOSPC, "no space"), False),
-    ],
-)
-def test_a_pipe_that_was_closed_is_known(monkeypatch, platform, error, is_closed):
-    """As in `fastgw demo | head`; a full disk is an error."""
-    monkeypatch.setattr(sys, "platform", platform)
-    assert cli._is_pipe_closed(error) is is_closed
+@pytest.mark.usefixtures("no_proc")
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_without_mountinfo_only_a_container_is_fleeting(monkeypatch, is_inside):
+    """As on macOS: what is in memory is not known; a container has marks of its own."""
+    monkeypatch.setattr(state_dir, "in_container", lambda _environment: is_inside)
+    said = state_dir.fleeting(Path("/x/fastgw.sqlite"), {}, device=lambda _path: 1)
+    assert said is None or "mount a volume" in said
+    assert (said is not None) is is_inside
 
 
 # ---------------------------------------------------------------------------- figures
+
+
+def test_a_system_without_limits_is_not_judged_by_them(monkeypatch):
+    """Windows has no `resource`, and asks for none."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    check = _checks._descriptors(1_000)
+    assert (check.verdict.value, check.found) == ("skip", "this system has no such limit")
+
+
+@pytest.mark.parametrize(("platform", "verdict"), [("win32", "ok"), ("darwin", "warn")])
+def test_uvloop_is_missed_only_where_it_exists(monkeypatch, platform, verdict):
+    """Nobody is told to install what there is not."""
+
+    def none(_name):
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(_checks, "version", none)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert _checks._event_loop().verdict.value == verdict
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_other_allocators_are_left_alone(monkeypatch):
+    """Only glibc's is told what to give back."""
+    for name in ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    assert return_large_buffers() is False
 
 
 @pytest.mark.parametrize(("platform", "megabytes"), [("linux", 102.4), ("darwin", 0.1)])

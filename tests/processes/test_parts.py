@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from fastgw.processes.settings import ProcessOptions
 from fastgw.processes.shared import SharedRedis, read_url
 from fastgw.processes.start import choose_store
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a POSIX system")
 
 # ---------------------------------------------------------------------------- where it runs
 
@@ -367,6 +370,7 @@ def test_a_rolling_restart_is_a_reload():
     assert all(told == {} for told in manager.heard[4:])
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_the_socket_that_systemd_names(tmp_path, kind):
     """A path, or an abstract address, for which it writes @."""
