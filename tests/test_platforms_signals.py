@@ -17,15 +17,53 @@ import sys
 import threading
 
 import pytest
+from deadline import scaled
 
 from fastgw import cli, runner
 from fastgw.cli import demo
 from fastgw.cli._interrupts import run_to_the_end
 from fastgw.connection.tcp import OwnSocket
 from fastgw.processes import lifeline
+from fastgw.processes.line import Line, socket_pair
 from fastgw.processes.sd_notify import ServiceManager
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX system plays the others")
+
+
+def test_a_line_has_room_for_the_figures_of_many_shards(monkeypatch):
+    """macOS gives 8 KiB: figures would come in pieces, one with each word that is said."""
+    real = socket.socketpair
+
+    def of_macos():
+        pair = real()
+        for sock in pair:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 10)
+        return pair
+
+    monkeypatch.setattr(socket, "socketpair", of_macos)
+    ours, theirs = socket_pair()
+    with ours, theirs, ours.makefile("rb") as heard:
+        Line(theirs).say("status", figures="x" * 100_000)
+        ours.settimeout(scaled(5.0))
+        assert len(heard.readline()) > 100_000
+
+
+def test_a_line_with_less_room_than_wanted_is_one(monkeypatch):
+    """BSD refuses what is above its limit, where Linux gives what it can."""
+
+    def refuse(*_args):
+        raise OSError(errno.ENOBUFS, "no buffer space available")
+
+    class Socket(socket.socket):
+        setsockopt = refuse
+
+    ours, theirs = socket.socketpair()
+    pair = Socket(fileno=ours.detach()), Socket(fileno=theirs.detach())
+    monkeypatch.setattr(socket, "socketpair", lambda: pair)
+    ours, theirs = socket_pair()
+    with ours, theirs:
+        theirs.sendall(b"x")
+        assert ours.recv(1) == b"x"
 
 
 def test_elsewhere_the_kernel_ends_no_worker(monkeypatch):

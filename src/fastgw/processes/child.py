@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .line import Assignment, decode, encode
+from .line import Assignment, decode, encode, socket_pair
 from .sd_notify import without_manager
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Child:
         It gets a session of its own: what a terminal sends to its foreground (SIGINT for Ctrl-C)
         reaches the supervisor alone, which passes it on once.
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(

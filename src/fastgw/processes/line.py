@@ -17,12 +17,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Assignment", "Line", "decode", "encode"]
+__all__ = ["Assignment", "Line", "decode", "encode", "socket_pair"]
 
 # What a worker exits with whose supervisor is gone; nobody is left to read it.
 SUPERVISOR_LOST = 70  # EX_SOFTWARE of sysexits.h
 # How long a worker that ends waits for its supervisor to read why; less than that one's patience.
 LAST_S = 3.0
+# macOS has room for 8 KiB, which the figures of ten shards fill: what does not fit waits for the
+# next word, a second later.
+ROOM_BYTES = 1 << 20
 
 Assignment = dict[str, Any]
 
@@ -46,6 +49,15 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get("is"), str):
         raise ValueError("it does not say what it is")
     return message
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the supervisor's end of a line and its worker's, each with room for what it says."""
+    pair = socket.socketpair()
+    for sock in pair:
+        with contextlib.suppress(OSError):  # more than this system allows: then it is as it was
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
+    return pair
 
 
 class Line:
