@@ -19,10 +19,11 @@ import threading
 import pytest
 from deadline import scaled
 
-from fastgw import cli, runner
+from fastgw import UsageError, cli, runner
 from fastgw.cli import demo
 from fastgw.cli._interrupts import run_to_the_end
 from fastgw.connection.tcp import OwnSocket
+from fastgw.metrics.endpoint import Endpoint
 from fastgw.processes import lifeline
 from fastgw.processes.line import Line, socket_pair
 from fastgw.processes.sd_notify import ServiceManager
@@ -64,6 +65,20 @@ def test_a_line_with_less_room_than_wanted_is_one(monkeypatch):
     with ours, theirs:
         theirs.sendall(b"x")
         assert ours.recv(1) == b"x"
+
+
+@pytest.mark.parametrize(("platform", "is_reused"), [("win32", False), ("darwin", True)])
+def test_a_port_of_metrics_is_not_taken_from_another(monkeypatch, platform, is_reused):
+    """Windows would give it to both; others refuse, and only skip the wait after a restart."""
+    monkeypatch.setattr(sys, "platform", platform)
+    endpoint = Endpoint("127.0.0.1", 0, dict)
+    try:
+        sock = endpoint._server.socket
+        assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) is is_reused
+        with pytest.raises(UsageError, match="choose another port"):
+            Endpoint("127.0.0.1", endpoint._server.server_port, dict)
+    finally:
+        endpoint.close()
 
 
 def test_elsewhere_the_kernel_ends_no_worker(monkeypatch):

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -86,6 +87,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def server_bind(self) -> None:
+        # On Windows SO_REUSEADDR gives a second server the port of the first, and tells nobody.
+        self.allow_reuse_address = sys.platform != "win32"
         # Not HTTPServer's, which asks the name server who this host is: it would hold the loop.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
