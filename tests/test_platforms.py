@@ -14,6 +14,7 @@ import importlib.util
 import os
 import select
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -304,6 +305,26 @@ def test_a_share_of_windows_is_a_network(monkeypatch, directory, is_share):
     """SQLite's write-ahead log must not be used there, and locks are not to be relied upon."""
     monkeypatch.setattr(os.path, "realpath", lambda _path: directory)
     assert (sqlite_file.network_file_system(Path("state.db")) is not None) is is_share
+
+
+def test_a_damaged_file_that_cannot_be_renamed_is_tried_again(monkeypatch, tmp_path):
+    """Windows renames none that is open, by another thread say: a trouble that passes, no end."""
+
+    def refuse(*_names):
+        raise PermissionError(errno.EACCES, "the file is used by another process")
+
+    path = tmp_path / "state.db"
+    file = sqlite_file.SQLiteFile(path)
+    file.do(lambda db: db.execute("SELECT 1"))
+    file.close()
+    path.write_bytes(path.read_bytes()[:100] + b"x" * 8_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(sqlite3.OperationalError, match="used by another"):
+            file.do(lambda db: db.execute("SELECT 1"))
+    assert file.do(lambda db: db.execute("SELECT 1").fetchone()) == (1,)
+    assert (tmp_path / "state.db.damaged-1").exists()
+    file.close()
 
 
 @pytest.mark.usefixtures("no_proc")

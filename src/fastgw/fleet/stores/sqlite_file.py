@@ -343,7 +343,10 @@ class SQLiteFile:
         except sqlite3.DatabaseError as error:
             if not _is_damaged(error):
                 raise
-            _set_aside(self._path)
+            try:
+                _set_aside(self._path)
+            except OSError as refusal:  # Windows renames no file that anybody has open
+                raise sqlite3.OperationalError(str(refusal)) from error
             connection = open_database(self._path)
         self._connection, self._file = connection, _identity(self._path)
         self.opened += 1
