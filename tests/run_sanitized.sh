@@ -30,12 +30,14 @@ print("--no-build-isolation" if int(setuptools.__version__.split(".")[0]) >= 77 
 # Python's own flags hold -fwrapv, which makes UBSan blind for signed overflow.
 CFLAGS="${CFLAGS:-} -fno-wrapv" FASTGW_BUILD=sanitize \
     PIP_CONSTRAINT="$work/constraints" PIP_BUILD_CONSTRAINT="$work/constraints" \
-    "$python" -m pip install -q --no-deps $isolation --target "$work/lib" "$work/tree" \
+    "$python" -m pip install -q --no-deps ${isolation:+"$isolation"} --target "$work/lib" "$work/tree" \
     > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 
 # The runtime must come before everything else, as python itself is not instrumented. PYTHONMALLOC:
 # each object gets its own allocation, so that reads beyond a bytes object are seen.
-export LD_PRELOAD="$(${CC:-gcc} -print-file-name=libasan.so) $(${CC:-gcc} -print-file-name=libubsan.so)"
+address=$(${CC:-gcc} -print-file-name=libasan.so)
+undefined=$(${CC:-gcc} -print-file-name=libubsan.so)
+export LD_PRELOAD="$address $undefined"
 export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
 export PYTHONMALLOC=malloc

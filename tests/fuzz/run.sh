@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 clang=${CLANG:-clang}
 work=$PWD/build/fuzz
-rm -rf "$work/base" "$work/lib"
+rm -rf "${work:?}/base" "${work:?}/lib"
 mkdir -p "$work"
 
 # -fno-wrapv: Python's own flags would make UBSan blind for signed overflow.
@@ -37,7 +37,8 @@ export PYTHONPATH="$work/lib:tests/fuzz:tests/support:tests/decode"
 export PYTHONMALLOC=malloc
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:suppressions=tests/fuzz/ubsan.supp"
-export FASTGW_FUZZ_PYTHON="$(command -v "$python")"
+FASTGW_FUZZ_PYTHON=$(command -v "$python")
+export FASTGW_FUZZ_PYTHON
 
 case ${1:-60} in
 *[!0-9]*)
