@@ -339,6 +339,9 @@ class Gateway(EventSource, CommandSender):
         """
         Stop one shard and take it out, the others go on; return when its socket is gone.
 
+        One that is away because its lease was over is not taken again. Where processes share the
+        shards out, it stays stopped in this one until `start_shard`; others may take it.
+
         Raises:
             UsageError: it does not run here.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from deadline import until
@@ -243,3 +244,127 @@ async def test_a_shard_that_its_program_stops_meanwhile_is_not_taken_again(rig, 
     rig.leave(3)
     await rig.all_done()
     assert rig.roster.state(3) is None
+
+
+async def test_a_shard_that_is_away_is_given_up_at_once(rig, monkeypatch):
+    """Its program does not want it any more: nobody asks the store again."""
+    monkeypatch.setattr(fencing, "AGAIN_S", 3_600.0)
+
+    async def refuse(shard_id):
+        rig.asked.append(("start", shard_id))
+        raise UsageError("another has it")
+
+    rig.fences._start = refuse
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: ("start", 3) in rig.asked)
+    assert await rig.fences.gives_up(3)
+    assert rig.roster.state(3) is None
+    assert not rig.fences._tasks
+    assert not await rig.fences.gives_up(3)
+
+
+async def test_a_shard_that_is_asked_for_again_is_given_up(rig):
+    """The question is cancelled, and its end waited for: it gives back what it was given."""
+    ended = []
+
+    async def ask(shard_id):
+        rig.roster.take((shard_id,))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            rig.roster.refused((shard_id,))
+            ended.append(shard_id)
+
+    rig.fences._start = ask
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.roster.state(3) is Membership.STARTING)
+    assert await rig.fences.gives_up(3)
+    assert ended == [3]
+    assert rig.roster.state(3) is None
+
+
+async def test_a_shard_that_is_being_put_out_is_given_up_when_it_is_out(rig):
+    """Its socket is gone by then, and nobody takes it."""
+    may_end = asyncio.Event()
+
+    async def put_out(shard_id, comes_back):
+        rig.roster.leaves(shard_id, comes_back=comes_back)
+        await may_end.wait()
+        rig.roster.released(shard_id)
+
+    rig.fences._put_out = put_out
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.roster.state(3) is Membership.LEAVING)
+    giving_up = asyncio.ensure_future(rig.fences.gives_up(3))
+    await asyncio.sleep(0)
+    assert not giving_up.done()
+    may_end.set()
+    assert await giving_up
+    assert rig.asked == []
+    assert rig.roster.state(3) is None
+
+
+async def test_who_gives_up_and_is_cancelled_has_given_up(rig):
+    """A shard would be away for ever that nobody takes."""
+    may_end = asyncio.Event()
+
+    async def ask(shard_id):
+        rig.roster.take((shard_id,))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+            rig.roster.refused((shard_id,))
+
+    rig.fences._start = ask
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.roster.state(3) is Membership.STARTING)
+    giving_up = asyncio.ensure_future(rig.fences.gives_up(3))
+    await asyncio.sleep(0)
+    giving_up.cancel()
+    await asyncio.gather(giving_up, return_exceptions=True)
+    may_end.set()
+    await rig.all_done()
+    assert rig.roster.state(3) is None
+
+
+async def test_one_that_the_program_starts_meanwhile_is_not_given_up(rig, monkeypatch):
+    """What its own question is answered decides, not that of the fences."""
+    monkeypatch.setattr(fencing, "AGAIN_S", 0.01)
+
+    async def refuse(shard_id):
+        raise UsageError("it is being started already")
+
+    rig.fences._start = refuse
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.roster.state(3) is Membership.AWAY)
+    rig.roster.take((3,))  # by the program
+    assert not await rig.fences.gives_up(3)
+    rig.roster.joined({3: Driver()})
+    await rig.all_done()
+    assert rig.roster.state(3) is Membership.RUNNING
+
+
+async def test_a_shard_that_had_stopped_stays_so_when_its_lease_is_over(rig, caplog):
+    """Only its program starts it again; others may own it by then."""
+    rig.roster.drivers[3].shard = SimpleNamespace(id=3)
+    assert rig.roster.stopped(rig.roster.drivers[3].shard)
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: not rig.roster.is_ours(3))
+    assert not rig.fences._tasks
+    assert rig.roster.state(3) is Membership.STOPPED
+    assert caplog.messages == []
+
+
+async def test_a_shard_that_could_not_be_put_out_well_is_taken_again(rig, caplog):
+    """Whatever its end raised, it has no connection now, and waits for the store."""
+
+    async def put_out(shard_id, comes_back):
+        rig.leave(shard_id, comes_back=comes_back)
+        raise OSError("odd")
+
+    rig.fences._put_out = put_out
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: ("start", 3) in rig.asked)
+    assert "shard 3 was not put out as it should be" in caplog.messages

@@ -196,6 +196,50 @@ def test_a_shard_that_is_away_is_not_here_though_others_come():
     assert not roster.stopped(old.shard)
 
 
+@pytest.mark.parametrize("bring", ["leaving", "away", "starting"])
+def test_a_shard_that_stays_out_does_not_come_back(bring):
+    """Whether it is being put out, is away, or the store is asked for it again."""
+    roster = roster_of(0)
+    roster.leaves(0, comes_back=True)
+    if bring != "leaving":
+        roster.released(0)
+    if bring == "starting":
+        roster.take((0,))
+    assert roster.stays_out(0)
+    if bring == "leaving":
+        roster.released(0)
+    if bring == "starting":
+        roster.refused((0,))
+    assert roster.state(0) is None
+    assert not roster.stays_out(0)
+    roster.take((0,))
+
+
+@pytest.mark.parametrize("bring", ["none", "running", "stopped", "leaving", "starting", "back"])
+def test_only_one_that_comes_back_can_stay_out(bring):
+    """Any other is stopped, or is not here."""
+    roster = roster_of(0, 1)
+    if bring == "none":
+        roster.leaves(1)
+        roster.released(1)
+    elif bring == "stopped":
+        stop(roster, 1)
+    elif bring == "leaving":
+        roster.leaves(1)
+    elif bring == "starting":
+        roster.leaves(1)
+        roster.released(1)
+        roster.take((1,))
+    elif bring == "back":
+        roster.leaves(1, comes_back=True)
+        roster.released(1)
+        roster.take((1,))
+        roster.joined({1: Driver(1)})
+    before = roster.state(1)
+    assert not roster.stays_out(1)
+    assert roster.state(1) is before
+
+
 def test_whose_a_shard_is():
     """Ours while it is a member and its lease is not over, also on its way out."""
     roster = roster_of(0, 1)

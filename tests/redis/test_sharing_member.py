@@ -93,3 +93,38 @@ async def test_who_leaves_looks_no_more_while_its_shards_stop(bot):
     bot.may_stop.set()
     await leaving
     assert bot.shards == []
+
+
+async def test_a_shard_that_its_program_stopped_stays_so_until_it_starts_it(bot):
+    """It is not this member that takes it again, and it was put out by nobody."""
+    member = await joined(bot)
+    bot.may_stop.set()
+    member.stopped(1)
+    await bot.stop_shard(1)
+    for _ in range(3):
+        member._thread.look()
+        await asyncio.sleep(0)
+    assert [shard.id for shard in bot.shards] == [0]
+    assert member.fenced == 0
+    await bot.start_shard(1)
+    member._thread.look()
+    await asyncio.sleep(0)
+    await bot.stop_shard(1)  # put out, as its lease is over
+    member._thread.look()
+    await until(lambda: len(bot.shards) == 2)
+    assert member.fenced == 1
+
+
+async def test_what_it_hands_over_itself_it_may_take_again(bot):
+    """The same call stops a shard for the program and for the others."""
+    member = await joined(bot)
+
+    async def stop_shard(shard_id):
+        member.stopped(shard_id)
+        bot.shards = [shard for shard in bot.shards if shard.id != shard_id]
+
+    bot.stop_shard = stop_shard
+    await member._give(1)
+    assert [shard.id for shard in bot.shards] == [0]
+    member._thread.look()
+    await until(lambda: len(bot.shards) == 2)

@@ -5,12 +5,14 @@ Theory. A store that several machines share gives a shard on lease. Who cannot r
 before it runs out: by a clock of this machine that no one sets, counted from before the last
 renewal was sent. The connection is closed so that its session stays, no event of it is handed out
 any more, and nothing of it is stored. The shard then waits until it can be taken again, from
-wherever its session is by then.
+wherever its session is by then, unless its program does not want it back. One that had stopped for
+good stays where it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import ShardNotHere
@@ -54,7 +56,7 @@ class Fencing:
         self._is_stopped = False
         self._sessions: SessionWriter | None = None  # if its store knows leases
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by shard, the last one
 
     def begin(self, sessions: SessionWriter, *, takes_again: bool) -> None:
         """
@@ -77,7 +79,7 @@ class Fencing:
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         if self._sessions is not None:
             self._fence(self._sessions)
@@ -93,6 +95,20 @@ class Fencing:
         self._fence(sessions)
         return self._roster.is_ours(shard_id)
 
+    async def gives_up(self, shard_id: int) -> bool:
+        """
+        Take a shard no more that was put out, or is being; tell whether that is its end here.
+
+        Returns when its socket is gone, and nothing asks for it any more.
+        """
+        if not self._roster.stays_out(shard_id):
+            return False
+        if (task := self._tasks.get(shard_id)) is not None:
+            if self._roster.state(shard_id) is not Membership.LEAVING:
+                task.cancel()
+            await asyncio.wait((task,))
+        return self._roster.state(shard_id) is None
+
     def _look(self, sessions: SessionWriter, look_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(look_s, self._look, sessions, look_s)
@@ -103,6 +119,9 @@ class Fencing:
         if not (expired := sessions.expired()):
             return
         self._roster.leases_ended(expired)
+        state = self._roster.state
+        if not (expired := [i for i in expired if state(i) is not Membership.STOPPED]):
+            return
         if self._is_stopped:
             log.error("the lease of shards %s is over: their sessions stay", ranges(expired))
             return
@@ -114,14 +133,20 @@ class Fencing:
         for shard_id in expired:
             out = self._out_and_in(shard_id)
             task = asyncio.get_running_loop().create_task(out, name=f"fastgw fence {shard_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[shard_id] = task
+            task.add_done_callback(partial(self._done, shard_id))
+
+    def _done(self, shard_id: int, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(shard_id) is task:
+            del self._tasks[shard_id]
 
     async def _out_and_in(self, shard_id: int) -> None:
         try:
             await self._put_out(shard_id, self._takes_again)
         except ShardNotHere:
             return  # its program stopped it at the same time
+        except Exception as raised:
+            log.error("shard %d was not put out as it should be", shard_id, exc_info=raised)
         if not self._takes_again:
             return
         is_told = False

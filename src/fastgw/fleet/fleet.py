@@ -323,6 +323,12 @@ class Fleet:
     async def stop_shard(self, shard_id: int) -> None:
         """Take one shard out; return when its socket is gone and others may run it."""
         self.home.check_loop("stop_shard")
+        if await self._fencing.gives_up(shard_id):
+            self._end_if_over()
+            return
+        self.running(shard_id)
+        if (told := self._options.stopped) is not None:
+            told(shard_id)
         await self._put_out(shard_id, False)
 
     async def start_shard(self, shard_id: int) -> Shard:
@@ -332,7 +338,7 @@ class Fleet:
             raise UsageError(f"no shard can be started: the gateway is {self.phase.value}")
         check_shard_id(shard_id, self._shards.count)
         if self._roster.state(shard_id) is Membership.STOPPED:
-            await self.stop_shard(shard_id)  # meanwhile nobody else takes it
+            await self._put_out(shard_id, False)  # meanwhile nobody else takes it
         try:
             await self._shards.take(
                 (shard_id,), partial(self._refuse_if_closing, f"shard {shard_id}")

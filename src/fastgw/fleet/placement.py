@@ -45,6 +45,8 @@ class Placement:
         asked_at: when it was asked for, in monotonic seconds; None for now.
         may_take: called when the store is open, with whether it is durable, and awaited before
             shards are taken: another process may have to let go of them first.
+        stopped: called with each shard that `stop_shard` takes out: it is not to be started here
+            again before the program does so itself.
     """
 
     shard_ids: Iterable[int] | None
@@ -58,6 +60,7 @@ class Placement:
     info: GatewayInfo | None = None
     asked_at: float | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None
+    stopped: Callable[[int], None] | None = None
 
     def fill_in(
         self, options: FleetOptions, shard_ids: tuple[int, ...], now: float
@@ -100,6 +103,7 @@ class Placement:
             api_url=options.api_url if self.api_url is None else self.api_url,
             answer=None if self.info is None else (self.info, asked_at),
             may_take=self.may_take,
+            stopped=self.stopped,
             is_shared=self.shard_ids is None,
             metrics=None,  # whoever starts the processes serves those of all of them
         )

@@ -55,6 +55,7 @@ class _Move(Enum):
 _MOVES: dict[tuple[Membership | None, _Move], Membership | None] = {
     (None, _Move.TAKE): Membership.STARTING,
     (Membership.AWAY, _Move.TAKE): Membership.STARTING,
+    (Membership.AWAY, _Move.LEAVE): None,
     (Membership.STARTING, _Move.JOIN): Membership.RUNNING,
     (Membership.STARTING, _Move.REFUSE): None,
     (Membership.RUNNING, _Move.STOP): Membership.STOPPED,
@@ -116,7 +117,7 @@ class Roster:
         for shard_id, driver in drivers.items():
             self._move(shard_id, _Move.JOIN)
             member = self._members[shard_id]
-            member.driver, member.has_lease = driver, True
+            member.driver, member.has_lease, member.comes_back = driver, True, False
         self._show()
 
     def refused(self, shard_ids: Collection[int]) -> None:
@@ -148,6 +149,21 @@ class Roster:
         self._members[shard_id].comes_back = comes_back
         self._show()
         return driver
+
+    def stays_out(self, shard_id: int) -> bool:
+        """
+        Let a shard that is AWAY, or about to be, come back no more; False for any other.
+
+        One that is being put out, or asked for again, is no member as soon as that has ended; one
+        that the store gives at the same moment runs.
+        """
+        member = self._members.get(shard_id)
+        if member is None or not member.comes_back:
+            return False
+        member.comes_back = False
+        if member.state is Membership.AWAY:
+            self._move(shard_id, _Move.LEAVE)
+        return True
 
     def released(self, shard_id: int) -> None:
         """It is stopped, and others may run it."""

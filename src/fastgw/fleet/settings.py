@@ -26,7 +26,7 @@ class FleetOptions(NamedTuple):
         identity: what IDENTIFY says; the shards' own differ from it in id and count alone.
         shard_ids, shard_count: None for what the API recommends.
         is_store_chosen: the user named it, were it one in memory.
-        answer, may_take: see `Placement`; the answer with when it was asked for.
+        answer, may_take, stopped: see `Placement`; the answer with when it was asked for.
         is_shared: shards come and go while it runs; who says which takes fenced ones again, too.
         metrics: host and port to serve metrics at; None nowhere.
         relief_bytes: above which read buffers are given back; None never.
@@ -56,6 +56,7 @@ class FleetOptions(NamedTuple):
     publish: EventPublisher | None = None
     answer: tuple[GatewayInfo, float] | None = None
     may_take: Callable[[bool], Awaitable[None]] | None = None
+    stopped: Callable[[int], None] | None = None
     is_shared: bool = False
 
     def __repr__(self) -> str:

@@ -180,7 +180,9 @@ class _Work:
         }
 
 
-def _placement(assignment: Assignment, work: _Work, shared: dict[str, Any]) -> Placement:
+def _placement(
+    assignment: Assignment, work: _Work, shared: dict[str, Any], sharing: Sharing | None
+) -> Placement:
     info = assignment["info"]
     limit = None if info["limit"] is None else SessionStartLimit(**info["limit"])
     return Placement(
@@ -192,6 +194,7 @@ def _placement(assignment: Assignment, work: _Work, shared: dict[str, Any]) -> P
         info=GatewayInfo(info["url"], info["shards"], limit),
         asked_at=assignment["asked_at"],
         may_take=work.may_take,
+        stopped=None if sharing is None else sharing.stopped,
     )
 
 
@@ -246,7 +249,7 @@ def main(arguments: list[str]) -> int:
         at = "start"
         shared, sharing = _shared(assignment, gateway)
         work = _Work(line, gateway, assignment["shard_count"], sharing)
-        gateway.place(_placement(assignment, work, shared))
+        gateway.place(_placement(assignment, work, shared, sharing))
         run_until_closed(work)
     except KeyboardInterrupt:
         return 130

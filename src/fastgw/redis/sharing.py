@@ -6,7 +6,8 @@ the table of members and leases, by the server's clock; so a member lives while 
 its loop. What to do with the table is `fair_share`'s; it is done in the loop, by `start_shard` and
 `stop_shard`, so a shard that changes hands is stopped and stored here before its lease is given
 back, and resumed there. Whether a lease can be had is the store's to say: no table is true for
-long. Tables that are older than the last move are thrown away.
+long. Tables that are older than the last move are thrown away. A shard that the program itself
+stopped is left to the others, until the program starts it here.
 
 A member that cannot reach the server keeps its shards until their leases are over, when the fleet
 puts them out (`fleet.fencing`); here they are then taken again like any others, by whose turn it
@@ -84,6 +85,8 @@ class Sharing:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moving: dict[int, asyncio.Task[None]] = {}
         self._starting: set[int] = set()  # of these, those on their way in
+        self._giving: set[int] = set()  # it is not the program that stops these
+        self._kept_out: set[int] = set()  # the program stopped them, and has not started them since
         self._moved_at = 0.0
         self._is_leaving = False
         self._is_failing = False
@@ -126,6 +129,12 @@ class Sharing:
         await asyncio.gather(*(self._give(shard_id) for shard_id in shards))
         await thread.end(END_S, self._server.close)
 
+    def stopped(self, shard_id: int) -> None:
+        """The program stopped a shard: it is not taken here until the program starts it."""
+        if shard_id not in self._giving:
+            self._running.discard(shard_id)
+            self._kept_out.add(shard_id)
+
     def figures(self) -> dict[str, float | int | None]:
         """Return how it is, for metrics; see the document of `metrics`."""
         return {
@@ -150,6 +159,7 @@ class Sharing:
             if table.owners.get(shard_id, self._me) != self._me:
                 self._moving[shard_id].cancel()
         here = {shard.id: shard for shard in self._gateway.shards}
+        self._kept_out -= here.keys()
         self.fenced += len(self._running - here.keys())
         self._running = set(here)
         stopped = {i for i, shard in here.items() if shard.status is State.STOPPED}
@@ -157,7 +167,7 @@ class Sharing:
         moves = moves_of(
             table,
             self._me,
-            running=(here.keys() - stopped) | refused | self._moving.keys(),
+            running=(here.keys() - stopped) | refused | self._moving.keys() | self._kept_out,
             movable={i for i, shard in here.items() if shard.status in _MOVABLE}
             - self._moving.keys(),
         )
@@ -185,8 +195,13 @@ class Sharing:
     async def _give(self, shard_id: int) -> None:
         self._running.discard(shard_id)
         self.handed_over += 1
-        with contextlib.suppress(UsageError):  # it was put out at the same moment
+        self._giving.add(shard_id)
+        try:
             await self._gateway.stop_shard(shard_id)
+        except UsageError:
+            pass  # it was put out at the same moment
+        finally:
+            self._giving.discard(shard_id)
 
     async def _take(self, shard_id: int) -> None:
         try:
