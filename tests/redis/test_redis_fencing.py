@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from redis_server import RedisServer, needs_redis
 
 import redis
 from fastgw import State
+from fastgw.errors import UsageError
 from fastgw.fleet.stores.boot_clock import system_boot_clock
 from fastgw.redis import RedisSessionStore
 from fastgw.testing import FakeGateway
@@ -115,6 +117,31 @@ async def test_what_was_asked_for_and_not_waited_for_is_free(server):
     with pytest.raises(asyncio.CancelledError):
         await taking
     await store.close()
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        assert client.hgetall("{fgw}:owner") == {}
+        assert client.exists("{fgw}:who")  # it was given
+
+
+async def test_what_is_given_while_it_closes_is_given_back(server):
+    """The answer comes after close() has begun: nobody would ever release it."""
+    store = await opened(server, lease_s=300.0)
+    script, may_answer = store._server.script, threading.Event()
+
+    def slow(name, *args):
+        answer = script(name, *args)
+        if name == "take":
+            assert may_answer.wait(scaled(10.0))
+        return answer
+
+    store._server.script = slow
+    taking = asyncio.create_task(store.take([0], 4))
+    await asyncio.sleep(0)  # it has asked
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)  # it has begun
+    may_answer.set()
+    with pytest.raises(UsageError, match="closed"):
+        await taking
+    await closing
     with redis.Redis(unix_socket_path=str(server.socket)) as client:
         assert client.hgetall("{fgw}:owner") == {}
         assert client.exists("{fgw}:who")  # it was given

@@ -202,6 +202,9 @@ class OpenRedisStore:
                     answer[1], answer[2], self._lease_s,
                 )  # fmt: skip
             await asyncio.sleep(min(float(answer[4]) / 1000, self._lease_s / 10) + 0.01)
+        if self._is_closed:  # while it was asked, and gave back what was its own by then
+            self._thread.post(lambda: self._give(asked), lambda error: None)
+            raise UsageError("the session store is closed")
         with self._guard:
             self._mine.update(asked)
             self._lost.difference_update(asked)
