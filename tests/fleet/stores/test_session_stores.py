@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 import pytest
 
@@ -20,6 +21,17 @@ class TestMemorySessionStore(SessionStoreSuite):
 
     def make_store(self):
         return self.store
+
+    def test_threads_that_take_turns_every_few_lines(self):
+        """What one looks through changes under the hands of the others."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(5):
+                self.store = MemorySessionStore()
+                self.test_several_threads_share_a_store()
+        finally:
+            sys.setswitchinterval(before)
 
 
 class TestSQLiteSessionStore(SessionStoreSuite):

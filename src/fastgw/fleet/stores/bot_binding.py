@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-__all__ = ["BotBinding"]
+__all__ = ["BotBinding", "bot_id_in"]
+
+
+def bot_id_in(ready: Mapping[str, Any]) -> int | None:
+    """Return the bot's user id out of READY; None where a service leaves it out."""
+    user = ready.get("user")
+    user_id = user.get("id") if isinstance(user, Mapping) else None
+    if isinstance(user_id, str) and user_id.isdecimal() and int(user_id) < 1 << 63:
+        return int(user_id)
+    return None
 
 
 class BotBinding:

@@ -8,6 +8,7 @@ resumed. `MemorySessionStore` is the store of a gateway that was given none.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from ...protocol.session import MAX_AGE_S
 from ...protocol.token import bot_id_of
 from ...quoting import ranges
 from ..ports import LeasingStore, Occupied, StoredSession, at_sequence
-from .bot_binding import BotBinding
+from .bot_binding import BotBinding, bot_id_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -193,7 +194,7 @@ class SessionWriter:
         self._told[session.shard_id] = (session.sequence, self._clock())
         if self._is_refused:
             return
-        stored = StoredSession(session=session, terms=self._terms, bot_id=_user_id(ready))
+        stored = StoredSession(session=session, terms=self._terms, bot_id=bot_id_in(ready))
         try:
             self._store.save(stored)
         except UsageError as error:
@@ -242,18 +243,10 @@ class SessionWriter:
             log.error("the session store failed; the bot goes on without it", exc_info=error)
 
 
-def _user_id(ready: Mapping[str, Any]) -> int | None:
-    """Return the bot's user id out of READY; None where a service leaves it out."""
-    user = ready.get("user")
-    user_id = user.get("id") if isinstance(user, Mapping) else None
-    if isinstance(user_id, str) and user_id.isdecimal() and int(user_id) < 1 << 63:
-        return int(user_id)
-    return None
-
-
 class MemorySessionStore:
     """
-    Keeps sessions as long as it lives itself: for a second `Gateway` of the same process.
+    Keeps sessions as long as it lives itself: for other gateways of the same process, in its thread
+    or in others.
 
     Args:
         clock: monotonic seconds.
@@ -261,6 +254,7 @@ class MemorySessionStore:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._guard = threading.Lock()  # of what follows
         self._rows: dict[int, tuple[StoredSession, float]] = {}
         self._owners: dict[int, _OpenMemory] = {}
         self._bot_id: int | None = None
@@ -288,7 +282,8 @@ class MemorySessionStore:
                 f"{bot_id}: give each bot a store of its own"
             )
         )
-        bot.opened(self._bot_id, bot_id)
+        with self._guard:
+            bot.opened(self._bot_id, bot_id)
         return _OpenMemory(self, bot)
 
 
@@ -301,10 +296,27 @@ class _OpenMemory:
         self._store = store
         self._bot = bot
         self._shard_count = 0
+        self._known: set[int] = set()  # shards of ours whose sessions we have, and may move
+        self._is_closed = False
 
     async def take(self, shard_ids: Collection[int], shard_count: int) -> dict[int, StoredSession]:
         store, now = self._store, self._store._clock()
-        for shard_id, owner in store._owners.items():
+        with store._guard:
+            if self._is_closed:
+                raise UsageError("this MemorySessionStore is closed")
+            self._check_free(shard_ids, shard_count)
+            self._shard_count = shard_count
+            store._owners.update(dict.fromkeys(shard_ids, self))
+            found = {
+                shard_id: replace(stored, bot_id=store._bot_id, age_s=now - at)
+                for shard_id, (stored, at) in store._rows.items()
+                if shard_id in shard_ids and stored.session.shard_count == shard_count
+            }
+            self._known.update(found)
+            return found
+
+    def _check_free(self, shard_ids: Collection[int], shard_count: int) -> None:
+        for shard_id, owner in self._store._owners.items():
             if shard_id in shard_ids:
                 raise Occupied(f"another gateway of this process runs shard {shard_id} already")
             if owner._shard_count != shard_count:
@@ -313,37 +325,44 @@ class _OpenMemory:
                     f"{owner._shard_count}, and here are {shard_count} shards: one bot has one "
                     f"shard count in a store"
                 )
-        self._shard_count = shard_count
-        store._owners.update(dict.fromkeys(shard_ids, self))
-        return {
-            shard_id: replace(stored, bot_id=store._bot_id, age_s=now - at)
-            for shard_id, (stored, at) in store._rows.items()
-            if shard_id in shard_ids and stored.session.shard_count == shard_count
-        }
 
     def save(self, stored: StoredSession) -> None:
-        store = self._store
-        self._bot.check(store._bot_id, stored.bot_id)  # another fleet may have said whose it is
-        self._bot.ready(stored.bot_id)
-        store._bot_id = self._bot.bot_id or store._bot_id
-        store._rows[stored.session.shard_id] = (stored, store._clock())
+        store, shard_id = self._store, stored.session.shard_id
+        with store._guard:
+            self._bot.check(store._bot_id, stored.bot_id)  # another fleet may have said whose it is
+            self._bot.ready(stored.bot_id)
+            store._bot_id = self._bot.bot_id or store._bot_id
+            if store._owners.get(shard_id) is self:
+                self._known.add(shard_id)
+                store._rows[shard_id] = (stored, store._clock())
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         store = self._store
-        for shard_id in sequences.keys() & store._rows.keys():
-            if store._owners.get(shard_id) is not self:
-                continue
-            stored, _ = store._rows[shard_id]
-            store._rows[shard_id] = (at_sequence(stored, sequences[shard_id]), store._clock())
+        with store._guard:
+            for shard_id in sequences.keys() & self._known:
+                stored, _ = store._rows[shard_id]
+                store._rows[shard_id] = (at_sequence(stored, sequences[shard_id]), store._clock())
 
     def forget(self, shard_id: int) -> None:
-        if self._bot.is_ours:
-            self._store._rows.pop(shard_id, None)
+        with self._store._guard:
+            if shard_id in self._known:
+                self._known.discard(shard_id)
+                if self._bot.is_ours:
+                    del self._store._rows[shard_id]
 
     async def release(self, shard_ids: Collection[int]) -> None:
+        with self._store._guard:
+            self._leave(shard_ids)
+
+    async def close(self) -> None:
+        owners = self._store._owners
+        with self._store._guard:
+            self._is_closed = True
+            self._leave([shard_id for shard_id, owner in owners.items() if owner is self])
+
+    def _leave(self, shard_ids: Collection[int]) -> None:
+        """Let others run these, if they are ours; under the guard."""
         for shard_id in shard_ids:
             if self._store._owners.get(shard_id) is self:
                 del self._store._owners[shard_id]
-
-    async def close(self) -> None:
-        await self.release([s for s, owner in self._store._owners.items() if owner is self])
+                self._known.discard(shard_id)

@@ -122,6 +122,7 @@ class OpenSQLiteStore:
         self._file = SQLiteFile(path)
         self._is_closed = False
         self._locks: ByteLocks | None = None
+        self._mine: set[int] = set()  # taken and not released
         self._bot = BotBinding(lambda bound, bot_id: _other_bot(path, bound, bot_id))
         self._trouble = Trouble(
             log,
@@ -164,10 +165,10 @@ class OpenSQLiteStore:
             raise UsageError(f"{self._path} is closed")
         if self._locks is None:
             self._locks = open_locks(self._path)
-        taken: list[int] = []
+        locks, taken = self._locks, list[int]()
         try:
             for shard_id in shard_ids:
-                if not self._locks.take(shard_id):
+                if not locks.take(shard_id):
                     raise Occupied(await self._taken(shard_id))
                 taken.append(shard_id)
             try:
@@ -175,10 +176,13 @@ class OpenSQLiteStore:
             except sqlite3.Error as error:
                 self._trouble.failed(error)
                 found = []
+            if self._is_closed:
+                raise UsageError(f"{self._path} was closed meanwhile")
         except BaseException:
-            for shard_id in taken:
-                self._locks.give_back(shard_id)
+            for shard_id in () if self._is_closed else taken:  # else close() gives all back
+                locks.give_back(shard_id)
             raise
+        self._mine.update(taken)
         now = self._clock.stamp()
         others = sorted({stored.session.shard_count for stored, _ in found} - {shard_count})
         if others:
@@ -206,7 +210,8 @@ class OpenSQLiteStore:
             UsageError: the store is another bot's; nothing of this one may be stored in it.
         """
         self._bot.ready(stored.bot_id)
-        self._rows.put({stored.session.shard_id: (stored, self._clock.stamp())})
+        if stored.session.shard_id in self._mine:
+            self._rows.put({stored.session.shard_id: (stored, self._clock.stamp())})
 
     def save_sequences(self, sequences: Mapping[int, int]) -> None:
         """
@@ -234,6 +239,7 @@ class OpenSQLiteStore:
     async def release(self, shard_ids: Collection[int]) -> None:
         """Write what is dirty, then let others run these shards."""
         await self._rows.flush()
+        self._mine.difference_update(shard_ids)
         self._rows.leave(shard_ids)  # what could not be written of them is lost, and no more
         if self._locks is not None:
             for shard_id in shard_ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -315,6 +316,61 @@ class SessionStoreSuite(OnLoops):
 
         self.run(main())
 
+    def test_who_does_not_run_a_shard_has_no_say(self) -> None:
+        """What it never took, or has released, is neither written nor moved nor forgotten."""
+
+        async def main() -> None:
+            first, second = await self.opened(), await self.opened()
+            await second.take([0, 1], 4)
+            second.save(session_of(0, sequence=40))
+            await second.release([0])
+            await first.take([0], 4)
+            first.save(session_of(0, sequence=50))
+            await first.release([])  # it is written
+            for shard_id in (0, 2):
+                second.save(session_of(shard_id, sequence=90))
+                second.save_sequences({shard_id: 99})
+                second.forget(shard_id)
+            await second.close()
+            await first.close()
+            found = await self.left(0, 1, 2)
+            assert {i: one.session.sequence for i, one in found.items()} == {0: 50}
+
+        self.run(main())
+
+    def test_several_threads_share_a_store(self) -> None:
+        """Each with a loop, a fleet and shards of its own."""
+        stores = [self.make_store() for _ in range(4)]
+        failed: list[BaseException] = []
+
+        async def life(store: SessionStore, shard_ids: range) -> None:
+            for sequence in range(10, 13):
+                opened = await store.open(BOT)
+                await opened.take(shard_ids, 400)
+                for shard_id in shard_ids:
+                    opened.save(session_of(shard_id, shard_count=400, sequence=sequence))
+                opened.save_sequences(dict.fromkeys(shard_ids, sequence + 5))
+                opened.forget(shard_ids[0])
+                await opened.release(shard_ids[1:])
+                await opened.close()
+
+        def in_thread(number: int) -> None:
+            try:
+                self.run(life(stores[number], range(100 * number, 100 * number + 100)))
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=in_thread, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
+        found = self.run(self.left(*range(400), shard_count=400))
+        assert len(found) == 396
+        assert {one.session.sequence for one in found.values()} == {17}
+
     # --- whose they are --------------------------------------------------------------------------
 
     def test_another_bot_is_refused_at_the_door(self) -> None:
@@ -349,6 +405,25 @@ class SessionStoreSuite(OnLoops):
 
         self.run(main())
 
+    def test_what_may_be_another_bots_is_not_moved_once_it_is_over(self) -> None:
+        """It stays as it was: neither its sequence nor its age is of the session that follows."""
+
+        async def main() -> None:
+            store = await self.opened()
+            await store.take([0, 1], 4)
+            store.save(session_of(0))
+            store.save(session_of(1))
+            await store.close()
+            store = await self.opened(None)
+            await store.take([0, 1], 4)
+            store.forget(0)
+            store.save_sequences({0: 900, 1: 900})
+            await store.close()
+            found = await self.left(0, 1)
+            assert [found[i].session.sequence for i in (0, 1)] == [7, 900]
+
+        self.run(main())
+
     # --- its life --------------------------------------------------------------------------------
 
     def test_it_says_which_sequence_it_wants(self) -> None:
@@ -374,6 +449,32 @@ class SessionStoreSuite(OnLoops):
             store = await self.opened()
             await store.close()
             await store.close()
+
+        self.run(main())
+
+    def test_a_store_that_is_closed_gives_nothing(self) -> None:
+        """Nobody would ever release it."""
+
+        async def main() -> None:
+            store = await self.opened()
+            await store.close()
+            with refused("closed"):
+                await store.take([0], 4)
+
+        self.run(main())
+
+    def test_who_takes_while_it_is_closed_holds_nothing(self) -> None:
+        """Whatever it is answered, others may take the shards at once."""
+
+        async def main() -> None:
+            store, other = await self.opened(), await self.opened()
+            taking = asyncio.ensure_future(store.take([0, 1], 4))
+            await asyncio.sleep(0)
+            await store.close()
+            (answer,) = await asyncio.gather(taking, return_exceptions=True)
+            assert answer == {} or isinstance(answer, UsageError), answer
+            assert await other.take([1, 0], 4) == {}
+            await other.close()
 
         self.run(main())
 
