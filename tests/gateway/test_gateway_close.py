@@ -411,6 +411,37 @@ async def test_a_store_that_neither_opens_nor_closes(fake):
         await gateway.wait_closed()
 
 
+async def test_a_store_is_closed_once_though_the_start_fails_because_of_the_end(fake):
+    """Both tidy up; the second waits for the first, as what is not closed yet is no end."""
+    closed, asked, may_close = [], asyncio.Event(), asyncio.Event()
+
+    class Store(MemorySessionStore):
+        async def open(self, bot_id):
+            opened = await super().open(bot_id)
+
+            async def take(*_args):
+                asked.set()
+                await may_close.wait()
+                raise UsageError("it is closed")
+
+            async def close():
+                closed.append("begun")
+                may_close.set()
+                await asyncio.sleep(0.01)
+                closed.append("done")
+
+            opened.take, opened.close = take, close
+            return opened
+
+    gateway = gateway_to(fake, store=Store())
+    start = asyncio.ensure_future(gateway.start())
+    await asyncio.wait_for(asked.wait(), scaled(5.0))
+    await asyncio.wait_for(gateway.close(), scaled(5.0))
+    with pytest.raises(UsageError, match="it is closed"):
+        await start
+    assert closed == ["begun", "done"]
+
+
 async def test_a_bug_in_one_shard_keeps_nobody_from_closing(fake, caplog, monkeypatch):
     """case 59: cLOSED is reached, others end in order, and the one does not live on."""
 

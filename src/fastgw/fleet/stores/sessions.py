@@ -8,6 +8,7 @@ resumed. `MemorySessionStore` is the store of a gateway that was given none.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import defaultdict
@@ -140,6 +141,7 @@ class SessionWriter:
         self._suppliers: dict[int, Callable[[], int | None]] = {}
         self._told: dict[int, tuple[int, float]] = {}  # the sequence last stored, and when
         self._is_refused = False
+        self._closed: asyncio.Event | None = None  # made by who closes, set when it is
         self._failed_at = -FAILED_AGAIN_S
 
     @property
@@ -213,9 +215,21 @@ class SessionWriter:
         self._note({shard_id: ask() for shard_id, ask in self._suppliers.items()})
 
     async def close(self) -> None:
-        """Store the last of it, and close the store."""
-        self.tick()
-        await self._store.close()
+        """
+        Store the last of it, and close the store: once.
+
+        A start that fails closes it, and so does the end that made it fail; whoever comes second
+        waits for the first.
+        """
+        if self._closed is not None:
+            await self._closed.wait()
+            return
+        self._closed = asyncio.Event()
+        try:
+            self.tick()
+            await self._store.close()
+        finally:
+            self._closed.set()
 
     def _note(self, sequences: Mapping[int, int | None]) -> None:
         now = self._clock()
