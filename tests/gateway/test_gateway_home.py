@@ -13,6 +13,7 @@ from deadline import scaled, until
 from gateways import TOKEN, gateway_to
 
 from fastgw import (
+    Attachment,
     EventStream,
     LocalIdentifyQueue,
     MemberRequest,
@@ -51,6 +52,25 @@ def handler(event):
     """Take any event."""
 
 
+class OfOtherLibrary:
+    """What `attach()` makes of a bot whose gateway this is."""
+
+    library, intents, is_running, bot = "any", 0, False, None
+
+    def __init__(self, gateway):
+        self.made = gateway
+        self.interests = self
+
+    def of(self, _bot):
+        return None
+
+    def events(self):
+        return []
+
+    def advice(self):
+        return []
+
+
 COROUTINES = {
     "start": lambda g, s: g.start(),
     "__aenter__": lambda g, s: g.__aenter__(),
@@ -86,6 +106,8 @@ CALLS = {
     "set_presence": lambda g, s: g.set_presence({"status": "idle"}),
     "place": lambda g, s: g.place(Placement(shard_ids=[0], shard_count=1)),
     "run": lambda g, s: g.run(drain_s=99.0),
+    "Attachment.detach": lambda g, s: Attachment(OfOtherLibrary(g)).detach(),
+    "Attachment.explain": lambda g, s: Attachment(OfOtherLibrary(g)).explain(),
     "Shard.pause_reading": lambda g, s: g.shards[0].pause_reading(),
     "Shard.resume_reading": lambda g, s: g.shards[0].resume_reading(),
 }
@@ -101,6 +123,8 @@ NEED_NO_LOOP = (
     "on_progress",
     "events",
     "request_members",
+    "Attachment.detach",
+    "Attachment.explain",
 )
 
 
@@ -171,7 +195,7 @@ def fake_in_thread():
 
 PAGE = (DOCS / "reference/gateway.md").read_text("utf-8")
 BORDER = dict(re.findall(r"^\| `(\w+)` \| (`.+`) \|$", PAGE, re.M))
-OF_LOOP = (Gateway, Shard, EventStream, MemberRequest)
+OF_LOOP = (Gateway, Shard, EventStream, MemberRequest, Attachment)
 CLASSES = (*OF_LOOP, LocalIdentifyQueue, SQLiteIdentifyQueue, RedisIdentifyQueue, Consumer)
 
 
@@ -229,6 +253,23 @@ async def test_an_iterator_dropped_by_another_thread_is_left_in_the_loop(fake):
         in_thread(held.clear)
         assert gateway.health().unhandled_bytes  # nothing moved in that thread
         await until(lambda: not gateway.health().unhandled_bytes)
+
+
+def test_an_attachment_may_be_asked_anywhere_when_the_loop_has_ended(fake_info):
+    """A program that ran its bot in a thread prints what came of it."""
+    gateway = Gateway(TOKEN, intents=0, info=fake_info)
+    assert in_thread(lambda: asyncio.run(_start_and_close(gateway))) is None
+    assert Attachment(OfOtherLibrary(gateway)).explain().reasons == ()
+
+
+@pytest.fixture
+def fake_info():
+    return GatewayInfo("ws://127.0.0.1:1")
+
+
+async def _start_and_close(gateway):
+    await gateway.start()
+    await gateway.close()
 
 
 def test_a_loop_that_ended_without_close_leaves_one_that_can_be_closed(caplog):

@@ -80,7 +80,8 @@ class Attachment:
     """
     A bot of another library that runs on fastgw's gateway; `attach()` makes it.
 
-    The bot is started and closed as ever.
+    The bot is started and closed as ever. While it runs, this belongs to the thread of its loop, as
+    the gateway does.
     """
 
     def __init__(self, link: Link) -> None:
@@ -95,7 +96,7 @@ class Attachment:
         The gateway: health, status, and handlers of fastgw's own beside the library's.
 
         A new one each time that the bot connects. Before the first time there is one for a hikari
-        bot; None for others, whose token comes with `run()`.
+        bot; None for others, whose token comes with `run()`. From any thread.
         """
         return self._link.gateway
 
@@ -106,6 +107,7 @@ class Attachment:
         Raises:
             UsageError: it runs.
         """
+        self._check_thread("detach")
         link = self._link
         if link.is_running:
             raise UsageError("the bot runs: detach() comes before it is started, or after its end")
@@ -114,6 +116,7 @@ class Attachment:
 
     def explain(self) -> Explanation:
         """Say of each event why the library gets it or does not, as it is at this moment."""
+        self._check_thread("explain")
         link = self._link
         # `made`: to be explained before it runs must not make a gateway.
         counted = {} if link.made is None else link.made.stats().events
@@ -137,6 +140,12 @@ class Attachment:
         reasons.sort(key=lambda reason: (-reason.bytes, reason.event))
         advice = _idle_intents(link.intents, verdicts) + wants.advice()
         return Explanation(str(link.library), tuple(reasons), tuple(advice))
+
+    def _check_thread(self, what: str) -> None:
+        """Refuse another thread while there is a loop: bot and gateway change there."""
+        gateway = self._link.made
+        if gateway is not None and not (home := gateway._fleet.home).has_ended:
+            home.check_thread(f"Attachment.{what}")
 
 
 def _idle_intents(intents: int, verdicts: Mapping[str, Verdict]) -> list[str]:
