@@ -9,10 +9,10 @@ import sys
 import threading
 
 import pytest
-from deadline import scaled
+from deadline import scaled, until
 
 from fastgw.processes.child import Child
-from fastgw.processes.line import Line, decode, encode
+from fastgw.processes.line import Line, Words, decode, encode
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a POSIX system")
 
@@ -91,7 +91,7 @@ async def test_the_last_word_comes_behind_what_was_not_sent_yet():
     def end() -> None:
         with theirs:
             line = Line(theirs)
-            line.say("status", may_drop=True, document=figures)
+            line.say_state(document=figures)
             line.say_last("ended", code=3)
 
     ended = asyncio.create_task(asyncio.to_thread(end))
@@ -114,25 +114,88 @@ def test_nobody_to_hear_the_last_word():
         assert line._unsent
 
 
-def test_a_supervisor_that_reads_later_has_all_but_what_may_be_dropped():
-    """It was stopped: what came meanwhile is whole and in order, and the newest figures are not."""
+def test_a_supervisor_that_reads_later_hears_each_word_and_the_latest_state():
+    """It was stopped: of how its worker was meanwhile it hears once, and of its words all."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line, told = Line(theirs), 0
         while not line._unsent:
-            line.say("status", may_drop=True, told=told, document="x" * 10_000)
+            line.say_state(told=told, document="x" * 10_000)
             told += 1
+        line.say_state(told="older", ready=1, figures="of then")
+        line.say_state(told="before the word", ready=2)
         line.say("prepared", durable=True)
-        line.say("status", may_drop=True, told="dropped")
         line.say("released")
+        for number in range(100):
+            line.say_state(told=number)
+            line.say_state(told="latest", ready=number)
         ours.settimeout(scaled(5.0))
         heard = b""
-        while heard.count(b"\n") < told + 2:
+        while heard.count(b"\n") < told + 4:
             heard += ours.recv(1 << 16)
-            line.say("status", may_drop=True, told="later")  # as it does every second
-    messages = [decode(each) for each in heard.splitlines(keepends=True)[: told + 2]]
-    assert [message.get("told") for message in messages[:-2]] == list(range(told))
-    assert [message["is"] for message in messages[-2:]] == ["prepared", "released"]
+            line.say_state()  # as it does every second
+    messages = [decode(each) for each in heard.splitlines(keepends=True)]
+    assert [message["told"] for message in messages[:told]] == list(range(told))
+    assert messages[told:] == [
+        {"is": "status", "told": "before the word", "ready": 2, "figures": "of then"},
+        {"is": "prepared", "durable": True},
+        {"is": "released"},
+        {"is": "status", "told": "latest", "ready": 99},
+    ]
+
+
+async def test_what_a_worker_is_told_waits_until_it_reads():
+    """However long it is, nothing is lost or torn, and its supervisor does not stand still."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    words = Words(ours)
+    words.say("work", shard_ids=list(range(100_000)))
+    words.say("go")
+    assert words._unsent
+    reader, writer = await asyncio.open_connection(sock=theirs, limit=1 << 23)
+    first = decode(await asyncio.wait_for(reader.readline(), scaled(10.0)))
+    second = decode(await asyncio.wait_for(reader.readline(), scaled(10.0)))
+    words.say("release")
+    third = decode(await asyncio.wait_for(reader.readline(), scaled(10.0)))
+    assert first == {"is": "work", "shard_ids": list(range(100_000))}
+    assert [second["is"], third["is"]] == ["go", "release"]
+    words.close()
+    ours.close()
+    assert await asyncio.wait_for(reader.read(), scaled(10.0)) == b""
+    writer.close()
+
+
+async def test_what_is_told_to_a_worker_that_has_ended_is_dropped():
+    """Also what waits for room; and after the end of the words, too."""
+    ours, theirs = socket.socketpair()
+    words = Words(ours)
+    words.say("work", text="x" * 2_000_000)
+    assert words._unsent
+    theirs.close()
+    await until(lambda: not words._unsent)
+    words.say("go")
+    assert not words._unsent
+    words.close()
+    words.say("release")
+    assert not words._unsent
+    ours.close()
+
+
+async def test_a_child_is_told_all_though_it_does_not_read_for_a_while():
+    """It imports a large program: its work and the words behind it wait for it."""
+    read_all = (
+        "import json\n"
+        "lines = line.makefile('rb')\n"
+        "said = [json.loads(lines.readline()) for _ in range(3)]\n"
+        "kinds = [one['is'] for one in said]\n"
+        "ok = kinds == ['work', 'go', 'release'] and len(said[0]['text']) == 2_000_000\n"
+        "os._exit(0 if ok else 1)"
+    )
+    child = await worker_that_says(encode("prepared", durable=True), read_all)
+    child._words.say("work", text="x" * 2_000_000)
+    child.go()
+    child.release()
+    assert await asyncio.wait_for(child.ended, scaled(20.0)) == 0
 
 
 def test_a_supervisor_that_does_not_read_holds_no_worker(monkeypatch):

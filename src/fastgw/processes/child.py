@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .line import Assignment, decode, encode, socket_pair
+from .line import Assignment, Words, decode, socket_pair
 from .sd_notify import without_manager
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Child:
         self.clean_code: int | None = None
         self._process = process
         self._sock = sock
+        self._words = Words(sock)
         self.ended: asyncio.Task[int] = loop.create_task(self._watch())
 
     @classmethod
@@ -110,7 +111,7 @@ class Child:
                 ours.close()
                 raise
         child = cls(process, ours)
-        child._tell("work", supervisor_pid=os.getpid(), **assignment)
+        child._words.say("work", supervisor_pid=os.getpid(), **assignment)
         return child
 
     @property
@@ -127,12 +128,12 @@ class Child:
         """Let it take its shards."""
         self.is_told_to_go = True
         self.ran_since = time.monotonic()
-        self._tell("go")
+        self._words.say("go")
 
     def release(self) -> None:
         """Let it let go of its shards, then end; sessions stay."""
         self.is_told_to_end = True
-        self._tell("release")
+        self._words.say("release")
 
     def signal(self, number: int) -> None:
         """Send a signal; without effect on one that has ended."""
@@ -156,11 +157,6 @@ class Child:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, **facts: object) -> None:
-        # A few hundred bytes, into a buffer that a worker empties all the time.
-        with contextlib.suppress(OSError):
-            self._sock.sendall(encode(kind, **facts))
-
     async def _watch(self) -> int:
         """Hear what it says until the process has ended; return its exit code."""
         reader, writer = await asyncio.open_connection(sock=self._sock, limit=MAX_LINE)
@@ -174,6 +170,7 @@ class Child:
         finally:
             hearing.cancel()
             writer.close()
+            self._words.close()
             self.ready, self.shard_ids = 0, ()
             self.released.set()
             self.prepared.cancel()

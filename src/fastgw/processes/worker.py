@@ -152,7 +152,7 @@ class _Work:
         while True:
             ready = len(self._ready)
             figures = self._figures() if beat % FIGURES_EVERY == 0 or ready != told else {}
-            self._line.say("status", may_drop=True, ready=ready, **self._shared(), **figures)
+            self._line.say_state(ready=ready, **self._shared(), **figures)
             beat, told = beat + 1, ready
             await asyncio.sleep(REPORT_S)
 
