@@ -8,10 +8,11 @@ import signal
 import sys
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 from fleet_command import PATIENCE_S, SUPPORT, is_alive, kill
 
-from fastgw.processes import supervisor
+from fastgw.errors import WorkerFailed
+from fastgw.processes import child, restarts, supervisor
 from fastgw.processes.settings import ProcessOptions
 from fastgw.testing import FakeGateway
 
@@ -97,15 +98,15 @@ async def test_what_a_worker_forked_does_not_hold_its_place(run_program, tmp_pat
 
 async def test_a_successor_that_hangs_replaces_nobody(fake, tmp_path, monkeypatch, caplog):
     """It is killed after a while, the old worker goes on, and the next SIGHUP is heard again."""
-    monkeypatch.setattr(supervisor, "PREPARED_S", 1.0)
     monkeypatch.setenv("DISCORD_TOKEN", "not.a.token")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     program = tmp_path / "hanging.py"
     text = "import fastgw\ngateway = fastgw.Gateway(intents=fastgw.Intents.GUILDS)\n"
     program.write_text(text)
     options = ProcessOptions(
-        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url
-    )
+        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url,
+        start_timeout_s=scaled(5.0),
+    )  # fmt: skip
     fleet = supervisor.Supervisor(options)
     running = asyncio.create_task(fleet.run())
     try:
@@ -115,12 +116,47 @@ async def test_a_successor_that_hangs_replaces_nobody(fake, tmp_path, monkeypatc
         fleet.replace_workers()
         await until(lambda: not fleet.status().is_rolling, PATIENCE_S)
         assert "worker 0 is not replaced" in caplog.text
-        assert "was not prepared after 1 s" in caplog.text
+        assert f"was not prepared after {scaled(5.0):.0f} s" in caplog.text
         assert fleet.status().workers[0].pid == before
         assert fleet.status().is_ready
     finally:
         fleet.close()
         await running
+
+
+@pytest.mark.parametrize(
+    ("text", "after_s", "said"),
+    [
+        ("import time\ntime.sleep(600)\n", 1.0, "at import: it hangs: the module was not imported"),
+        (
+            "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "while True: time.sleep(600)\n",
+            1.0,
+            "at import: it hangs: the module was not imported",
+        ),
+        (
+            "import asyncio, fastgw\nclass Store(fastgw.MemorySessionStore):\n"
+            "    async def open(self, bot_id):\n        await asyncio.sleep(600)\n"
+            "gateway = fastgw.Gateway(intents=0, store=Store())\n",
+            6.0,
+            "at start: it hangs: it could take no shards",
+        ),
+    ],
+    ids=["import", "deaf", "start"],
+)
+async def test_a_worker_that_hangs_has_failed(fake, tmp_path, monkeypatch, text, after_s, said):
+    """It is told to end, then killed; the command ends with the reason, as after any failures."""
+    monkeypatch.setattr(child, "ENDING_S", 0.2)
+    monkeypatch.setattr(restarts, "FAILED_STARTS", 1)
+    monkeypatch.setenv("DISCORD_TOKEN", "not.a.token")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "hanging.py").write_text(text)
+    options = ProcessOptions(
+        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url,
+        start_timeout_s=scaled(after_s),
+    )  # fmt: skip
+    with pytest.raises(WorkerFailed, match=said):
+        await asyncio.wait_for(supervisor.Supervisor(options).run(), PATIENCE_S)
 
 
 async def test_a_successor_that_dies_while_the_old_one_drains(fake, run_program, tmp_path):

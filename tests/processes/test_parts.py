@@ -97,6 +97,7 @@ def test_shards_are_shared_out_evenly(shards, processes):
         ({"shard_ids": (0, 8), "shard_count": 8}, "must be ids from 0 to 7"),
         ({"stop_timeout_s": 0}, "not a number of seconds"),
         ({"stop_timeout_s": True}, "not a number of seconds"),
+        ({"start_timeout_s": float("inf")}, "start_timeout_s=inf is not a number of seconds"),
     ],
 )
 def test_bad_options_are_refused(options, says):

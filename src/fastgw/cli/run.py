@@ -19,7 +19,7 @@ from ..gateway import API_URL
 from ..log import careful_logger
 from ..processes.layout import parse_shards
 from ..processes.logs import JsonFormatter
-from ..processes.settings import STOP_TIMEOUT_S, ProcessOptions
+from ..processes.settings import START_TIMEOUT_S, STOP_TIMEOUT_S, ProcessOptions
 from ..processes.shared import LEASE_S, PREFIX, SharedRedis, read_url
 from ..processes.status import ProcessesStatus
 from ..processes.supervisor import Supervisor
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         metrics=options.metrics,
         log=options.log,
         stop_timeout_s=options.stop_timeout,
+        start_timeout_s=options.start_timeout,
     )
     with _choose(options) as view, contextlib.closing(_log_to(view, options.log)) as logs:
         settings = replace(settings, stdout=view.workers_stdout, stderr=view.workers_stderr)
@@ -133,6 +134,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-timeout", type=float, default=STOP_TIMEOUT_S, metavar="S",
         help=f"seconds that workers may take to end (default: {STOP_TIMEOUT_S:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start-timeout", type=float, default=START_TIMEOUT_S, metavar="S",
+        help="seconds that workers may take to import the program and open the store (default: "
+        f"{START_TIMEOUT_S:g})",
     )  # fmt: skip
     parser.add_argument(
         "--metrics", metavar="HOST:PORT",

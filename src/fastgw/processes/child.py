@@ -119,10 +119,25 @@ class Child:
         """Whether the process is no more."""
         return self.ended.done()
 
-    async def is_prepared(self) -> bool:
-        """Wait until it could take its shards; False when it ended before."""
-        await asyncio.wait((self.prepared, self.ended), return_when=asyncio.FIRST_COMPLETED)
+    async def is_prepared(self, timeout_s: float | None = None) -> bool:
+        """Wait until it could take its shards; False when it ended before, or hangs."""
+        await asyncio.wait(
+            (self.prepared, self.ended),
+            timeout=timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         return self.prepared.done() and not self.prepared.cancelled()
+
+    async def end_hanging(self, waited_s: float) -> None:
+        """End it because it was not prepared after so long: it has failed there."""
+        at = "import" if self.heard_at == self.started_at else "start"  # it speaks from then on
+        self.signal(signal.SIGTERM)
+        if not await self.wait_ended(ENDING_S):
+            self.signal(signal.SIGKILL)
+            await asyncio.wait((self.ended,))
+        if self.failure is None:
+            what = "the module was not imported" if at == "import" else "it could take no shards"
+            self.failure = Failure(at, f"it hangs: {what} after {waited_s:g} s", "", False)
 
     def go(self) -> None:
         """Let it take its shards."""

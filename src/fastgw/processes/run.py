@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ..fleet.stores.sqlite_file import check_path
 from ..gateway import API_URL
-from .settings import STOP_TIMEOUT_S, ProcessOptions
+from .settings import START_TIMEOUT_S, STOP_TIMEOUT_S, ProcessOptions
 from .shared import LEASE_S, PREFIX, SharedRedis
 from .status import ProcessesStatus
 from .supervisor import Supervisor
@@ -31,6 +31,7 @@ def run_processes(
     proxy: str | None = None,
     metrics: str | int | None = None,
     stop_timeout_s: float = STOP_TIMEOUT_S,
+    start_timeout_s: float = START_TIMEOUT_S,
     report: Callable[[ProcessesStatus], None] | None = None,
 ) -> int:
     """
@@ -56,6 +57,8 @@ def run_processes(
         metrics: serve those of all workers at this "host:port", or this port of loopback, as
             `Gateway(metrics=)` does.
         stop_timeout_s: how long workers may take to end; then they are killed.
+        start_timeout_s: how long a worker may take to import the program and open the store; then
+            it is ended, and has failed; three in a row, and so has the bot.
         report: called with the status when it changed, at most four times a second.
     Returns:
         The exit code: 0, or what a handler that raised SystemExit said.
@@ -76,5 +79,6 @@ def run_processes(
         proxy=proxy,
         metrics=metrics,
         stop_timeout_s=stop_timeout_s,
+        start_timeout_s=start_timeout_s,
     )
     return asyncio.run(Supervisor(options, report=report).run())

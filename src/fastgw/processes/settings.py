@@ -15,11 +15,14 @@ from ..protocol.wire import MAX_SHARDS
 from .shared import SharedRedis
 from .target import check_target
 
-__all__ = ["MAX_PROCESSES", "STOP_TIMEOUT_S", "ProcessOptions"]
+__all__ = ["MAX_PROCESSES", "START_TIMEOUT_S", "STOP_TIMEOUT_S", "ProcessOptions"]
 
 # More than that on one machine is a slip of the hand.
 MAX_PROCESSES = 1_024
 STOP_TIMEOUT_S = 30.0
+# To import the program and open the store takes seconds. One that hangs there keeps its shards from
+# everybody, and every later SIGHUP waiting.
+START_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class ProcessOptions:
         log: "text" or "json": how workers log whose program has not said how.
         stdout, stderr: descriptors that workers have there; None for the supervisor's own.
         stop_timeout_s: how long workers may take to end; then they are killed.
+        start_timeout_s: how long a worker may take to import the program and open the store; then
+            it is ended, and has failed at import or start.
     Raises:
         UsageError: anything that cannot work, or a system without Unix sockets and signals; the
             text says what to do.
@@ -63,6 +68,7 @@ class ProcessOptions:
     stdout: int | None = None
     stderr: int | None = None
     stop_timeout_s: float = STOP_TIMEOUT_S
+    start_timeout_s: float = START_TIMEOUT_S
 
     @property
     def is_sharing(self) -> bool:
@@ -94,9 +100,10 @@ class ProcessOptions:
         check_metrics(self.metrics)
         if self.log not in ("text", "json"):
             raise UsageError(f'log={self.log!r} is neither "text" nor "json"')
-        seconds = self.stop_timeout_s
-        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
-            raise UsageError(f"stop_timeout_s={seconds!r} is not a number of seconds above 0")
+        for name in ("stop_timeout_s", "start_timeout_s"):
+            seconds = getattr(self, name)
+            if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
+                raise UsageError(f"{name}={seconds!r} is not a number of seconds above 0")
 
 
 def _is_whole(value: object) -> bool:

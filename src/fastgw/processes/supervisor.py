@@ -49,9 +49,6 @@ log = careful_logger("fastgw.processes")
 # A worker tells about itself every second. One that was silent for so long hangs: its connections
 # have missed their heartbeats (41 s), and nothing but its death brings its shards back.
 SILENT_S = 60.0
-# Until a successor is prepared: it imports the program and opens the store. One that hangs keeps
-# its seat from being filled should the old worker die, and every later SIGHUP waiting.
-PREPARED_S = 120.0
 # Until a worker has let go of its shards; it waits 3 s for an answer to CLOSE, then aborts.
 RELEASE_S = 15.0
 # Until the shards of a successor are READY; then the next worker is replaced all the same.
@@ -206,7 +203,10 @@ class Supervisor:
                     seat.child = await self._spawn(seat)
                 child = seat.child
             assert child is not None
-            if await child.is_prepared() and not child.is_told_to_go:
+            if not await child.is_prepared(start_timeout_s := self._options.start_timeout_s):
+                if not child.has_ended:
+                    await child.end_hanging(start_timeout_s)
+            elif not child.is_told_to_go:
                 child.go()
             await child.released.wait()  # it has ended, or drains while a successor runs its shards
             async with seat.lock:  # while it is replaced, that decides what comes next
@@ -289,9 +289,8 @@ class Supervisor:
             return True
         seat.successor = successor = await self._spawn(seat)
         try:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(successor.is_prepared(), PREPARED_S)
-            if problem := unfitness(successor, PREPARED_S):
+            await successor.is_prepared(start_timeout_s := self._options.start_timeout_s)
+            if problem := unfitness(successor, start_timeout_s):
                 log.error(
                     "worker %d is not replaced, nor are those after it: %s. Those before go on",
                     seat.index, problem,
@@ -323,16 +322,12 @@ class Supervisor:
     async def _let_start(self, seat: Seat, child: Child) -> bool:
         """
         Let a worker that is starting take its shards, to be replaced: it may have imported what
-        was there before. False when it ended instead, or was killed because it hangs.
+        was there before. False when it ended instead; `_keep` ends one that hangs.
         """
-        with contextlib.suppress(asyncio.TimeoutError):
-            if is_prepared := await asyncio.wait_for(child.is_prepared(), PREPARED_S):
-                child.go()
-            return is_prepared
-        log.warning("worker %d hangs at import: it is killed, and started again", seat.index)
-        child.kill()
-        await child.wait_ended(RELEASE_S)
-        return False
+        is_prepared = await child.is_prepared()
+        if is_prepared and not child.is_told_to_go:
+            child.go()
+        return is_prepared
 
     def _leave(self, child: Child) -> None:
         """Let a worker drain that has no shards any more."""
