@@ -19,6 +19,7 @@ pytest.importorskip("redis")
 from fastgw import UsageError
 from fastgw.redis import Consumer, Publisher, RedisSessionStore
 from fastgw.testing import FakeGateway
+from fastgw.testing.service.identify import BOT_ID
 
 pytestmark = [pytest.mark.redis, needs_redis, pytest.mark.one_loop]
 SECRET = "very-secret-word"
@@ -261,3 +262,28 @@ async def test_a_publisher_that_opens_while_its_gateway_closes_ends(server, fake
         await starting
     await until(lambda: asyncio.all_tasks() == before)
     assert command(server, "HGETALL", "{fgw}:owners") == {}
+
+
+async def test_streams_are_bound_at_ready_where_the_token_says_no_bot(server):
+    """As the stores are: the next one with another bot is refused at its start."""
+    publisher = Publisher(server.url)
+    async with FakeGateway() as fake, gateway_to(fake, publish=publisher):
+        await until(lambda: publisher._runs and publisher._runs[0][0].claim, 10.0)
+    assert command(server, "GET", "{fgw}:bot") == BOT_ID
+    with pytest.raises(UsageError, match=f"has the streams of bot {BOT_ID}"):
+        await publish(server.url)
+
+
+async def test_ready_of_another_bot_ends_the_gateway_and_fences_nobody(server):
+    """The streams are another's: nothing is begun in them, and start() is long over."""
+    command(server, "SET", "{fgw}:bot", "1")
+    command(server, "HSET", "{fgw}:shard:0", "claim", "7")
+    publisher = Publisher(server.url)
+    async with FakeGateway() as fake:
+        gateway = gateway_to(fake, publish=publisher)
+        await gateway.start()
+        with pytest.raises(UsageError, match="has the streams of bot 1 under this prefix"):
+            await asyncio.wait_for(gateway.wait_closed(), scaled(10.0))
+        await gateway.close()
+    assert command(server, "HGETALL", "{fgw}:shard:0") == {"claim": "7"}
+    assert command(server, "GET", "{fgw}:bot") == "1"

@@ -312,6 +312,12 @@ class Fleet:
         self._fail(interrupted)
         self._begin_close()
 
+    def refuse(self, error: FastgwError) -> None:
+        """Something that all shards need cannot be had: end with this error."""
+        log.critical("the gateway ends: %s", error)
+        self._fail(error)
+        self._begin_close()
+
     def force(self) -> None:
         """Hand out no event any more, let interrupts through; called between any two lines."""
         self._is_forced = True

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..delivery.handlers import Handlers
+    from ..errors import FastgwError
     from ..health.streams import PublisherHealth, PublisherStats
     from ..protocol.identity import Identity
     from ..shard.driver import ShardDriver
@@ -60,6 +61,9 @@ class PublishedFleet(Protocol):
     def set_presence(self, presence: Mapping[str, Any], shard_ids: Collection[int] | None) -> None:
         """Show it from now on."""
 
+    def refuse(self, error: FastgwError) -> None:
+        """End it with this error."""
+
 
 class PublishedShards:
     """
@@ -67,7 +71,7 @@ class PublishedShards:
 
     Attributes:
         fleet: for commands: each is taken as one of the program itself.
-        bot_id: whose they are; None when the token does not say.
+        bot_id: whose they are; None while neither the token nor READY has said so.
     """
 
     def __init__(self, fleet: PublishedFleet, bot_id: int | None = None) -> None:
@@ -108,6 +112,10 @@ class PublishedShards:
             return False
         self._running(shard_id).reconnect(sequence)
         return True
+
+    def refuse(self, error: FastgwError) -> None:
+        """End the gateway: nothing of it can ever be published."""
+        self.fleet.refuse(error)
 
     def stop(self, shard_id: int) -> None:
         """Stop a shard that is another process's now, and leave its session alone."""

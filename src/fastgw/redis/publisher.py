@@ -23,7 +23,6 @@ while the shard was here. A lease, which is over a fifth earlier for who has it,
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -31,12 +30,14 @@ from typing import TYPE_CHECKING, Any
 from ..delivery.ledger import Delivery
 from ..delivery.subscription import Rank, Subscription
 from ..errors import UsageError
+from ..fleet.stores.bot_binding import bot_id_in
 from ..health.streams import PublisherStats
 from ..log import careful_logger
 from .interests import decode_interests
 from .lag import LagWatch, read_lags
 from .losses import Losses, health_of
 from .orders import OrderTaker
+from .runs import Run, bind
 from .server import check_url
 from .streams import EventStreams
 
@@ -56,38 +57,9 @@ BATCH_EVENTS = 64
 BATCH_BYTES = 64 * 1024
 POLL_S = 1.0  # of what groups want
 YOUNG_S = 60.0  # a session that may be resumed from its READY
-READY_SEQUENCE = 1  # of a session that another process began: Discord counts dispatches from 1
 AGAIN_S = (0.05, 1.0)  # while the server is away
 BEGIN_S = 1.0  # a fifth of a lease, as a rule
 MAX_GROUPS = 30  # bits of a mask that a script can shift
-
-
-class Run:
-    """
-    The events of one session of a shard that are not appended yet.
-
-    Attributes:
-        claim, epoch: what the server gave; the claim is None before `begin`.
-        first: READY's sequence: a RESUME from there brings all that followed.
-        began_at: when it came, monotonic; long ago when that was in another process.
-        tail: the last sequence that is known to be appended.
-        tenure: that of its shard, when it began.
-        waiting: deliveries, each with the mask of its mailboxes.
-    """
-
-    __slots__ = ("began_at", "claim", "epoch", "first", "session_id", "tail", "tenure", "waiting")
-
-    def __init__(
-        self, session_id: str, first: int = READY_SEQUENCE, began_at: float = -math.inf
-    ) -> None:
-        self.session_id = session_id
-        self.first = first
-        self.began_at = began_at
-        self.claim: str | None = None
-        self.epoch = ""
-        self.tail = 0
-        self.tenure: object = None
-        self.waiting: deque[list[Any]] = deque()
 
 
 class Publisher:
@@ -134,8 +106,7 @@ class Publisher:
         self._wanted: dict[bytes, bytes] = {}  # by name of a group
         self._version: list[bytes | None] = [None, None]  # of what they want, and who counts it
         self._runs: dict[int, deque[Run]] = {}
-        self._is_flushing = False
-        self._is_ended = False
+        self._is_flushing = self._is_ended = self._is_refused = False
         self._poll: asyncio.Task[None] | None = None
         self._orders: OrderTaker | None = None
         self.appended = 0
@@ -191,7 +162,8 @@ class Publisher:
         try:
             self._streams.open()
             await self._streams.check()
-            await self._bind(shards.bot_id)
+            if shards.bot_id is not None:
+                await bind(self._streams, shards.bot_id)
             await self._streams.load("begin", "append")
             await self._follow()
             self._orders = OrderTaker(self._streams, shards.fleet)
@@ -204,15 +176,6 @@ class Publisher:
         handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
         self._poll = asyncio.get_running_loop().create_task(self._keep_following())
         handlers.at_end(self.end)  # last: the end may have come meanwhile
-
-    async def _bind(self, bot_id: int | None) -> None:
-        """Refuse the keys of another bot, whose shards would be fenced."""
-        bound = bot_id and await self._streams.run("bind", [self._streams.key("bot")], [bot_id])
-        if bound and int(bound) != bot_id:
-            raise UsageError(
-                f"{self._streams.shown} has the streams of bot {int(bound)} under this prefix, and "
-                f"the token is of bot {bot_id}: choose another prefix="
-            )
 
     def end(self) -> None:
         """No event comes any more: append what waits, and close."""
@@ -286,7 +249,8 @@ class Publisher:
         session_id = event.data["session_id"]
         if runs and runs[-1].session_id == session_id:
             return  # delivered again, as any dispatch may be
-        runs.append(Run(session_id, max(event.sequence, 0), time.monotonic()))
+        first, bot_id = max(event.sequence, 0), bot_id_in(event.data)
+        runs.append(Run(session_id, first, time.monotonic(), bot_id))
         self._wake()
 
     def _taking(self, bit: int) -> Callable[[Any], None]:
@@ -351,6 +315,9 @@ class Publisher:
     async def _turn(self) -> bool:
         """Append one batch of each shard that has some; tell whether there was anything."""
         is_begun, sent = False, []
+        if self._is_refused:
+            self._drop(run for runs in self._runs.values() for run in runs)
+            self._runs.clear()
         for shard_id, runs in list(self._runs.items()):
             if self._runs.get(shard_id) is not runs:
                 continue  # the shard left meanwhile: to begin would fence who has it now
@@ -382,6 +349,16 @@ class Publisher:
             False when the shard has left: what waits of it is for whoever has it now.
         """
         assert self._shards is not None
+        if self._is_refused:
+            return False
+        if run.bot_id is not None and self._shards.bot_id is None:
+            try:
+                await bind(self._streams, run.bot_id)
+            except UsageError as error:  # they are all of that bot
+                self._is_refused = True
+                self._shards.refuse(error)
+                return False
+            self._shards.bot_id = run.bot_id
         time_of = self._streams.client.time
         now = await time_of() if self._shards.is_here(shard_id) else None
         run.tenure = self._shards.tenure(shard_id)
