@@ -74,6 +74,7 @@ async def test_a_shard_that_left_fences_nobody_when_redis_is_back(way, rival, bo
         async with gateway_to(fake, publish=publisher) as gateway:
             fake.dispatch("MESSAGE_CREATE", message(0))
             await until(lambda: bot.got == [0], 20.0)
+            await until(lambda: not publisher._runs[0][0].waiting)  # it knows that it is appended
             session_id = gateway.shards[0].session_id
             way.cut()
             publisher._runs[0][0].claim = None  # as after GONE
@@ -127,6 +128,29 @@ async def test_a_group_that_redis_forgot_is_published_for_until_it_says_so_again
             await until(lambda: publisher._version != known, 20.0)
             fake.dispatch("MESSAGE_CREATE", message(1))
             await until(lambda: got == [0, 1], 20.0)
+
+
+async def test_a_publisher_that_starts_before_a_forgotten_group_tells_it_of_the_hole(server):
+    """What came meanwhile was for nobody; a group that is new has missed nothing."""
+    got, new = [], []
+    bot = Consumer(server.url, group="bot", shards=1, lease_s=300.0)
+    bot.on("MESSAGE_CREATE", "SESSION_RESET")(lambda event: got.append(event.data.get("n")))
+    fresh = Consumer(server.url, group="fresh", shards=1)
+    fresh.on("MESSAGE_CREATE", "SESSION_RESET")(lambda event: new.append(event.data.get("n")))
+    async with bot, FakeGateway() as fake:
+        await bot._streams.client.flushall()
+        publisher = Publisher(server.url)
+        async with gateway_to(fake, publish=publisher):
+            await until(lambda: publisher._runs and publisher._runs[0][0].claim, 20.0)
+            fake.dispatch("MESSAGE_CREATE", message(0))
+            async with fresh:
+                await until(lambda: publisher._groups == ["fresh"], 20.0)
+                fake.dispatch("MESSAGE_CREATE", message(1))
+                await until(lambda: new == [1], 20.0)
+                bot._renew_at = 0.0  # it looks what Redis knows
+                await until(lambda: got == [None], 20.0)
+                fake.dispatch("MESSAGE_CREATE", message(2))
+                await until(lambda: (got, new) == ([None, 2], [1, 2]), 20.0)
 
 
 async def test_a_group_that_was_removed_gets_nothing_more(server, bot):

@@ -309,10 +309,12 @@ class Consumer(EventSource, GuildCommands):
     async def _tell(self) -> None:
         """Tell publishers what the group wants, if that changed."""
         wanted, key = encode_interests(self._handlers.wanted()), self._streams.key
-        if wanted == self._told and await self._streams.client.hexists(key("groups"), self._group):
-            return  # else it changed, or the server has forgotten it
-        keys = [key("groups"), key("groups", "version"), key("groups", "era")]
-        await self._streams.run("tell", keys, [self._group, wanted, uuid.uuid4().hex])
+        is_known = await self._streams.client.hexists(key("groups"), self._group)
+        if wanted == self._told and is_known:
+            return
+        keys = [key("groups"), *(key("groups", what) for what in ("version", "era", "again"))]
+        is_lost = int(self._told is not None and not is_known)
+        await self._streams.run("tell", keys, [self._group, wanted, uuid.uuid4().hex, is_lost])
         self._told = wanted
 
     async def _wrong_count(self) -> str:

@@ -37,7 +37,7 @@ from .interests import decode_interests
 from .lag import LagWatch, read_lags
 from .losses import Losses, health_of
 from .orders import OrderTaker
-from .runs import Run, bind
+from .runs import Run, bind, tell_missed
 from .server import check_url
 from .streams import EventStreams
 
@@ -102,6 +102,7 @@ class Publisher:
         self._handlers: Handlers | None = None
         self._shards: PublishedShards | None = None
         self._groups: list[str] = []  # by bit of the mask; never shorter
+        self._again: set[str] = set()  # of them: a server had forgotten them, and they say it again
         self._subscriptions: list[Subscription] = []
         self._wanted: dict[bytes, bytes] = {}  # by name of a group
         self._version: list[bytes | None] = [None, None]  # of what they want, and who counts it
@@ -214,6 +215,7 @@ class Publisher:
         if version == self._version or (version[0] is None and self._version[0] is not None):
             return  # the same; or a server that has forgotten, which consumers will tell again
         wanted = await client.hgetall(key("groups"))
+        self._again = {name.decode() for name in await client.hkeys(key("groups", "again"))}
         if self._version[0] is not None and (
             version[1] != self._version[1] or int(version[0]) < int(self._version[0])
         ):
@@ -232,6 +234,8 @@ class Publisher:
                     log.error("group %r gets nothing: there are %d already", name, MAX_GROUPS)
                     continue
                 self._groups.append(name)
+                if self._runs:
+                    self._wake()  # it may have missed something
             target = self._taking(1 << self._groups.index(name))
             for event_name, where in interests.items():
                 one = Subscription((event_name,), target, where=where)
@@ -328,6 +332,8 @@ class Publisher:
                 is_begun = True
                 if not await self._begin(shard_id, run):
                     continue
+            if run.groups < len(self._groups):
+                await self._tell_missed(shard_id, run)
             if run.waiting:
                 sent.append((shard_id, run, *self._batch(shard_id, run)))
         if not sent:
@@ -368,10 +374,11 @@ class Publisher:
         until_ms = now[0] * 1000 + now[1] // 1000 + int(BEGIN_S * 1000)
         is_young = time.monotonic() - run.began_at < YOUNG_S and self._is_last(shard_id, run)
         keys = [self._streams.shard(shard_id), *self._mailboxes(shard_id)]
+        groups = len(self._groups)
         again = run.epoch or "0" if is_young else "0"
         arguments = [run.session_id, again, until_ms]
         claim, epoch, tail = await self._streams.run("begin", keys, arguments)
-        had = run.epoch, run.tail
+        had, run.groups = (run.epoch, run.tail), groups
         run.claim, run.epoch, run.tail = claim.decode(), epoch.decode(), int(tail)
         if run.tail >= had[1]:
             pass  # the claim was lost and nothing else, if anything
@@ -380,6 +387,13 @@ class Publisher:
         else:
             log.error("shard %d: the server lost its session; SESSION_RESET says so", shard_id)
         return True
+
+    async def _tell_missed(self, shard_id: int, run: Run) -> None:
+        """Tell groups that are known here only now, though they were before, of what was missed."""
+        groups = len(self._groups)
+        if missed := [group for group in self._groups[run.groups :] if group in self._again]:
+            await tell_missed(self._streams, shard_id, run, missed)
+        run.groups = groups
 
     def _is_last(self, shard_id: int, run: Run) -> bool:
         """Tell whether no other session followed, and the shard has not left."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .streams import EventStreams
 
-__all__ = ["Run", "bind"]
+__all__ = ["Run", "bind", "tell_missed"]
 
 READY_SEQUENCE = 1  # of a session that another process began: Discord counts dispatches from 1
 
@@ -29,11 +31,13 @@ class Run:
         began_at: when it came, monotonic; long ago when that was in another process.
         tail: the last sequence that is known to be appended.
         tenure: that of its shard, when it began.
+        groups: how many groups, in the publisher's order, know that it began.
         waiting: deliveries, each with the mask of its mailboxes.
     """
 
     __slots__ = (
-        "began_at", "bot_id", "claim", "epoch", "first", "session_id", "tail", "tenure", "waiting",
+        "began_at", "bot_id", "claim", "epoch", "first", "groups", "session_id", "tail", "tenure",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +55,7 @@ class Run:
         self.epoch = ""
         self.tail = 0
         self.tenure: object = None
+        self.groups = 0
         self.waiting: deque[list[Any]] = deque()
 
 
@@ -67,3 +72,11 @@ async def bind(streams: EventStreams, bot_id: int) -> None:
             f"{streams.shown} has the streams of bot {bound} under this prefix, and this is bot "
             f"{bot_id}: choose another prefix="
         )
+
+
+async def tell_missed(
+    streams: EventStreams, shard_id: int, run: Run, groups: Collection[str]
+) -> None:
+    """Say SESSION_RESET to groups that wanted what came of a session before anybody knew it."""
+    keys = [streams.shard(shard_id), *(streams.mailbox(group, shard_id) for group in groups)]
+    await streams.run("reset", keys, [run.claim, run.epoch])
