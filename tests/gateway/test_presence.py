@@ -102,6 +102,27 @@ async def test_while_the_connection_is_away_it_waits_for_the_resume(fake):
     assert len(fake.identifies) == 1
 
 
+async def test_what_is_said_right_before_the_close_is_sent(fake):
+    """It goes before CLOSE, as with libraries that wait for the write."""
+    gateway = gateway_to(fake)
+    await gateway.start()
+    await gateway.wait_ready()
+    gateway.set_presence(presence("invisible"))
+    await gateway.close(end_session=False)
+    assert shown(fake) == ["invisible"]
+
+
+async def test_what_waits_for_the_limit_at_the_close_is_not_sent(fake):
+    """The limit is Discord's; a close waits for it as little as for a session that is away."""
+    gateway = gateway_to(fake)
+    await gateway.start()
+    await gateway.wait_ready()
+    for number in range(8):
+        gateway.set_presence(presence(str(number)))
+    await gateway.close()
+    assert shown(fake) == ["0", "1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [(None, "a presence is a mapping"), ("idle", "presence is a mapping"),

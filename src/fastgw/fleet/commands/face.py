@@ -57,6 +57,8 @@ class CommandSender(GuildCommands):
 
         Shards whose session is up send it within Discord's limit of 5 in 20 s, the latest only;
         every later IDENTIFY says it, also after sessions were lost and of shards started later.
+        What may go is written before this returns, so also where `close()` follows; what waits for
+        the limit, or for a session, is not sent by a gateway that closes.
 
         Args:
             presence: the `d` of op 3, such as `{"status": "idle", "afk": False, "since": None,
