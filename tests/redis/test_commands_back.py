@@ -335,3 +335,27 @@ async def test_a_command_of_an_owner_that_dies_with_it_is_sent_by_nobody(bot, se
                 await sending
             assert raised.value.may_be_sent
             assert commands(fake) == commands(other) == []
+
+
+async def test_answers_come_though_those_before_could_not_be_removed(bot, monkeypatch):
+    """One task reads for all who wait: an error in its tidying up costs none of them an answer."""
+    async with bot() as (consumer, _fake, _):
+        calls, trim = [], consumer._streams.client.xtrim
+
+        async def fails(*args, **options):
+            calls.append(args)
+            if len(calls) < 3:
+                raise ConnectionError("cut")
+            return await trim(*args, **options)
+
+        monkeypatch.setattr(consumer._streams.client, "xtrim", fails)
+        asked = consumer._shards._asked
+        asked[b"another"] = None  # somebody whose answer is not there yet
+        reader = None
+        for number in range(3):
+            await consumer.update_voice_state(GUILD, number)
+            reader = reader or consumer._shards._reader
+        assert consumer._shards._reader is reader
+        assert not reader.done()
+        del asked[b"another"]
+        assert len(calls) >= 1

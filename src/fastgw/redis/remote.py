@@ -308,7 +308,10 @@ class RemoteShards:
                 for _, values in entries:
                     if (asked := self._asked.get(values[b"id"])) is not None:
                         asked.answers.put_nowait((values[b"what"], values[b"body"], values[b"d"]))
-                await self._streams.client.xtrim(self._answers, minid=self._last, approximate=False)
+                with contextlib.suppress(Exception):  # they go with the next ones
+                    await self._streams.client.xtrim(
+                        self._answers, minid=self._last, approximate=False
+                    )
 
     # --- presence --------------------------------------------------------------------------------
 
