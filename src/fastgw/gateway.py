@@ -19,6 +19,7 @@ from .delivery.face import EventSource
 from .delivery.handlers import Handlers
 from .fleet.commands.face import CommandSender
 from .fleet.fleet import Fleet
+from .fleet.raising import anew
 from .fleet.settings import FleetOptions
 from .options import (
     DRAIN_S,
@@ -41,7 +42,7 @@ from .options import (
     check_ssl_context,
     check_store,
     check_timeouts,
-    check_token,
+    token_or_refusal,
 )
 from .protocol.identity import Identity
 from .protocol.states import State
@@ -83,7 +84,8 @@ class Gateway(EventSource, CommandSender):
 
     Args:
         token: the bot token, with or without its "Bot " prefix; None takes that of the
-            environment: DISCORD_TOKEN, a file (DISCORD_TOKEN_FILE) or a systemd credential.
+            environment: DISCORD_TOKEN, a file (DISCORD_TOKEN_FILE) or a systemd credential. Where
+            that has none, `run()` and `start()` say so.
         intents: which groups of events to subscribe to.
         shards: which shards to run here: "auto" for all that the API recommends, a number for that
             many and no others, or ids such as `range(0, 64)`, with shard_count.
@@ -165,8 +167,9 @@ class Gateway(EventSource, CommandSender):
         publish: EventPublisher | None = None,
     ) -> None:
         compression = check_compress(compress)
+        bare_token, self._no_token = token_or_refusal(token)
         identity = Identity(
-            token=check_token(token),
+            token=bare_token,
             intents=check_intents(intents),
             compress_payload=compression == "payload",
             properties=properties,
@@ -261,11 +264,15 @@ class Gateway(EventSource, CommandSender):
             drain_s: takes the place of what the constructor was given.
         Raises:
             FastgwError: what stopped it: see `start` and `wait_closed`.
+            SystemExit: the environment has no token. That is one line without a traceback, for
+                whoever started the program, and exit code 1.
             SystemExit, KeyboardInterrupt: a handler's, or a second signal's.
             UsageError: called from a running loop; use `start()` there.
         """
         drain_s = self._fleet.drain_s if drain_s is None else check_drain(drain_s)
         self._fleet.check_new()
+        if self._no_token is not None:
+            raise SystemExit(f"fastgw: {self._no_token}") from self._no_token
         self._fleet.drain_s = drain_s
         run_until_closed(self, self._fleet)
 
@@ -278,8 +285,10 @@ class Gateway(EventSource, CommandSender):
         Raises:
             AuthenticationFailed: the token was refused by the API.
             GatewayInfoError, CertificateRefused: the API's answer will not get better by itself.
-            UsageError: called a second time.
+            UsageError: called a second time, or the environment has no token.
         """
+        if self._no_token is not None:
+            raise anew(self._no_token)
         await self._fleet.start()
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:

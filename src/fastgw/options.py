@@ -53,12 +53,15 @@ __all__ = [
     "check_timeouts",
     "check_token",
     "token_of",
+    "token_or_refusal",
 ]
 
 # How long running handlers may go on after the end has begun.
 DRAIN_S = 5.0
 # A read buffer begins with 16 KiB, and doubles; two sizes up it is nothing to speak of.
 MIN_RELIEF_BYTES = 64 * 1024
+# Stands where there is no token, and is never sent: what has it does not start.
+NO_TOKEN = "there-is-no-token"  # noqa: S105
 # What the Decoder calls it; "auto" is decided when the number of shards is known.
 _COMPRESSIONS = {
     "auto": None,
@@ -85,9 +88,24 @@ def check_token(token: str | None) -> str:
         token = token_of(os.environ)
     if token is None:
         raise UsageError(
-            "there is no token: pass token=, or set DISCORD_TOKEN or DISCORD_TOKEN_FILE"
+            "there is no token: set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or pass token="
         )
     return normalise_token(token)
+
+
+def token_or_refusal(token: str | None) -> tuple[str, UsageError | None]:
+    """
+    Return the bare token; for one that the environment should have, also why it is none.
+
+    That is a matter of whoever starts the program, and the program is imported by others as well:
+    by its tests, for one. A token that the program passes is checked at once.
+    """
+    try:
+        return check_token(token), None
+    except UsageError as error:
+        if token is not None:
+            raise
+        return NO_TOKEN, error
 
 
 def token_of(environment: Mapping[str, str]) -> str | None:

@@ -64,18 +64,52 @@ async def _enter(gateway):
 @pytest.mark.parametrize(
     ("token", "text"),
     [
-        (None, "pass token=, or set DISCORD_TOKEN"),
         ("", "token is empty"),
         ("Bot ", "token is empty"),
         ("two words", "white space"),
         ("line\r\nbreak", "white space"),
     ],
 )
-def test_no_usable_token(token, text, monkeypatch):
-    """Missing, empty, or not what a token looks like."""
-    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+def test_no_usable_token(token, text):
+    """Empty, or not what a token looks like: the program passes it, so it is told where it does."""
     with pytest.raises(UsageError, match=text):
         Gateway(token, intents=Intents.all())
+
+
+NO_TOKENS = {
+    "none": ({}, "there is no token: set DISCORD_TOKEN"),
+    "empty": ({"DISCORD_TOKEN": ""}, "token is empty"),
+    "in quotes": ({"DISCORD_TOKEN": '"a.b.c"'}, "stands in quotes"),
+    "no such file": ({"DISCORD_TOKEN_FILE": "/nowhere/token"}, "cannot be read"),
+}
+
+
+@pytest.fixture(params=NO_TOKENS)
+def without_token(request, monkeypatch):
+    """An environment without a token that can be used; what is said of it."""
+    environment, text = NO_TOKENS[request.param]
+    for name in ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return text
+
+
+async def test_a_gateway_without_a_token_can_be_made_and_not_started(without_token):
+    """Tests import a bot's module as well; what is missing is said when it matters, each time."""
+    gateway = Gateway(intents=Intents.all())
+    for _ in range(2):
+        with pytest.raises(UsageError, match=without_token):
+            await gateway.start()
+    with pytest.raises(UsageError, match=without_token):
+        async with gateway:
+            pytest.fail("it was started")
+
+
+def test_a_program_without_a_token_ends_with_one_line(without_token):
+    """No traceback leads whoever starts it to what is missing: SystemExit shows its text alone."""
+    with pytest.raises(SystemExit, match=f"^fastgw: .*{without_token}"):
+        Gateway(intents=Intents.all()).run()
 
 
 def test_a_gateway_that_was_not_made_can_be_shown():
