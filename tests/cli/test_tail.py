@@ -122,12 +122,11 @@ async def test_ctrl_c_ends_the_session(tmp_path):
 @pytest.mark.parametrize(
     ("allowed", "arguments", "says"),
     [
-        (Intents.all(), ["--shard", "9"], "shards=[9] must be ids from 0 to 0"),
+        (Intents.all(), ["--shard", "9"], "--shard 9 is none of the bot's, which are 0 to 0"),
         (Intents.default(), ["--intents", "all"], "4014"),
         (Intents.all(), ["PRESENCE_UPDATE"], "needs the intent GUILD_PRESENCES"),
-        (Intents.all(), ["GULD_*"], "matches no event"),
     ],
-    ids=["no such shard", "refused", "no intent", "no event"],
+    ids=["no such shard", "refused", "no intent"],
 )
 async def test_what_cannot_be_is_told(tmp_path, allowed, arguments, says):
     """One clear line at the end, exit code 2."""
@@ -137,6 +136,27 @@ async def test_what_cannot_be_is_told(tmp_path, allowed, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("MESAGE_CREATE", "'MESAGE_CREATE' matches no event that Discord documents; did you mean "
+         "MESSAGE_CREATE"),
+        ("on_message", "'on_message' matches no event that Discord documents; did you mean "
+         "'MESSAGE_*'"),
+        ("GULD_*", "'GULD_*' matches no event that Discord documents; did you mean 'GUILD_*'"),
+        ("quark", "'quark' matches no event that Discord documents\n"),
+    ],
+)  # fmt: skip
+async def test_a_name_that_is_none_costs_nothing(tmp_path, name, says):
+    """It is told at once, with what it may be a slip of: nobody is asked, and no turn is taken."""
+    async with FakeGateway() as fake:
+        done = await fastgw("tail", "--api-url", fake.api_url, name, XDG_STATE_HOME=str(tmp_path))
+        assert (fake.api_requests, fake.identifies) == (0, [])
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fastgw: {says}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "=7", "!a=1", "a>7", "a<=7", "a~b", "a b", "a[0]=1"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FastgwError, Interrupted
 from ..version import __version__
 from . import doctor, explain, fake, record, replay, run, tail, top
+from ._numbers import seconds, whole
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -95,13 +96,19 @@ def _add_demo(commands: _Commands) -> None:
             "Exit code 0: resumed, nothing lost, nothing duplicated; 1: not so; 2: cannot run here."
         ),
     )
-    demo.add_argument("--seconds", type=_seconds, default=10.0, help="how long (default: 10)")
     demo.add_argument(
-        "--rate", type=_rate, default=20_000, help="events per second (default: 20000)"
+        "--seconds", type=seconds(2, 3600), default=10.0, help="how long (default: 10)"
     )
     demo.add_argument(
-        "--shards", type=_shards, default=1, help="a fleet of so many shards (default: 1)"
+        "--rate",
+        type=whole(100, 1_000_000),
+        default=20_000,
+        help="events per second (default: 20000)",
     )
+    demo.add_argument(
+        "--shards", type=whole(1, 1024), default=1, metavar="N",
+        help="a fleet of so many shards (default: 1)",
+    )  # fmt: skip
     demo.add_argument("--plain", action="store_true", help="lines instead of a live view")
     demo.add_argument("--json", action="store_true", help="only the summary, as JSON")
     demo.add_argument(
@@ -153,24 +160,3 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:  # noqa: PERF203 - three times in a life
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 2 <= value <= 3600:
-        raise argparse.ArgumentTypeError("must be between 2 and 3600")
-    return value
-
-
-def _rate(text: str) -> int:
-    value = int(text)
-    if not 100 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("must be between 100 and 1000000")
-    return value
-
-
-def _shards(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1024:
-        raise argparse.ArgumentTypeError("must be between 1 and 1024")
-    return value

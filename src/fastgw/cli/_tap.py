@@ -14,8 +14,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from ..errors import UsageError
 from ..gateway import API_URL, Gateway
+from ..protocol.wire import MAX_SHARDS
 from ..words import Intents
+from ._numbers import whole
 from ._proxy import add_proxy
 from ._terminal import Waiting
 
@@ -35,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--intents", type=_intents, default=Intents.default(), metavar="NAMES",
         help="`default` (all but the privileged), `all`, or names joined by commas",
     )  # fmt: skip
-    parser.add_argument("--shard", type=int, default=0, metavar="ID", help="which (default: 0)")
     parser.add_argument(
-        "--shard-count", type=int, metavar="N", help="shards of the bot (default: as recommended)"
+        "--shard", type=whole(0, MAX_SHARDS - 1), default=0, metavar="ID", help="which (default: 0)"
     )
+    parser.add_argument(
+        "--shard-count", type=whole(1, MAX_SHARDS), metavar="N",
+        help="shards of the bot (default: as recommended)",
+    )  # fmt: skip
     parser.add_argument(
         "--store", type=Path, metavar="FILE",
         help="where identifies take their turns (default: as of fastgw run)",
@@ -80,6 +86,10 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
     )
     path = options.store or default_store(os.environ, bot_id_of(token))
     count = options.shard_count or info.shards
+    if options.shard >= count:
+        raise UsageError(
+            f"--shard {options.shard} is none of the bot's, which are 0 to {count - 1}"
+        )
     gateway = Gateway(
         token,
         intents=options.intents,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from . import _tap
 from ._interrupts import run_to_the_end
+from ._numbers import seconds
 from ._terminal import Waiting
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `fastgw record` takes."""
     parser.add_argument("file", type=Path, metavar="FILE", help="to make, readable by you alone")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long (default: Ctrl-C)")
+    parser.add_argument(
+        "--seconds", type=seconds(0.1, 1e7), metavar="S", help="how long (default: Ctrl-C)"
+    )
     parser.add_argument(
         "--redact-content", action="store_true", help="replace what people wrote and sent, too"
     )
@@ -47,8 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record until the end; returns the exit code."""
-    if options.seconds is not None and not 0 < options.seconds < 1e7:
-        raise UsageError(f"--seconds {options.seconds:g} is no time to record for")
     if options.file.exists():  # before an identify is spent
         raise UsageError(f"{options.file} is there already: name another file")
     return run_to_the_end(_record(options))

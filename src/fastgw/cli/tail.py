@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import fnmatch
 import re
 import sys
@@ -16,6 +17,7 @@ from ..errors import UsageError
 from ..protocol.events import EVENT_INTENTS, EVENT_NAMES
 from . import _tap
 from ._interrupts import run_to_the_end
+from ._numbers import whole
 from ._terminal import Waiting, columns, fit, printable
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--where", action="append", type=parse_filter, default=[], metavar="TEST",
         help=f"show only events whose member passes: {_TESTS}; of several, all",
     )  # fmt: skip
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
+    parser.add_argument(
+        "--count", type=whole(1, 10**9), metavar="N", help="end after so many events"
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="a JSON object a line")
     shape.add_argument("--raw", action="store_true", help="the data as Discord sent it, one a line")
@@ -65,8 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show events until the end; returns the exit code."""
     names = _names(options.names, options.intents)
-    if options.count is not None and options.count < 1:
-        raise UsageError(f"--count {options.count} is no number of events")
     return run_to_the_end(_tail(options, names))
 
 
@@ -166,16 +168,26 @@ def _names(patterns: list[str], intents: Intents) -> list[str]:
     names: list[str] = []
     for pattern in patterns:
         upper = pattern.upper()
-        is_pattern = any(character in upper for character in "*?[")
-        meant = fnmatch.filter(sorted(EVENT_NAMES), upper) if is_pattern else [upper]
+        # A name that is none is a pattern that matches nothing: what Discord sends without saying
+        # so in its documentation comes with "*".
+        meant = fnmatch.filter(sorted(EVENT_NAMES), upper)
         if not meant:
-            raise UsageError(f"{pattern!r} matches no event that Discord documents")
+            raise UsageError(
+                f"{pattern!r} matches no event that Discord documents{_nearest(upper)}"
+            )
         coming = [name for name in meant if _comes(name, intents)]
         if not coming:
             needed = " or ".join(EVENT_INTENTS[meant[0]].names())
             raise UsageError(f"{pattern} needs the intent {needed}: add it to --intents")
         names += coming
     return list(dict.fromkeys(names))
+
+
+def _nearest(name: str) -> str:
+    """Name the events, and patterns of them, that this one may be a slip of, if there are any."""
+    patterns = {f"'{event.partition('_')[0]}_*'" for event in EVENT_NAMES if "_" in event}
+    likely = difflib.get_close_matches(name.removeprefix("ON_"), {*EVENT_NAMES, *patterns}, 3, 0.7)
+    return f"; did you mean {' or '.join(likely)}?" if likely else ""
 
 
 def _comes(name: str, intents: Intents) -> bool:
