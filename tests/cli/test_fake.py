@@ -10,7 +10,15 @@ import pytest
 from command import fastgw, finished, next_line, started
 from deadline import until
 
-from fastgw import Gateway, Intents
+from fastgw import (
+    AuthenticationFailed,
+    DisallowedIntents,
+    Gateway,
+    Intents,
+    InvalidIntents,
+    InvalidShard,
+    ShardingRequired,
+)
 
 pytestmark = pytest.mark.one_loop  # the command runs in a process of its own
 
@@ -43,6 +51,44 @@ async def test_it_says_how_to_point_a_bot_at_it():
     assert f'api_url="http://127.0.0.1:{port}/api/v10"' in lines[3]
     assert max(map(len, lines)) <= 81
     assert (done.returncode, done.stderr) == (143, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "error"),
+    [
+        ("401", "the API refuses every token: 401 Unauthorized", AuthenticationFailed),
+        ("4004", "every bot is refused: 4004 Authentication failed", AuthenticationFailed),
+        ("4010", "every bot is refused: 4010 Invalid shard", InvalidShard),
+        ("4011", "every bot is refused: 4011 Sharding required", ShardingRequired),
+        ("4013", "every bot is refused: 4013 Invalid intent(s)", InvalidIntents),
+        ("4014", "bots that ask for privileged intents are refused: 4014 Disallowed intent(s)",
+         DisallowedIntents),
+    ],
+)  # fmt: skip
+async def test_a_bot_sees_how_discord_refuses_it(code, says, error):
+    """With Discord's own numbers and words; the fake goes on for the next try."""
+    async with started("fake", "--refuse", code) as fake:
+        lines = [await next_line(fake.stdout) for _ in range(7)]
+        api_url = lines[3].split('api_url="')[1].split('"')[0]
+        for _ in range(2):
+            gateway = Gateway("any-token", intents=Intents.all(), api_url=api_url)
+            with pytest.raises(error):
+                async with gateway:
+                    pytest.fail("it became ready")
+        done = await finished(fake, interrupt=True)
+    assert lines[1] == f"  {says}\n"
+    assert done.returncode == 130
+
+
+async def test_bots_without_privileged_intents_are_taken_where_those_are_not_enabled():
+    """As by Discord; `fastgw doctor` sees which are not."""
+    async with started("fake", "--refuse", "4014", "--json") as fake:
+        api_url = json.loads(await next_line(fake.stdout))["api_url"]
+        async with Gateway("any-token", intents=Intents.default(), api_url=api_url) as gateway:
+            assert len(gateway.shards) == 1
+        checked = await fastgw("doctor", "--api-url", api_url, "--json")
+    (intents,) = (c for c in json.loads(checked.stdout)["checks"] if "intents" in c["name"])
+    assert "MESSAGE_CONTENT" in intents["advice"]
 
 
 async def test_a_port_that_is_taken_is_told():
