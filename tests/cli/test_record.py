@@ -115,6 +115,31 @@ async def test_each_shard_gets_its_own_in_its_time(tmp_path):
     assert done.stdout.startswith("40 messages sent and acknowledged in ")
 
 
+async def test_what_the_intents_of_the_bot_withhold_is_named(tmp_path):
+    """By event, with the intent that would let it through: else the figures do not add up."""
+    with RecordingWriter(tmp_path / "r", shard_ids=(0,), shard_count=1) as writer:
+        for number, name in enumerate(["TYPING_START"] * 2 + ["PRESENCE_UPDATE"] * 3 + ["RESUMED"]):
+            message = b'{"t":"%s","s":%d,"op":0,"d":{}}' % (name.encode(), number + 2)
+            writer.write_message(0.0, 0, message)
+    async with started("replay", tmp_path / "r", "--speed", "max") as process:
+        lines = [await next_line(process.stdout) for _ in range(7)]
+        gateway = Gateway(
+            TOKEN,
+            intents=Intents.GUILD_PRESENCES,
+            api_url=lines[3].split('api_url="')[1].split('"')[0],
+        )
+        async with gateway:
+            done = await finished(process)
+    assert done.returncode == 0
+    first, *others = done.stdout.splitlines()
+    assert first.startswith("3 messages sent and acknowledged in ")
+    assert max(map(len, others)) < 80
+    assert " ".join(line.strip() for line in others) == (
+        "2 were not sent, for the bot did not ask for their intents: 2 TYPING_START "
+        "(GUILD_MESSAGE_TYPING or DIRECT_MESSAGE_TYPING)"
+    )
+
+
 async def test_a_replay_waits_for_its_bot_and_ctrl_c_ends_it(tmp_path):
     """Exit code 130."""
     make_recording(tmp_path / "r")

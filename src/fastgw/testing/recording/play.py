@@ -83,6 +83,7 @@ async def play(
     *,
     speed: float | None = 1.0,
     progress: Callable[[int], object] = lambda sent: None,
+    withheld: Callable[[str], object] = lambda name: None,
 ) -> int:
     """
     Wait for the recorded shards, and send each what it got; return how many dispatches that were.
@@ -94,6 +95,8 @@ async def play(
         fake: of `replaying_gateway`, started.
         speed: 2.0 is twice as fast as it was; None as fast as clients read.
         progress: called with the number sent so far.
+        withheld: called with the name of each dispatch that was not sent, because the intents of
+            the session do not ask for it.
     """
     await fake.wait_for(
         lambda: all(_session(fake, shard_id) is not None for shard_id in recording.shard_ids),
@@ -105,7 +108,7 @@ async def play(
     for recorded in recording:
         if speed is not None:
             await _until(began + recorded.at_s / speed, fake)
-        sent += await _send(fake, recorded)
+        sent += await _send(fake, recorded, withheld)
         if sent % BATCH == 0:
             if speed is None:
                 await fake.wait_sent(timeout_s=PATIENCE_S)
@@ -125,7 +128,7 @@ async def _until(due_at: float, fake: FakeGateway) -> None:
         await asyncio.sleep(left_s)
 
 
-async def _send(fake: FakeGateway, recorded: Recorded) -> int:
+async def _send(fake: FakeGateway, recorded: Recorded, withheld: Callable[[str], object]) -> int:
     """Send one, unless the session did not ask for it; wait for the session if there is none."""
     dispatch = recorded.dispatch
     if dispatch.name in _OF_SESSIONS:
@@ -139,6 +142,7 @@ async def _send(fake: FakeGateway, recorded: Recorded) -> int:
         )
         session = fake.service.session(recorded.shard_id)
     if not session.wants(dispatch.name):
+        withheld(dispatch.name)
         return 0
     fake.service.append(session, dispatch.name, dispatch.data)
     return 1
