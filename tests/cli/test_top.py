@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 from command import fastgw, finished, next_line, started
 
 from fastgw import Gateway, Intents
-from fastgw.cli import top
+from fastgw.cli import _terminal, top
 from fastgw.cli.top import Rates, render
 from fastgw.testing import FakeGateway
 
@@ -113,7 +115,9 @@ async def test_a_bot_with_an_endpoint_is_shown():
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 of 2 shards READY in 1 process, 0 restarts, identifies 998 of")
-    assert [line.split()[:3] for line in lines[5:]] == [["0", "0", "ready"], ["1", "0", "ready"]]
+    *shards, unmeasured = lines[5:]
+    assert [line.split()[:3] for line in shards] == [["0", "0", "ready"], ["1", "0", "ready"]]
+    assert unmeasured.startswith("latency: with the first heartbeat")
 
 
 async def test_who_is_away_comes_first():
@@ -163,7 +167,7 @@ async def test_nobody_there_is_told(address, says):
 
 def test_a_small_screen_shows_what_there_is_room_for():
     """A thousand shards on 24 lines: those that are away, and how many more there are."""
-    lines = render(document(shards=1_000, ready=990), Rates(), rows=24)
+    lines = render(document(shards=1_000, ready=990), Rates(), 24)
     assert len(lines) == 24
     assert [line.split()[2] for line in lines[5:15]] == ["connecting"] * 10
     assert lines[-1] == "... 982 more, 982 of them READY"
@@ -189,10 +193,53 @@ def test_a_process_that_has_told_nothing_has_no_rates():
     assert (rates.are_known, rates.total("dispatches")) == (True, 0.0)
 
 
-@pytest.mark.parametrize("rows", [24, 6])
-def test_the_cursor_stands_below_the_table(monkeypatch, capsys, rows):
-    """For the shell's prompt after Ctrl-C; a full screen would scroll its first line away."""
-    monkeypatch.setattr(top.shutil, "get_terminal_size", lambda *_: os.terminal_size((80, rows)))
-    top._draw(document(), Rates(), "")
+@pytest.mark.parametrize("rows", [24, 9, 6])
+@pytest.mark.parametrize("is_drawn_by_rich", [False, True])
+@pytest.mark.parametrize("trouble", ["", "nothing answers"])
+def test_the_cursor_stands_on_a_line_of_its_own(
+    monkeypatch, capsys, rows, is_drawn_by_rich, trouble
+):
+    """Below the table, for ^C and the shell's prompt; no screen is so small that it scrolls."""
+    monkeypatch.setattr(
+        _terminal.shutil, "get_terminal_size", lambda *_: os.terminal_size((80, rows))
+    )
+    monkeypatch.setattr(top, "is_rich", lambda: is_drawn_by_rich)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    top._painter()(document(), Rates(), trouble)
     drawn = capsys.readouterr().out
-    assert drawn.endswith("\n") == (rows == 24)
+    assert drawn.endswith("\n")
+    assert 1 <= drawn.count("\n") < rows
+
+
+async def test_ctrl_c_leaves_nothing_on_the_screen_but_the_table():
+    """The terminal shows ^C where the cursor stands; the shell's prompt takes its place."""
+    ours, theirs = os.openpty()
+    async with (
+        endpoint(document()) as address,
+        started("top", address, "--interval", "0.1", stdout=theirs, TERM="xterm") as process,
+    ):
+        os.close(theirs)
+        await asyncio.to_thread(os.read, ours, 4096)
+        done = await finished(process, interrupt=True)
+    drawn = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+        while more := os.read(ours, 1 << 16):
+            drawn += more
+    os.close(ours)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert drawn.endswith(b"\r\x1b[K")
+
+
+def test_a_latency_that_is_not_known_yet_is_explained():
+    """Until the first heartbeat is answered; who is away has none in any case."""
+    new = document(shards=3, ready=2)
+    for shard in new["shards"]:
+        shard["latency_s"] = None
+    lines = render(new, Rates(), 24)
+    assert lines[-1].startswith("latency: with the first heartbeat")
+    assert max(map(len, lines)) < 80
+    assert len(render(document(shards=100), Rates(), 20)) == 20
+    for shard in new["shards"]:
+        shard["latency_s"] = 0.1 if shard["is_ready"] else None
+    assert render(new, Rates(), 24)[-1].split()[0] == "1"

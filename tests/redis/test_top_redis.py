@@ -150,7 +150,7 @@ def overview(shards):
 def test_a_screen_that_is_too_small_says_how_many_more_there_are(monkeypatch):
     """No line is wider than the terminal."""
     monkeypatch.setenv("COLUMNS", "80")
-    lines = render(overview(1_000), rows=24)
+    lines = render(overview(1_000), 24)
     assert len(lines) <= 24
     assert lines[-1] == "... 981 more, 981 of them run"
     assert max(map(len, lines)) == 79

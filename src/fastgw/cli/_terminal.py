@@ -8,9 +8,20 @@ import shutil
 import sys
 import time
 import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import IO
 
-__all__ = ["Waiting", "columns", "fit", "is_live", "is_rich", "printable"]
+__all__ = [
+    "Waiting",
+    "columns",
+    "drawn",
+    "drawn_until_interrupted",
+    "fit",
+    "is_live",
+    "is_rich",
+    "printable",
+    "rows",
+]
 
 # Nothing is shown of what takes less: it would only flicker.
 PATIENCE_S = 1.0
@@ -37,6 +48,29 @@ def is_rich() -> bool:
 def columns() -> int:
     """Return how wide text may be: that of the terminal, 80 without one."""
     return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
+def rows() -> int:
+    """Return how many lines a view may have, so that the cursor has one of its own below them."""
+    return max(1, shutil.get_terminal_size((80, 24)).lines - 1)
+
+
+def drawn(lines: Sequence[str]) -> str:
+    """Return what draws these lines alone on the screen, the cursor below them."""
+    return "\x1b[H\x1b[2J" + "".join(f"{line}\n" for line in lines[: rows()])
+
+
+@contextlib.contextmanager
+def drawn_until_interrupted(stream: IO[str]) -> Iterator[None]:
+    """Take the ^C that a terminal shows away again, for the shell's prompt comes in its place."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_live(stream):
+            with contextlib.suppress(OSError):
+                stream.write("\r\x1b[K")
+                stream.flush()
+        raise
 
 
 class Waiting(contextlib.AbstractContextManager["Waiting"]):

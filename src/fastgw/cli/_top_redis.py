@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..processes.shared import read_url
-from ._terminal import columns, fit, is_live, printable
+from ._terminal import columns, drawn, drawn_until_interrupted, fit, is_live, printable, rows
 
 if TYPE_CHECKING:
     from ..redis.server import Server
@@ -38,13 +37,14 @@ def run_redis(options: argparse.Namespace) -> int:
                 print("\n".join(render(now)), flush=True)
             return 0 if all(_is_run(shard) for shard in now["shards"]) else 1
         trouble = ""
-        while True:
-            _draw(now, trouble)
-            time.sleep(options.interval)
-            try:
-                now, trouble = _read(server, read_overview), ""
-            except UsageError as error:  # it may come again: the last that was seen stays
-                trouble = str(error)
+        with drawn_until_interrupted(sys.stdout):
+            while True:
+                _draw(now, trouble)
+                time.sleep(options.interval)
+                try:
+                    now, trouble = _read(server, read_overview), ""
+                except UsageError as error:  # it may come again: the last that was seen stays
+                    trouble = str(error)
     finally:
         server.close()
 
@@ -67,20 +67,20 @@ def _is_run(shard: dict[str, Any]) -> bool:
     return shard["owner"] is not None or shard["is_published"]
 
 
-def render(now: dict[str, Any], rows: int | None = None) -> list[str]:
+def render(now: dict[str, Any], most: int | None = None) -> list[str]:
     """
     Return the lines of the view; none is wider than the terminal.
 
     Args:
         now: the overview.
-        rows: how many lines there may be; None for all shards.
+        most: how many lines there may be; None for all shards.
     """
     shards = sorted(now["shards"], key=lambda shard: (_is_run(shard), shard["shard_id"]))
     lines = [_summary(now), now["redis"], ""]
     if now["groups"]:
         lines += [_GROUPS, *map(_group, now["groups"]), ""]
     lines.append(_SHARDS)
-    room = len(shards) if rows is None else max(1, rows - len(lines) - 1)
+    room = len(shards) if most is None else max(1, most - len(lines) - 1)
     shown = shards if len(shards) <= room else shards[:room]
     lines += map(_row, shown)
     if len(shown) < len(shards):
@@ -135,10 +135,8 @@ def span(seconds: float | None) -> str:
 
 
 def _draw(now: dict[str, Any], trouble: str) -> None:
-    rows = shutil.get_terminal_size((80, 24)).lines
-    lines = render(now, rows - bool(trouble))
+    lines = render(now, rows() - bool(trouble))
     if trouble:
         lines.insert(0, fit(trouble, columns() - 1))
-    # The cursor stands below the last line where there is room, and so does the shell's prompt.
-    sys.stdout.write("\x1b[H\x1b[2J" + "\n".join(lines) + "\n" * (len(lines) < rows))
+    sys.stdout.write(drawn(lines))
     sys.stdout.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import shutil
 import sys
 import time
 from typing import Any
@@ -13,7 +12,17 @@ from urllib.parse import urlsplit
 
 from ..errors import FastgwError, UsageError
 from ..processes.shared import PREFIX
-from ._terminal import Waiting, columns, fit, is_live, is_rich
+from ._numbers import seconds
+from ._terminal import (
+    Waiting,
+    columns,
+    drawn,
+    drawn_until_interrupted,
+    fit,
+    is_live,
+    is_rich,
+    rows,
+)
 from ._top_redis import run_redis, span
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "render", "run"]
@@ -32,6 +41,8 @@ TIMEOUT_S = 5.0
 TOLD_WITHIN_S = 12.0
 _COUNTS = ("dispatches", "delivered", "bytes_received", "bytes_decoded")
 _STATES = {"ready": "green"}
+# Discord would rather not have one heartbeat more than it asked for, so none is sent for this view.
+_UNMEASURED = "latency: with the first heartbeat, in 41 s; early_heartbeat=True: at once"
 _HEAD = "shard process status       events/s  latency  ACK age     ready for  ends  lost"
 
 
@@ -42,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the endpoint is, or its URL (default: 127.0.0.1:9100)",
     )  # fmt: skip
     parser.add_argument(
-        "--interval", type=_interval, default=1.0, metavar="S", help="seconds (default: 1)"
+        "--interval", type=seconds(0.1, 3600), default=1.0, metavar="S", help="seconds (default: 1)"
     )
     parser.add_argument("--once", action="store_true", help="one table, and end")
     parser.add_argument(
@@ -76,14 +87,15 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(render(now, rates)), flush=True)
         return 0 if all(shard["is_ready"] for shard in now["shards"]) else 1
     show = _painter()
-    while True:
-        time.sleep(options.interval)
-        try:
-            now, trouble = _ask(url), ""
-            rates.take(now)
-        except FastgwError as error:  # it may come again: the last that was seen stays
-            trouble = str(error)
-        show(now, rates, trouble)
+    with drawn_until_interrupted(sys.stdout):
+        while True:
+            time.sleep(options.interval)
+            try:
+                now, trouble = _ask(url), ""
+                rates.take(now)
+            except FastgwError as error:  # it may come again: the last that was seen stays
+                trouble = str(error)
+            show(now, rates, trouble)
 
 
 def _ask_for_rates(url: str, rates: Rates, interval_s: float) -> dict[str, Any]:
@@ -188,24 +200,27 @@ class Rates:
         return sum(rates[name] for rates in self._rates.values())
 
 
-def render(now: dict[str, Any], rates: Rates, rows: int | None = None) -> list[str]:
+def render(now: dict[str, Any], rates: Rates, most: int | None = None) -> list[str]:
     """
     Return the lines of the view; none is wider than the terminal.
 
     Args:
         now: the document of the endpoint.
         rates: what happens in a second.
-        rows: how many lines there may be; None for all shards.
+        most: how many lines there may be; None for all shards.
     """
     shards = sorted(now["shards"], key=lambda shard: (shard["is_ready"], shard["shard_id"]))
     lines = [*_summary(now, rates), "", _HEAD]
-    room = len(shards) if rows is None else max(1, rows - len(lines) - 1)
+    is_unmeasured = any(shard["is_ready"] and shard["latency_s"] is None for shard in shards)
+    room = len(shards) if most is None else max(1, most - len(lines) - 1 - is_unmeasured)
     shown = shards if len(shards) <= room else shards[:room]
     lines += [_row(shard, now, rates) for shard in shown]
     if len(shown) < len(shards):
         rest = shards[len(shown) :]
         ready = sum(shard["is_ready"] for shard in rest)
         lines.append(f"... {len(rest)} more, {ready} of them READY")
+    if is_unmeasured:
+        lines.append(_UNMEASURED)
     return [fit(line, columns() - 1) for line in lines]
 
 
@@ -264,19 +279,18 @@ def _painter() -> Any:
     def paint(now: dict[str, Any], rates: Rates, trouble: str) -> None:
         lines = _screen(now, rates, trouble)
         text = Text("\n").join(Text(line, style=_style(line, index)) for index, line in lines)
-        sys.stdout.write("\x1b[H\x1b[2J")
-        console.print(text, end="", overflow="crop", no_wrap=True)
+        sys.stdout.write(drawn([]))
+        console.print(text, overflow="crop", no_wrap=True)
         sys.stdout.flush()
 
     return paint
 
 
 def _screen(now: dict[str, Any], rates: Rates, trouble: str) -> list[tuple[int, str]]:
-    rows = shutil.get_terminal_size((80, 24)).lines
-    lines = render(now, rates, rows - bool(trouble))
+    lines = render(now, rates, rows() - bool(trouble))
     if trouble:
         lines.insert(0, fit(trouble, columns() - 1))
-    return list(enumerate(lines))
+    return list(enumerate(lines[: rows()]))
 
 
 def _style(line: str, index: int) -> str:
@@ -288,10 +302,7 @@ def _style(line: str, index: int) -> str:
 
 
 def _draw(now: dict[str, Any], rates: Rates, trouble: str) -> None:
-    text = "\n".join(line for _, line in _screen(now, rates, trouble))
-    # The cursor stands below the last line where there is room, and so does the shell's prompt.
-    room = len(text.splitlines()) < shutil.get_terminal_size((80, 24)).lines
-    sys.stdout.write("\x1b[H\x1b[2J" + text + "\n" * room)
+    sys.stdout.write(drawn([line for _, line in _screen(now, rates, trouble)]))
     sys.stdout.flush()
 
 
@@ -299,10 +310,3 @@ def _say(now: dict[str, Any], rates: Rates, trouble: str) -> None:
     """Write one line, for a log."""
     ready, flow, _ = _summary(now, rates)
     print(trouble or f"{ready}; {flow}", flush=True)
-
-
-def _interval(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 3600:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 3600")
-    return value
