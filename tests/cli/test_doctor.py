@@ -98,6 +98,25 @@ async def test_a_host_without_address_is_a_failure_of_dns():
     assert "nowhere.invalid" in checks["API: DNS"]["found"]
 
 
+@pytest.mark.parametrize(("scheme", "name"), [("http", "API"), ("https", "API: TLS")])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+async def test_nobody_on_this_machine_is_no_matter_of_the_network(scheme, name, host):
+    """What to do is to start what should listen there: neither firewall nor Discord's status."""
+    done = await fastgw("doctor", "--json", "--api-url", f"{scheme}://{host}:1/api/v10")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks[name]["verdict"]) == (1, "fail")
+    for check in (checks[name], checks["API"]):
+        assert check["advice"].startswith("nothing listens there, on this machine: start it")
+
+
+async def test_another_api_is_not_said_to_be_discord():
+    """An answer of the fake that is none has nothing to do with Discord's status."""
+    async with FakeGateway() as fake:
+        fake.answer_api(500, b"", times=None)
+        checks, _ = await doctor(fake)
+    assert checks["API"]["advice"] == "see what it says; --api-url is not Discord's"
+
+
 async def test_a_certificate_of_nobody_is_refused():
     """The fake's own authority is not one of the system's."""
     async with FakeGateway(tls=True) as fake:

@@ -8,6 +8,7 @@ websocket or spends an identify; the API is asked twice, for `/gateway/bot` and 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import platform
 import socket
 import ssl
@@ -28,6 +29,7 @@ from ..connection.tls import default_context
 from ..errors import AuthenticationFailed, ConnectFailed, FastgwError, UsageError
 from ..fleet.http.gateway_info import GatewayInfo, SessionStartLimit, ask_api
 from ..fleet.turns.budget import default_reserve
+from ..gateway import API_URL
 from ..options import check_token
 from ..protocol.token import bot_id_of, redact_value
 from ..protocol.wire import IDENTIFY_INTERVAL_S
@@ -49,6 +51,11 @@ OF_A_WORKER = 4
 CERTIFICATE_DAYS = 7
 # The clock matters for what is computed from ids and timestamps.
 CLOCK_S = 5.0
+# Nothing of the network is in between, and no proxy.
+_NOBODY_HERE = (
+    "nothing listens there, on this machine: start it (fastgw fake says where it listens), or "
+    "correct --api-url"
+)
 # Discord docs, "Application flags": the intent, its bit, and that of bots in few guilds.
 PRIVILEGED_FLAGS = {
     "GUILD_PRESENCES": 1 << 12 | 1 << 13,
@@ -257,6 +264,7 @@ async def _tls(what: str, host: str, port: int, proxy: Proxy | None) -> Check:
     except (OSError, asyncio.TimeoutError) as error:
         return Check(
             name, Verdict.FAIL, f"no connection to {host}:{port} ({_said(error)})",
+            _NOBODY_HERE if _is_here(host) else
             "check firewall and network; bots behind a proxy set proxy=, and --proxy here",
         )  # fmt: skip
     took_ms = (time.monotonic() - began) * 1e3
@@ -271,6 +279,14 @@ async def _tls(what: str, host: str, port: int, proxy: Proxy | None) -> Check:
     if left < CERTIFICATE_DAYS * 86_400:
         return Check(name, Verdict.WARN, found, "is this Discord, or a proxy in between?")
     return Check(name, Verdict.OK, found)
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine, where no network is in between."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _said(error: BaseException) -> str:
@@ -294,7 +310,7 @@ async def _api(api_url: str, token: str, proxies: Proxies) -> AsyncIterator[Chec
         yield Check(
             "token" if is_token else "API", Verdict.FAIL, redact_value(str(error), token),
             "take the token from the developer portal: Bot, Reset Token" if is_token else
-            "see what it says; https://discordstatus.com tells whether Discord is down",
+            _advice_on(api_url, error),
         )  # fmt: skip
         for name in ("clock", "identifies", "shards", "privileged intents"):
             yield Check(name, Verdict.SKIP, "the API did not say")
@@ -306,6 +322,16 @@ async def _api(api_url: str, token: str, proxies: Proxies) -> AsyncIterator[Chec
     yield _shards(info)
     yield await _intents(api_url, token, proxies)
     yield info
+
+
+def _advice_on(api_url: str, error: FastgwError) -> str:
+    """Return what to do about an API that did not answer, or not as it must."""
+    host = urlsplit(api_url).hostname or ""
+    if host == urlsplit(API_URL).hostname:
+        return "see what it says; https://discordstatus.com tells whether Discord is down"
+    if _is_here(host) and isinstance(error, ConnectFailed):
+        return _NOBODY_HERE
+    return "see what it says; --api-url is not Discord's"
 
 
 def _clock(headers: Mapping[str, str]) -> Check:

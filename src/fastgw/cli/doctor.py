@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..gateway import API_URL
 from ..options import check_proxy
+from ._numbers import whole
 from ._proxy import add_proxy
 from ._terminal import Waiting, columns, is_live, is_rich
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_proxy(parser)
     parser.add_argument(
-        "--processes", type=_processes, default=1, metavar="N",
+        "--processes", type=whole(1, 1024), default=1, metavar="N",
         help="how many share the shards (default: 1)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -122,10 +123,3 @@ def _lines(check: Check) -> list[str]:
             initial_indent=" " * (_INDENT - 3) + "-> ", subsequent_indent=" " * _INDENT,
         )  # fmt: skip
     return lines
-
-
-def _processes(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1024:
-        raise argparse.ArgumentTypeError("must be between 1 and 1024")
-    return value
