@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..ext.attach import attach, attachment_of
 from ..ext.attachment import Attachment
 from ..processes.target import check_target, import_target
+from ._terminal import columns
 
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "run"]
 
@@ -39,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the explanation of a bot; returns the exit code."""
     # In a loop that runs no library can run a bot, and those that ask for a loop get one.
     explanation = asyncio.run(_find(options.target)).explain()
-    said = json.dumps(asdict(explanation)) if options.json else str(explanation)
+    if options.json:
+        said = json.dumps(asdict(explanation))
+    else:  # what reads a pipe has no columns, and counts lines
+        said = explanation.text(columns() - 1 if sys.stdout.isatty() else None)
     sys.stdout.write(said + "\n")
     return 0
 

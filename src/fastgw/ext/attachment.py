@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .link import Link
 
 __all__ = ["Attachment", "Explanation", "Reason"]
+
+# A column of text that is narrower than this is none.
+LEAST_COLUMNS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,12 @@ class Explanation:
     advice: tuple[str, ...]
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Return all of it as text: a line for each event, or as many as fit so many columns."""
         lines = [f"{self.library} on fastgw", ""]
-        width = max((len(reason.event) for reason in self.reasons), default=0)
+        names = max((len(reason.event) for reason in self.reasons), default=0)
         has_run = any(reason.seen for reason in self.reasons)
         for reason in self.reasons:
             fate = "delivered" if reason.is_delivered else "dropped  "
@@ -69,11 +77,26 @@ class Explanation:
             elif reason.commands_only:
                 fate = "commands "
             counts = f"{reason.delivered:>9,} of {reason.seen:>9,}" if reason.seen else " " * 22
-            columns = (f"{reason.event:{width}}", fate, *([counts] if has_run else []))
-            lines.append("  ".join((*columns, "; ".join(reason.because))))
+            columns = (f"{reason.event:{names}}", fate, *([counts] if has_run else []))
+            head = "  ".join(columns) + "  "
+            lines += _fitted("; ".join(reason.because), width, head, " " * len(head))
         if self.advice:
-            lines += ["", *(f"- {line}" for line in self.advice)]
+            lines.append("")
+            for advice in self.advice:
+                lines += _fitted(advice, width, "- ", "  ")
         return "\n".join(lines)
+
+
+def _fitted(text: str, width: int | None, head: str, indent: str) -> list[str]:
+    """Return a text behind its head, as one line, or as several that are no wider than this."""
+    if width is None or len(head + text) <= width:
+        return [head + text]
+    if width - len(head) >= LEAST_COLUMNS:
+        return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=indent)
+    below = " " * 4
+    width = max(width, len(below) + LEAST_COLUMNS)
+    lines = textwrap.wrap(text, width, initial_indent=below, subsequent_indent=below)
+    return [head.rstrip(), *lines]
 
 
 class Attachment:
