@@ -59,7 +59,7 @@ async def test_top_shows_all_processes(run_fleet):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("4 of 4 shards READY in 2 processes, 0 restarts, identifies 996")
-    rows = [line.split() for line in lines[5:]]
+    rows = [line.split() for line in lines[5:9]]
     assert [row[:3] for row in rows] == [
         ["0", "0", "ready"], ["1", "0", "ready"], ["2", "1", "ready"], ["3", "1", "ready"],
     ]  # fmt: skip
