@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import os
+import socket
 import ssl
 import struct
 import sys
@@ -116,6 +117,12 @@ class PlainClient:
                 await self.next()
         except EOFError:
             return self.close_code
+
+    def shut_down(self) -> None:
+        """Neither send nor take anything any more: what comes is answered by a reset of TCP."""
+        descriptor = self._writer.transport.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
     def send(self, command: dict[str, Any] | bytes) -> None:
         """Send a command as a text frame."""

@@ -58,6 +58,19 @@ def get(url, headers=None, context=None):
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+async def test_nothing_is_written_to_a_client_that_is_gone(tls, caplog):
+    """TCP was reset, and the loop has yet to say so: asyncio would warn of every write."""
+    async with FakeGateway(tls=tls) as fake, connected(fake) as client:
+        client.shut_down()
+        for number in range(20):
+            fake.dispatch("MESSAGE_CREATE", {"content": str(number)})
+            fake.flush()
+        await fake.wait_for(lambda: not fake.connections, what="the end")
+        assert fake.service.session(0).sequence == 21  # all of it waits for a RESUME
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize("compress", COMPRESSIONS)
 async def test_traffic_arrives_whole(tls, compress):
     """Every dispatch arrives, in order, unchanged, over each transport and compression."""

@@ -179,9 +179,22 @@ class FakeConnection:
     # --- inside ----------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self.is_open and data:
+        if self.is_open and data and not self._is_gone():
             self.bytes_sent += len(data)
             self._transport.write(data)
+
+    def _is_gone(self) -> bool:
+        """
+        Tell whether TCP has ended: the loop says it in its next turn, and warns of writes until
+        then. asyncio's transports of TLS do not know it of the one below; the socket does.
+        """
+        if self._transport.is_closing():
+            return True
+        try:
+            self._transport.get_extra_info("socket").getpeername()
+        except (OSError, AttributeError):  # ENOTCONN; or there is no socket any more
+            return True
+        return False
 
     def _send_close(self, close_code: int | None, reason: str) -> None:
         self._write(close_frame(close_code, reason))
