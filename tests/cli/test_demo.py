@@ -58,6 +58,7 @@ async def test_a_resumed_after_the_stop_is_no_duplicate():
         summary = await watch_bot(service, service.facts, 0.6, shown.append)
     assert (summary.lost, summary.duplicated, summary.resumes) == (0, 0, 2)
     assert summary.holds
+    assert 0.3 <= summary.cut_at_s < summary.seconds
     assert shown
 
 
@@ -120,6 +121,22 @@ def test_each_shard_of_a_fleet_is_counted():
     assert not replace(fleet, identifies=4).holds
 
 
+def test_the_planned_cut_is_said_when_it_happens(capsys):
+    """Who watches need not wonder whether that was an accident; once, and at the end again."""
+    view = _view.PlainView(quiet=False)
+    frames = (replace(FRAME, elapsed_s=number / 4) for number in range(8))
+    for frame in frames:
+        view.show(frame if frame.elapsed_s < 1.0 else replace(frame, cut_at_s=0.9))
+    view.summarise(replace(HELD, cut_at_s=0.9))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("  0.9 s  all connections are cut, as planned") == 1
+    assert "shards: 1, cut at 0.9 s as planned; sessions: 1, resumes: 1" in lines
+    assert dict(_view._rows(FRAME))["planned cut"] == "to come"
+    assert dict(_view._rows(replace(FRAME, cut_at_s=5.04)))["planned cut"] == "at 5.0 s"
+    _view.PlainView(quiet=True).show(replace(FRAME, cut_at_s=0.9))
+    assert capsys.readouterr().out == ""
+
+
 def test_a_live_view_has_a_bar_while_shards_come_up():
     """It goes when all are READY."""
     view = _view.LiveView(1.0)
@@ -154,7 +171,13 @@ def test_no_line_of_an_hour_is_wider_than_a_terminal(capsys):
         FRAME, status="1023 of 1024 ready", elapsed_s=3599.9, cpu_us_per_event=12.34, **large
     )
     view.show(frame)
-    wide = {"shards": 1024, "identifies": 1024, "resumes": 1024, "replayed": 10**9}
+    wide = {
+        "shards": 1024,
+        "identifies": 1024,
+        "resumes": 1024,
+        "replayed": 10**9,
+        "cut_at_s": 1800.0,
+    }
     size = {"megabytes": 3e6, "compressed_megabytes": 1e6, "peak_rss_mb": 9999.0, "seconds": 3600.0}
     view.summarise(replace(HELD, **large, **wide, **size, dropped=3 * 10**9, decoded=10**9))
     lines = capsys.readouterr().out.splitlines()

@@ -12,7 +12,8 @@ class Frame:
     """
     What the view shows: totals and rates at one moment. Bytes are decompressed JSON.
 
-    Of several shards the figures are sums, the latency is the longest.
+    Of several shards the figures are sums, the latency is the longest. `cut_at_s` is when all
+    connections were cut, on purpose.
     """
 
     elapsed_s: float
@@ -28,6 +29,7 @@ class Frame:
     rss_mb: float
     ready: int = 1
     shards: int = 1
+    cut_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Summary:
     cpu_us_per_event: float
     peak_rss_mb: float
     shards: int = 1
+    cut_at_s: float | None = None
 
     @property
     def holds(self) -> bool:

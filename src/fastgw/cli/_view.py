@@ -45,6 +45,7 @@ def _rows(frame: Frame) -> list[tuple[str, str]]:
     latency = "-" if frame.latency_ms is None else f"{frame.latency_ms:.2f} ms"
     return [
         ("status", frame.status),
+        ("planned cut", _cut(frame)),
         ("events", f"{frame.events:,}"),
         ("events per second", f"{frame.events_per_s:,.0f}"),
         ("MB per second", f"{frame.megabytes_per_s:,.1f}"),
@@ -57,6 +58,11 @@ def _rows(frame: Frame) -> list[tuple[str, str]]:
     ]
 
 
+def _cut(moment: Frame | Summary) -> str:
+    """Say when all connections were cut; of nothing else the bot is to be surprised."""
+    return "to come" if moment.cut_at_s is None else f"at {moment.cut_at_s:.1f} s"
+
+
 def _verdict(summary: Summary) -> list[str]:
     return [
         f"{summary.events:,} events in {summary.seconds:.1f} s "
@@ -65,8 +71,8 @@ def _verdict(summary: Summary) -> list[str]:
         f"in {summary.compressed_megabytes:,.0f} MB on the wire",
         f"{summary.dropped:,} dropped unparsed, {summary.delivered:,} delivered, "
         f"{summary.decoded:,} decoded",
-        f"shards: {summary.shards}, each cut once; sessions: {summary.identifies}, "
-        f"resumes: {summary.resumes}",
+        f"shards: {summary.shards}, cut {_cut(summary)} as planned; "
+        f"sessions: {summary.identifies}, resumes: {summary.resumes}",
         f"{summary.replayed:,} replayed, {summary.lost} lost, {summary.duplicated} duplicated",
         f"CPU {summary.cpu_us_per_event:.2f} {_micro()}s per event (TLS, inflating, routing, "
         f"handlers), peak memory {summary.peak_rss_mb:.0f} MB",
@@ -82,6 +88,7 @@ class PlainView(AbstractContextManager["PlainView"]):
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._next_s = 0.0
+        self._is_cut = False
 
     def __exit__(self, *exc_info: object) -> None:
         pass
@@ -89,6 +96,9 @@ class PlainView(AbstractContextManager["PlainView"]):
     def show(self, frame: Frame) -> None:
         if frame.elapsed_s + 1 < self._next_s:
             self._next_s = 0.0  # all are up: the clock of the run itself begins
+        if frame.cut_at_s is not None and not self._is_cut and not self._quiet:
+            self._is_cut = True
+            sys.stdout.write(f"{frame.cut_at_s:5.1f} s  all connections are cut, as planned\n")
         if self._quiet or frame.elapsed_s < self._next_s:
             return
         self._next_s = frame.elapsed_s + 1

@@ -222,13 +222,12 @@ async def _traffic(
 ) -> dict[str, Any]:
     """Have the service send for so long, with a cut half-way; return what it says it has sent."""
     service.tell("start")
-    was_cut = False
     while meter.elapsed_s < seconds:
         await _pause(gateway, 0.25)
         show()
-        if not was_cut and meter.elapsed_s >= seconds / 2:
+        if meter.cut_at_s is None and meter.elapsed_s >= seconds / 2:
             service.tell("cut")
-            was_cut = True
+            meter.cut_at_s = meter.elapsed_s
     return await service.ask("stop")
 
 
@@ -254,6 +253,7 @@ def _summary(
         cpu_us_per_event=frame.cpu_us_per_event,
         peak_rss_mb=_peak_mb(),
         shards=shards,
+        cut_at_s=frame.cut_at_s,
     )
 
 
@@ -351,9 +351,15 @@ async def _pause(gateway: Gateway, seconds: float) -> None:
 
 
 class _Meter:
-    """Turns counters into rates, from the moment it was made."""
+    """
+    Turns counters into rates, from the moment it was made.
+
+    Attributes:
+        cut_at_s: when the connections were cut, in its seconds; None before.
+    """
 
     def __init__(self) -> None:
+        self.cut_at_s: float | None = None
         self._began = self._last_at = time.monotonic()
         self._cpu = time.process_time()
         self._last_events = 0
@@ -388,6 +394,7 @@ class _Meter:
             rss_mb=_resident_mb(),
             ready=health.ready,
             shards=health.shards,
+            cut_at_s=self.cut_at_s,
         )
 
 
