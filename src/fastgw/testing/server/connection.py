@@ -179,11 +179,11 @@ class FakeConnection:
     # --- inside ----------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self.is_open and data and not self._is_gone():
+        if self.is_open and data and not self._is_lost():
             self.bytes_sent += len(data)
             self._transport.write(data)
 
-    def _is_gone(self) -> bool:
+    def _is_lost(self) -> bool:
         """
         Tell whether TCP has ended: the loop says it in its next turn, and warns of writes until
         then. asyncio's transports of TLS do not know it of the one below; the socket does.
