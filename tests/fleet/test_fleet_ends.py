@@ -12,7 +12,7 @@ from fake_fleet import FleetWorld, Store
 from invented_time import run_in_invented_time
 
 from fastgw.connection.websocket import CloseInfo
-from fastgw.errors import DisallowedIntents, Interrupted
+from fastgw.errors import DisallowedIntents, Interrupted, UsageError
 from fastgw.fleet.fleet import Phase
 from fastgw.protocol.states import State
 from fastgw.words import Initiator
@@ -262,6 +262,19 @@ def test_an_interrupt_of_a_handler_is_the_end(live):
             await world.fleet.wait_closed()
         assert caught.value.__cause__ is stop
         assert world.services[0].connection.closes[0][0] == 1000
+
+    live(script)
+
+
+def test_what_all_shards_need_and_cannot_have_is_the_end(live):
+    """A publisher finds that nothing can ever be published."""
+
+    async def script(world):
+        await world.ready()
+        error = UsageError("nowhere to publish")
+        world.fleet.refuse(error)
+        with pytest.raises(UsageError, match="nowhere"):
+            await asyncio.wait_for(world.fleet.wait_closed(), 10.0)
 
     live(script)
 

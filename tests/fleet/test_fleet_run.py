@@ -310,6 +310,7 @@ def test_what_never_worked_is_a_mistake_and_what_has_is_a_bad_moment(live):
 
 def test_a_shard_that_is_stopped_is_given_back(live):
     """When its socket is gone; nobody else is disturbed, and the last may leave as well."""
+    told = []
 
     async def script(world):
         await world.ready()
@@ -319,8 +320,12 @@ def test_a_shard_that_is_stopped_is_given_back(live):
         assert time.monotonic() - at == 2.0 + STEP_S
         assert world.store.asked[-1] == ("release", (1,))
         assert world.fleet.shard(1) is None
+        assert told == [1]
         with pytest.raises(ShardNotHere):
             world.fleet.running_shard(1)
+        with pytest.raises(ShardNotHere):
+            await world.fleet.stop_shard(1)
+        assert told == [1]
         assert world.fleet.running_shard(0).status is State.READY
         await world.fleet.stop_shard(0)
         await asyncio.sleep(1.0)
@@ -328,7 +333,7 @@ def test_a_shard_that_is_stopped_is_given_back(live):
         await world.fleet.start_shard(0)
         await world.all_ready()
 
-    live(script)
+    live(script, stopped=told.append)
 
 
 def test_who_waits_for_all_does_not_wait_for_one_that_left(live):
@@ -397,6 +402,22 @@ def test_a_shard_that_the_store_does_not_give_is_not_there(live, are_others_refu
             await starting
         await asyncio.sleep(1.0)
         assert world.fleet.phase is (Phase.CLOSED if are_others_refused else Phase.RUNNING)
+
+    live(script)
+
+
+def test_a_restart_that_the_store_refuses_leaves_nothing_behind(live):
+    """The shard had stopped for good, and is gone; the end of the last other one is the end."""
+
+    async def script(world):
+        await world.ready()
+        await world.fleet.running(0).close()
+        world.store.refusal = Occupied("another's")
+        with pytest.raises(Occupied):
+            await world.fleet.start_shard(0)
+        refuse(world, 1)
+        with pytest.raises(DisallowedIntents):
+            await asyncio.wait_for(world.fleet.wait_closed(), 10.0)
 
     live(script)
 

@@ -10,11 +10,13 @@ import pytest
 from fake_dial import STEP_S, until
 from fake_fleet import LeasingStore, Store
 
+from fastgw.connection.websocket import CloseInfo
 from fastgw.errors import (
     AuthenticationFailed,
     CertificateRefused,
     ConnectFailed,
     ConnectTimeout,
+    DisallowedIntents,
     IdentifyBudgetSpent,
     UsageError,
 )
@@ -23,6 +25,7 @@ from fastgw.fleet.http.gateway_info import GatewayInfo
 from fastgw.fleet.ports import Occupied
 from fastgw.protocol.states import State
 from fastgw.protocol.wire import Opcode
+from fastgw.words import Initiator
 
 
 async def soon(work):
@@ -428,6 +431,26 @@ def test_a_shard_whose_lease_is_over_leaves_and_comes_back(live, is_shared):
         assert world.services[1].dials[0].connection.closes[0][0] == 4000
 
     live(script, store=LeasingStore(), is_shared=is_shared)
+
+
+def test_a_shard_that_waits_to_come_back_may_be_stopped(live):
+    """It is asked for no more; where only refused ones are left, that is the end."""
+
+    async def script(world):
+        await world.ready()
+        world.store.refusal = Occupied("another's")
+        world.store.over = [1]
+        await until(lambda: world.store.asked.count(("take", (1,), 2)) == 2)
+        world.services[0].connection.end(CloseInfo(4014, "no", Initiator.SERVICE))
+        await asyncio.sleep(5.0)
+        assert world.fleet.phase is Phase.RUNNING
+        await world.fleet.stop_shard(1)
+        asked = len(world.store.asked)
+        with pytest.raises(DisallowedIntents):
+            await asyncio.wait_for(world.fleet.wait_closed(), 1.0)
+        assert ("take", (1,), 2) not in world.store.asked[asked:]
+
+    live(script, store=LeasingStore())
 
 
 def test_a_lease_that_ended_before_the_close_leaves_the_session(live):

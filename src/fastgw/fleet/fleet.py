@@ -209,8 +209,6 @@ class Fleet:
             # Its loop ended without close(), and took tasks and connections with it.
             self.phase = Phase.CLOSING
             await self._last_steps()
-        if self.phase is Phase.NEW:
-            self._end(None)
         if self.phase is Phase.CLOSED:
             return
         self.home.check_loop("close")
