@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from deadline import scaled
+from effort import QUICK
 from hypothesis import HealthCheck, settings
 
 from fastgw.testing import FakeGateway
@@ -34,8 +35,9 @@ except ImportError:  # not on Windows
     uvloop = None
 
 # How long an example takes says how busy the machine is, and nothing about what is tested.
-# `--hypothesis-profile thorough` is what `.ci/run fuzz` runs the same tests with.
-for profile, examples in (("quick", 40), ("thorough", 200)):
+# `--hypothesis-profile thorough` is what `.ci/run fuzz` runs the same tests with, `few` what
+# `.ci/aarch64` does, where everything takes ten times as long.
+for profile, examples in (("few", QUICK // 10), ("quick", QUICK), ("thorough", 5 * QUICK)):
     settings.register_profile(
         profile, deadline=None, max_examples=examples,
         suppress_health_check=[HealthCheck.too_slow],

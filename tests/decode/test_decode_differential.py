@@ -4,7 +4,7 @@ The compiled decoder against the reference in Python, and both against `orjson.l
 A bounded number of generated streams runs always. The `fuzz` mark selects the long run, whose size
 comes from FASTGW_FUZZ_STREAMS (streams, default 100,000), first seed from FASTGW_FUZZ_SEED:
 
-    FASTGW_FUZZ_STREAMS=1000000 pytest tests/test_decode_differential.py -m fuzz -s
+    FASTGW_FUZZ_STREAMS=1000000 pytest tests/decode/test_decode_differential.py -m fuzz -s
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
+from effort import rounds
 from hypothesis import given, settings
 from reference_decoder import (
     TEMPLATE,
@@ -197,16 +198,16 @@ def check_against_orjson(message: bytes) -> bool:
 
 def test_seeded_streams():
     """Compiled and reference agree on every generated stream, damaged ones included."""
-    for seed in range(BOUNDED_STREAMS):
+    for seed in range(rounds(BOUNDED_STREAMS)):
         compare(generate_stream(seed))
 
 
 def test_seeded_messages_against_orjson():
     """Name, sequence, data and guild id are what parsing the whole message gives."""
-    checked = 0
-    for seed in range(BOUNDED_STREAMS):
+    checked, count = 0, rounds(BOUNDED_STREAMS)
+    for seed in range(count):
         checked += check_against_orjson(generate_message(random.Random(seed), 1 + seed % 99))
-    assert checked > BOUNDED_STREAMS // 2
+    assert checked > count // 2
 
 
 @settings(max_examples=2 * settings().max_examples)
@@ -222,7 +223,7 @@ def test_faithful_streams(stream):
 def test_every_cut_gives_the_same(style):
     """How a message is cut into frames changes nothing."""
     rng = random.Random(style)
-    for seed in range(300):
+    for seed in range(rounds(300)):
         message = generate_message(random.Random(seed), 5)
         expected = list(play(Decoder(), Stream("none", [(message, TEXT, True)], []), bytes))
         frames = fragment([(message, TEXT)], rng, style)

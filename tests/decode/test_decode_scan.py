@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from effort import rounds
 
 from fastgw._decode import Decoder
 
@@ -42,7 +43,7 @@ def test_backslashes_fill_a_block(count):
 def test_random_values_end_where_json_says():
     """Seeded random strings in nested values: the end is that of the standard library."""
     rng = random.Random(5)
-    for _ in range(3_000):
+    for _ in range(rounds(3_000)):
         text = "".join(rng.choices(PIECES, k=rng.randrange(120)))
         value: object = {"k": [text, {text[:30]: text}], "guild_id": str(rng.randrange(1 << 62))}
         for _ in range(rng.randrange(5)):
