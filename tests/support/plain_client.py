@@ -171,6 +171,8 @@ class PlainClient:
             elif size == 127:
                 (size,) = struct.unpack(">Q", await self._exactly(8))
             payload = await self._exactly(size)
+        except asyncio.TimeoutError:  # an OSError from Python 3.11 on, and no end of TCP
+            raise TimeoutError(f"no whole frame came within {DEADLINE_S} s") from None
         except (asyncio.IncompleteReadError, OSError) as error:
             self.close_code = -1
             raise EOFError("TCP ended") from error

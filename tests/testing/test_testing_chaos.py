@@ -174,6 +174,63 @@ async def test_a_flipped_bit_ends_a_tls_connection():
         await fake.wait_for(lambda: not fake.connections)
 
 
+async def test_a_flip_that_makes_a_tls_record_longer_is_noticed_later():
+    """In the record's length: the client waits for the rest, and what follows is taken for it."""
+    async with behind_proxy(tls=True, seed=29) as (fake, proxy, client):
+        flips = []
+        flip = proxy.relays[0]._flip
+
+        def flipped(data):
+            changed = flip(data)
+            flips.append([at for at in range(len(data)) if data[at] != changed[at]])
+            return changed
+
+        proxy.relays[0]._flip = flipped
+        proxy.corrupt()
+        fake.dispatch("TYPING_START", {})
+        await until(lambda: flips)
+        assert flips == [[3]]  # RFC 8446 5.1: type, version, version, length, length
+        assert proxy.relays[0].is_open
+        fake.dispatch_many(Traffic(1).dispatches(200))
+        assert await client.ended() == -1
+        assert len(client.frames) == 2
+
+
+async def test_a_connection_that_was_stalled_may_be_half_open():
+    """What was held up is dropped; the proxy sees the ends go, each by itself."""
+    async with behind_proxy() as (fake, proxy, client):
+        proxy.stall()
+        fake.dispatch("TYPING_START", {})
+        client.send({"op": 1, "d": 1})
+        await until(lambda: not proxy.relays[0]._reader._buffer)
+        proxy.half_open()
+        await client.aclose()
+        fake.connection().abort()
+        await until(lambda: not proxy.relays)
+        assert len(client.frames) == 2
+
+
+async def test_an_end_does_not_pass_a_stall():
+    """The gateway hears of it when it is over."""
+    async with behind_proxy() as (fake, proxy, client):
+        proxy.stall()
+        await client.aclose()
+        other = await connect(fake, proxy)  # time passes: others are served
+        assert (await other.next())["op"] == 10
+        assert len(fake.connections) == 2
+        proxy.relays[0].release()
+        await fake.wait_for(lambda: len(fake.connections) == 1)
+        await other.aclose()
+
+
+@pytest.mark.parametrize("bytes_per_s", [0, -1.0, float("nan")])
+async def test_no_bandwidth_is_no_limit(bytes_per_s):
+    """It would end one way of a connection by an error of the proxy's own."""
+    async with behind_proxy() as (_fake, proxy, _client):
+        with pytest.raises(UsageError, match="is not above 0"):
+            proxy.throttle(bytes_per_s, 1.0)
+
+
 async def test_plan_follows_its_seed():
     """One seed gives the same faults, another seed others; the number asked for is kept."""
     counts = []

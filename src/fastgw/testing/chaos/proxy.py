@@ -10,7 +10,9 @@ their targets' choice and their sizes follow from the seed; what they hit depend
 it runs, the gateway tells clients to resume through the proxy.
 
 Over plain ws a flipped bit may go unnoticed, for neither TCP nor websocket frames have a checksum
-that would still see it; corrupt only what runs over TLS.
+that would still see it; corrupt only what runs over TLS. Where it makes a TLS record longer, which
+one flip in thirty of a small record does, that is noticed when so much more has come (16 KiB at the
+most): until then the connection is silent, as one that is half open.
 """
 
 from __future__ import annotations
@@ -134,11 +136,13 @@ class ChaosProxy:
         self._hit(Fault.DELAY, relay).delay(delay_s, lasting_s)
 
     def corrupt(self, relay: Relay | None = None) -> None:
-        """Flip one bit of what passes next, either way."""
+        """Flip one bit of what passes next, either way; what follows may be needed to notice it."""
         self._hit(Fault.CORRUPT, relay).corrupt()
 
     def throttle(self, bytes_per_s: float, lasting_s: float, relay: Relay | None = None) -> None:
-        """Limit the bandwidth of each way to `bytes_per_s`, for `lasting_s`."""
+        """Limit the bandwidth of each way to `bytes_per_s`, above 0, for `lasting_s`."""
+        if not bytes_per_s > 0:
+            raise UsageError(f"throttle(bytes_per_s={bytes_per_s!r}) is not above 0; see stall()")
         self._hit(Fault.THROTTLE, relay).throttle(bytes_per_s, lasting_s)
 
     # --- faults by plan --------------------------------------------------------------------------

@@ -100,6 +100,7 @@ class Relay:
         """Let nothing pass any more, and tell nobody: both ends believe that they are connected."""
         self._is_half_open = True
         self.is_open = False
+        self.release()  # what was held up is dropped, and each end's own end is seen
 
     def slice(self, count: int) -> None:
         """Send the next `count` bytes one by one."""
@@ -148,7 +149,8 @@ class Relay:
             while data := await reader.read(self._chunk_bytes()):
                 if not self._is_half_open:
                     await self._pass(data, writer, up)
-        except OSError:
+            await self._gate.wait()  # nor does an end pass a stall
+        except (OSError, RuntimeError):  # uvloop's of a transport that has ended
             was_reset = True
         if not self._is_half_open:
             self.end(reset=was_reset)
