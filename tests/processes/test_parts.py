@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gateways import gateway_to
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from fastgw.errors import UsageError
 from fastgw.fleet.turns.identify import LocalIdentifyQueue
 from fastgw.gateway import Gateway
 from fastgw.processes import state_dir
+from fastgw.processes.counting import Counting
 from fastgw.processes.layout import parse_shards, split
 from fastgw.processes.restarts import CAP_S, FAILED_STARTS, STABLE_S, Restarts
 from fastgw.processes.sd_notify import ServiceManager, without_manager
@@ -34,6 +36,7 @@ from fastgw.processes.settings import ProcessOptions
 from fastgw.processes.shared import SharedRedis, read_url
 from fastgw.processes.start import choose_store
 from fastgw.processes.status import ProcessesStatus, WorkerStatus
+from fastgw.testing import FakeGateway
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers need a POSIX system")
 
@@ -402,9 +405,38 @@ def test_a_line_of_the_status():
     workers = (one, replace(one, index=1, phase="restarting", ready=0, restarts=3, identifies=4))
     line = replace(status(), workers=workers).as_line()
     assert line == (
-        "2 of 4 shards READY in 2 workers, 0 events/s, 4 identifies, 0 resumes, 3 restarts, "
-        "restarting: worker 1"
+        "2 of 4 shards READY in 2 workers, 0 events/s, 4 identifies, 0 resumes, 3 restarts here "
+        "since the start, restarting: worker 1"
     )
+
+
+def test_one_of_a_kind_is_said_in_the_singular():
+    """1 restarts is no English."""
+    one = replace(status(ready=2).workers[0], identifies=1, resumes=1, restarts=1)
+    line = replace(status(), workers=(one,)).as_line()
+    assert line.endswith(", 1 identify, 1 resume, 1 restart here since the start")
+
+
+async def test_what_shards_counted_stays_when_they_leave():
+    """One that is handed over, stopped and taken again: no figure falls, and none counts twice."""
+    counting = Counting()
+    async with FakeGateway(recommended_shards=2, max_concurrency=2) as fake:
+        gateway = gateway_to(fake)
+        gateway.on_status(lambda change: counting.note(change.shard))
+
+        def totals():
+            return counting.totals(gateway.stats().total, gateway.shards)
+
+        async with gateway:
+            assert totals() == {"events": 2, "identifies": 2, "resumes": 0}
+            await gateway.stop_shard(1)
+            assert gateway.stats().total.identifies == 1
+            for _ in range(2):
+                assert totals() == {"events": 2, "identifies": 2, "resumes": 0}
+            await gateway.start_shard(1)
+            await gateway.wait_ready()
+            assert sum(totals().values()) == 6  # READY by an IDENTIFY, or RESUMED by a RESUME
+        assert sum(totals().values()) == 6
 
 
 def test_a_line_of_a_stand_by():

@@ -105,6 +105,24 @@ async def test_a_killed_worker_comes_back_by_resume(fake, run_fleet):
     assert "died: killed by SIGKILL" in fleet.errors
 
 
+async def test_what_was_counted_never_falls(fake, run_fleet):
+    """Neither when a worker dies nor when it is replaced: the supervisor keeps what it told."""
+    fleet = await run_fleet(fake, "--processes", "2")
+    await fleet.wait_ready(SHARDS)
+    before = fleet.workers[0]["pid"]
+    kill(before)
+    await until(lambda: fleet.workers[0]["pid"] not in (None, before), PATIENCE_S)
+    await fleet.wait_ready(SHARDS)
+    fleet.signal(signal.SIGHUP)
+    await until(lambda: "all workers are replaced" in fleet.errors, PATIENCE_S)
+    await fleet.wait_ready(SHARDS)
+    for name, least in (("identifies", SHARDS), ("resumes", SHARDS + 2), ("events", SHARDS)):
+        told = [sum(worker[name] for worker in s["workers"]) for s in fleet.statuses]
+        assert told == sorted(told), name
+        assert told[-1] >= least, name
+    assert sum(worker["identifies"] for worker in fleet.workers) == len(fake.identifies) == SHARDS
+
+
 async def test_kills_while_a_worker_starts_end_nothing(fake, run_fleet):
     """They say nothing about the program, however many there are."""
     fleet = await run_fleet(fake)

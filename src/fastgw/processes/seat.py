@@ -7,6 +7,7 @@ import contextlib
 import signal
 
 from .child import Child
+from .counting import COUNTED
 from .restarts import Restarts
 from .status import WorkerStatus
 
@@ -33,6 +34,14 @@ class Seat:
         self.lock = asyncio.Lock()
         self.child: Child | None = None
         self.successor: Child | None = None
+        self._counted_before = dict.fromkeys(COUNTED, 0)  # by processes that were here
+
+    def run_by(self, child: Child) -> None:
+        """Have another process run the shards; what the one before told of its counts is kept."""
+        if self.child is not None:
+            for name in COUNTED:
+                self._counted_before[name] += self.child.figures.get(name, 0)
+        self.child = child
 
     @property
     def shard_ids(self) -> tuple[int, ...]:
@@ -70,12 +79,10 @@ class Seat:
             share=self.share or 0,
             ready=0 if child is None else child.ready,
             restarts=self.restarts.count,
-            events=figures.get("events", 0),
             events_per_s=0.0 if child is None or child.has_ended else child.events_per_s,
-            identifies=figures.get("identifies", 0),
-            resumes=figures.get("resumes", 0),
             loop_lag_s=figures.get("loop_lag_s", 0.0),
             handlers_running=figures.get("handlers_running", 0),
+            **{name: count + figures.get(name, 0) for name, count in self._counted_before.items()},
         )
 
 

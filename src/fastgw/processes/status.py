@@ -8,6 +8,9 @@ from ..quoting import ranges
 
 __all__ = ["ProcessesStatus", "WorkerStatus"]
 
+# What a line sums up, of one and of several.
+_COUNTED = (("identify", "identifies"), ("resume", "resumes"), ("restart", "restarts"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStatus:
@@ -22,9 +25,10 @@ class WorkerStatus:
         share: how many it should run.
         ready: how many of them are READY.
         restarts: how often it was started anew after it died.
-        events: that its shards received, since the process began.
+        events, identifies, resumes: of its shards, since the start of all, also by processes of
+            this number that have ended, as far as they told. They never fall. What other machines
+            count is not in them.
         events_per_s: between its last two reports.
-        identifies, resumes: of its shards, since the process began.
         loop_lag_s: the longest that its event loop was late.
         handlers_running: async handlers that have begun and not ended.
     """
@@ -93,10 +97,11 @@ class ProcessesStatus:
         else:
             parts = [f"no shards yet in {where}"]
         parts.append(f"{self.events_per_s:,.0f} events/s")
-        parts += [
-            f"{sum(getattr(worker, name) for worker in self.workers):,} {name}"
-            for name in ("identifies", "resumes", "restarts")
-        ]
+        counts = (
+            _counted(sum(getattr(worker, many) for worker in self.workers), one, many)
+            for one, many in _COUNTED
+        )
+        parts.append(f"{', '.join(counts)} here since the start")
         for phase in ("starting", "replaced", "restarting", "ended"):
             found = [worker.index for worker in self.workers if worker.phase == phase]
             if found:
@@ -104,3 +109,7 @@ class ProcessesStatus:
         if self.is_closing:
             parts.append("closing")
         return ", ".join(parts)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

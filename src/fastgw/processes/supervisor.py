@@ -200,7 +200,7 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             async with seat.lock:
                 if seat.child is child:  # it has ended; another one is a successor
-                    seat.child = await self._spawn(seat)
+                    seat.run_by(await self._spawn(seat))
                 child = seat.child
             assert child is not None
             if not await child.is_prepared(start_timeout_s := self._options.start_timeout_s):
@@ -310,7 +310,7 @@ class Supervisor:
                 await before.wait_ended(RELEASE_S)
             if seat.given is not None:
                 successor.go()
-            seat.child = successor
+            seat.run_by(successor)
         finally:
             if seat.child is not successor:
                 successor.kill()

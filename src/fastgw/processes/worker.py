@@ -31,6 +31,7 @@ from ..options import check_token
 from ..protocol.states import State
 from ..protocol.token import redact_value
 from ..runner import run_until_closed
+from .counting import Counting
 from .lifeline import end_with
 from .line import Assignment, Line
 from .logs import JsonFormatter
@@ -69,6 +70,7 @@ class _Work:
         self._sharing = sharing
         self._may_go = asyncio.Event()
         self._ready: set[int] = set()
+        self._counting = Counting()
         self._tasks: set[asyncio.Task[None]] = set()
         gateway.on_status(self._status_changed)
 
@@ -142,6 +144,7 @@ class _Work:
     # --- reports ---------------------------------------------------------------------------------
 
     def _status_changed(self, change: StatusChange) -> None:
+        self._counting.note(change.shard)
         if change.new is State.READY:
             self._ready.add(change.shard.id)
         else:
@@ -163,12 +166,9 @@ class _Work:
 
     def _figures(self) -> dict[str, object]:
         health, stats = self._gateway.health(), self._gateway.stats()
-        total = stats.total
         return {
             "at": time.monotonic(),
-            "events": total.dispatches,
-            "identifies": total.identifies,
-            "resumes": total.resumes_won,
+            **self._counting.totals(stats.total, self._gateway.shards),
             "loop_lag_s": health.loop_lag_worst_s,
             "handlers_running": health.handlers_running,
             "document": document_of(
