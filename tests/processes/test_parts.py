@@ -446,3 +446,5 @@ def test_a_line_of_a_stand_by():
     assert line.startswith("stand-by in 1 worker, no shards yet, 0 events/s, ")
     starting = replace(status(), workers=(replace(one, phase="starting"),)).as_line()
     assert starting.startswith("no shards yet in 1 worker, 0 events/s, ")
+    asking = replace(status(), workers=()).as_line()
+    assert asking.startswith("no workers yet, 0 events/s, ")

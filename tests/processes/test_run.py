@@ -268,9 +268,10 @@ async def test_a_terminal_that_goes_away_is_the_end(fake, run_fleet):
     ],
 )
 async def test_what_cannot_be_run_ends_the_command(fake, run_fleet, target, says, tries):
-    """With one clear error; what might pass is tried three times."""
+    """With one clear error; what might pass is tried three times, else nothing is restarted."""
     fleet = await run_fleet(fake, target=target)
     assert await fleet.wait_ended() == 1
+    assert [worker["restarts"] for worker in fleet.workers] == [tries - 1]
     last = fleet.errors.splitlines()[-1]
     assert last.startswith("fastgw: worker 0 failed at import: ")
     assert says in last

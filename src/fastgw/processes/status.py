@@ -90,7 +90,9 @@ class ProcessesStatus:
         """Say it in one line."""
         number = len(self.workers)
         where = f"{number} worker{'s' if number != 1 else ''}"
-        if self.shards:
+        if not number:
+            parts = ["no workers yet"]
+        elif self.shards:
             parts = [f"{self.ready} of {self.shards} shards READY in {where}"]
         elif self.is_ready:  # others have all of them, and it takes over when one of those ends
             parts = [f"stand-by in {where}, no shards yet"]

@@ -228,12 +228,14 @@ class Supervisor:
             self.close()
             return None
         has_started = child.is_told_to_go and (failure is None or failure.at == "run")
-        wait_s = seat.restarts.ended(
-            has_started=has_started or (failure is None and _is_from_outside(code)),
-            ran_s=time.monotonic() - child.ran_since if has_started else 0.0,
-        )
+        wait_s: float | None = None
+        if failure is None or not failure.is_final:
+            wait_s = seat.restarts.ended(
+                has_started=has_started or (failure is None and _is_from_outside(code)),
+                ran_s=time.monotonic() - child.ran_since if has_started else 0.0,
+            )
         why = ending(code) if failure is None else failure.error
-        if wait_s is None or (failure is not None and failure.is_final):
+        if wait_s is None:
             at = "start" if failure is None else failure.at
             self._fail(f"worker {seat.index} failed at {at}: {why}", at, failure)
             return None
