@@ -13,14 +13,13 @@ import time
 
 import pytest
 from deadline import scaled, until
-from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
 
 from fastgw import UsageError
 from fastgw.fleet.http.gateway_info import SessionStartLimit
+from fastgw.processes.shared import SharedRedis
 from fastgw.redis import Consumer, Publisher, RedisIdentifyQueue, RedisSessionStore
 from fastgw.redis.server import explained, is_for_good
-from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import BOT, session_of
 
 pytestmark = [pytest.mark.redis, needs_redis]
@@ -81,26 +80,34 @@ def test_what_is_no_url_is_refused_at_once(url):
             kind(url)
 
 
-@pytest.mark.parametrize("option", ["socket_timeout", "health_check_interval"])
-async def test_an_option_of_a_url_that_is_none_is_named(server, option):
-    """Wherever a URL is taken: one error that says which, and no password."""
-    url = f"{server.url}?{option}=abc&password={SECRET}"
-    used = (
-        RedisSessionStore(url).open(1),
-        RedisIdentifyQueue(url).learn(SessionStartLimit(), asked_at=0.0, is_fresh=True),
-        Consumer(url, group="bot", shards=1).start(),
-        started(Publisher(url)),
-    )
-    for use in used:
-        with pytest.raises(UsageError, match=option) as raised:
-            await use
-        assert SECRET not in str(raised.value)
+@pytest.mark.parametrize("url", ["redis://h/bot", "rediss://h/0/1x", "redis://h/-1"])
+def test_a_database_that_is_no_number_is_refused(url):
+    """redis-py would take number 0, and who meant a name would never know."""
+    with pytest.raises(UsageError, match="redis://host:6379/0"):
+        RedisSessionStore(url)
 
 
-async def started(publisher):
-    """Start a gateway that publishes, and close it."""
-    async with FakeGateway() as fake, gateway_to(fake, publish=publisher):
-        pass
+@pytest.mark.parametrize("use", [
+    RedisSessionStore, RedisIdentifyQueue, Publisher, lambda url: SharedRedis(url),
+    lambda url: Consumer(url, group="bot", shards=1),
+], ids=["store", "queue", "publisher", "run", "consumer"])  # fmt: skip
+@pytest.mark.parametrize("server", ["redis://h:1/0", "unix:///s", "redis+sentinel://h/mymaster/0"])
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("socket_timeout=abc", "Invalid value for 'socket_timeout'"),
+        ("health_check_interval=soon", "Invalid value for 'health_check_interval'"),
+        ("sockt_timeout=5", "there is no option 'sockt_timeout'"),
+        ("ssl_ca_certs=/ca.pem", "there is no option 'ssl_ca_certs'"),
+        ("protocol=7", "protocol must be"),
+        ("max_connections=-1", "max_connections"),
+    ],
+)
+def test_an_option_of_a_url_that_cannot_be_is_named_at_once(use, server, option, says):
+    """Wherever a URL is taken, before anything is connected: which it is, and no password."""
+    with pytest.raises(UsageError, match=says) as raised:
+        use(f"{server}?{option}&password={SECRET}")
+    assert SECRET not in str(raised.value)
 
 
 @pytest.mark.parametrize("prefix", ["", "a{b}", "a*", 7])
@@ -116,6 +123,9 @@ async def test_no_server_is_one_clear_error():
     with pytest.raises(UsageError, match=r"127\.0\.0\.1") as raised:
         await RedisSessionStore(url).open(1)
     assert SECRET not in str(raised.value)
+    assert str(raised.value).endswith(
+        "Connection refused; check that a Redis runs there, and the host, port and TLS of its URL"
+    )
     assert SECRET not in repr(RedisSessionStore(url))
     with pytest.raises(UsageError, match=r"127\.0\.0\.1") as raised:
         await RedisIdentifyQueue(url).learn(SessionStartLimit(), asked_at=0.0, is_fresh=True)

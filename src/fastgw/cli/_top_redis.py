@@ -56,7 +56,9 @@ def _read(server: Server, read: Any) -> dict[str, Any]:
     except UsageError:
         raise
     except Exception as error:
-        text = str(error)
+        from ..redis.server import with_advice
+
+        text = with_advice(error)
         shown = text if text.startswith(server.shown) else f"{server.shown}: {text}"
         raise UsageError(f"nothing can be read from {shown}") from error
     return overview

@@ -12,13 +12,22 @@ Commands are never repeated by redis-py: whoever sent one knows whether it may b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..quoting import without_credentials
 
-__all__ = ["Redis", "clients_of", "is_url", "make_client", "make_loop_client", "shown_url"]
+__all__ = [
+    "Redis",
+    "clients_of",
+    "is_url",
+    "make_client",
+    "make_loop_client",
+    "refused_option",
+    "shown_url",
+]
 
 Redis = Any  # redis.Redis; its stubs say Awaitable | Any of everything
 
@@ -49,7 +58,10 @@ def is_url(url: str) -> bool:
     """Tell whether this can be the URL of a server."""
     try:
         parts = urlsplit(_watched(url).url if _is_watched(url) else url)
-        return parts.scheme in _SCHEMES and (parts.port, True)[1]
+        database = parts.path.strip("/") if parts.scheme != "unix" else ""
+        # redis-py takes database 0 where the path is no number, and who meant a name never knows.
+        is_database = not database or database.isdecimal()
+        return parts.scheme in _SCHEMES and is_database and (parts.port, True)[1]
     except ValueError:
         return False
 
@@ -57,6 +69,25 @@ def is_url(url: str) -> bool:
 def shown_url(url: str) -> str:
     """Return a URL as it may be shown: redis-py takes a password in its query as well."""
     return without_credentials(url).partition("?")[0].partition("#")[0]
+
+
+def refused_option(url: str) -> str | None:
+    """
+    Return what redis-py has against the options of a URL, without its password; None for nothing.
+
+    Nothing is connected: a client takes them when it is made, and some of them only when it makes
+    its first connection.
+    """
+    from redis import RedisError
+
+    try:
+        make_client(url).connection_pool.make_connection()
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        return f"there is no option {unknown[1]!r}" if unknown else str(error)
+    except (ValueError, RedisError) as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def make_client(url: str, **options: Any) -> Redis:

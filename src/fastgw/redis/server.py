@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .address import Redis, clients_of, is_url, make_client, shown_url
+from .address import Redis, clients_of, is_url, make_client, refused_option, shown_url
 
 __all__ = [
     "Server",
@@ -21,6 +21,7 @@ __all__ = [
     "explained",
     "is_for_good",
     "reaching",
+    "with_advice",
 ]
 
 LEAST_VERSION = (7, 0)
@@ -47,6 +48,11 @@ def check_url(url: object, name: str) -> str:
         import redis  # noqa: F401
     except ImportError as error:
         raise UsageError(f"{name} needs redis-py: pip install 'fastgw[redis]'") from error
+    if (refused := refused_option(url)) is not None:
+        raise UsageError(
+            f"{name}: the options behind the ? of {shown_url(url)} cannot be: {refused}; they are "
+            "those of redis-py, such as ?socket_timeout=5"
+        )
     return url
 
 
@@ -72,7 +78,17 @@ def reaching(what: str) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{what} cannot be reached: {error}") from error
+        raise UsageError(f"{what} cannot be reached: {with_advice(error)}") from error
+
+
+def with_advice(error: Exception) -> str:
+    """Return what an error says, and what to do where the server is away at the start."""
+    from redis import exceptions
+
+    said = str(error).rstrip(".")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        return f"{said}; check that a Redis runs there, and the host, port and TLS of its URL"
+    return said
 
 
 def is_for_good(error: Exception) -> bool:

@@ -30,7 +30,7 @@ from ..log import careful_logger
 from ..protocol.states import State
 from ..quoting import ranges
 from .fair_share import Table, moves_of
-from .server import Server
+from .server import Server, with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -111,7 +111,7 @@ class Sharing:
             raise
         except Exception as error:
             await self.leave()
-            raise UsageError(f"shards cannot be shared out: {error}") from error
+            raise UsageError(f"shards cannot be shared out: {with_advice(error)}") from error
         self._thread.every(self._look_s, self._look)
 
     async def leave(self) -> None:
