@@ -280,7 +280,8 @@ class Gateway(EventSource, CommandSender):
         """
         Ask where to connect, and start the shards; they connect, and stay connected, by themselves.
 
-        While the network or the API is down this waits and asks again, with a warning each time.
+        While the network or the API is down this waits and asks again, with a warning for each
+        reason, and every ten minutes.
 
         Raises:
             AuthenticationFailed: the token was refused by the API.

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import socket
 import ssl
 from contextlib import asynccontextmanager
@@ -406,15 +407,36 @@ async def patiently(fake, **options):
 
 
 async def test_it_asks_again_while_the_api_is_down(caplog):
-    """5xx: one warning each, then the answer."""
+    """5xx: one warning of a kind, then the answer, which is told as well."""
+    caplog.set_level(logging.INFO, "fastgw.api")
     async with FakeGateway() as fake:
-        fake.answer_api(503, times=3)
+        for status in (503, 503, 503, 502, 502, 503):
+            fake.answer_api(status)
         info = await patiently(fake)
         assert info.url == fake.url
-        assert fake.api_requests == 4
-    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(warnings) == 3
-    assert "HTTP 503" in warnings[0].message
+        assert fake.api_requests == 7
+    *warnings, answered = [record.message for record in caplog.records]
+    told = [int(re.search(r"HTTP (\d+)", text)[1]) for text in warnings]
+    assert told == [503, 502, 503]
+    assert answered == "the API answers, after 6 failures"
+
+
+async def test_the_same_failure_is_told_again_after_ten_minutes(caplog):
+    """A line each minute, and nobody reads any; none at all, and it seems to hang."""
+    now = 0.0
+
+    async def sleep(_seconds):
+        nonlocal now
+        now += 59.0
+
+    async with FakeGateway() as fake:
+        fake.answer_api(503, times=25)
+        await patiently(fake, sleep=sleep, clock=lambda: now)
+    first, *others = [record.message for record in caplog.records]
+    assert first.endswith("; asking again in 0.0 s, and on until it answers")
+    assert [text.partition(", as ")[2] for text in others] == [
+        "12 times now; asking on", "23 times now; asking on",
+    ]  # fmt: skip
 
 
 async def test_it_asks_again_while_nobody_listens():

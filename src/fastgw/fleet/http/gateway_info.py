@@ -13,6 +13,7 @@ import json
 import math
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ ROUTE = "/gateway/bot"
 _MOST = 2**31 - 1
 # More than two days is no instruction any more (23 hours have been seen, discord-api-docs#8570).
 _MAX_RETRY_AFTER_S = 172_800.0
+# One reason is told again after so long: what nobody has mended by then may have been overlooked.
+_AGAIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,28 +222,60 @@ async def ask_until_answered(
     *,
     random: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> GatewayInfo:
     """
     Ask, by `fetch_gateway_info`, again and again while the network or the API is down.
 
-    One warning for each failure; HTTP 429 is obeyed in full, however long (23 hours have been seen,
-    discord-api-docs#8570), because asking earlier makes it longer.
+    One warning for each reason, and one more every ten minutes while it is the same. HTTP 429 is
+    obeyed in full, however long (23 hours have been seen, discord-api-docs#8570), because asking
+    earlier makes it longer.
 
     Raises:
         AuthenticationFailed, CertificateRefused, GatewayInfoError: asking again cannot help.
     """
-    backoff = Backoff(random)
+    backoff, refrain = Backoff(random), _Refrain(clock)
     while True:
         try:
-            return await ask()
+            info = await ask()
         except (ConnectFailed, GatewayInfoError) as error:
             if is_permanent(error):
                 raise
             wait_s = backoff.next_delay_s()
             if isinstance(error, GatewayInfoError) and error.retry_after_s is not None:
                 wait_s += error.retry_after_s
-            log.warning("%s; asking again in %.1f s", error, wait_s)
+            refrain.say(str(error), wait_s)
+        else:
+            refrain.end()
+            return info
         await sleep(wait_s)
+
+
+class _Refrain:
+    """Says why there is no answer, but not the same again and again."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said = ""
+        self._said_at = 0.0
+        self._failures = 0
+
+    def say(self, reason: str, wait_s: float) -> None:
+        """Note a failure; log it where it is news."""
+        now = self._clock()
+        self._failures += 1
+        if reason != self._said:
+            log.warning("%s; asking again in %.1f s, and on until it answers", reason, wait_s)
+        elif now - self._said_at >= _AGAIN_S:
+            log.warning("%s, as %d times now; asking on", reason, self._failures)
+        else:
+            return
+        self._said, self._said_at = reason, now
+
+    def end(self) -> None:
+        """Note the answer; log that it came after all."""
+        if self._failures:
+            log.info("the API answers, after %d failures", self._failures)
 
 
 @dataclass(frozen=True, slots=True)
