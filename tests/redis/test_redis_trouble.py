@@ -13,6 +13,7 @@ import time
 
 import pytest
 from deadline import scaled, until
+from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
 
 from fastgw import UsageError
@@ -20,6 +21,7 @@ from fastgw.fleet.http.gateway_info import SessionStartLimit
 from fastgw.processes.shared import SharedRedis
 from fastgw.redis import Consumer, Publisher, RedisIdentifyQueue, RedisSessionStore
 from fastgw.redis.server import explained, is_for_good
+from fastgw.testing import FakeGateway
 from fastgw.testing.conformance.stores import BOT, session_of
 
 pytestmark = [pytest.mark.redis, needs_redis]
@@ -129,6 +131,19 @@ async def test_no_server_is_one_clear_error():
     assert SECRET not in repr(RedisSessionStore(url))
     with pytest.raises(UsageError, match=r"127\.0\.0\.1") as raised:
         await RedisIdentifyQueue(url).learn(SessionStartLimit(), asked_at=0.0, is_fresh=True)
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["consumer", "publisher"])
+async def test_streams_without_a_server_say_what_to_check(kind):
+    """Before anything runs; who looks for the cause begins at the URL."""
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
+    async with FakeGateway() as fake:
+        publishing = gateway_to(fake, publish=Publisher(url))
+        who = Consumer(url, group="bot", shards=1) if kind == "consumer" else publishing
+        with pytest.raises(UsageError, match="check that a Redis runs there") as raised:
+            await who.start()
+        await who.close()
     assert SECRET not in str(raised.value)
 
 

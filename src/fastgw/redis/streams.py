@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from .address import Redis, clients_of, make_loop_client, shown_url
-from .server import check_prefix, check_version, explained
+from .server import check_prefix, check_version, explained, with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +74,7 @@ class EventStreams:
         told = explained(error, self._url, self._tag)
         if isinstance(told, UsageError):
             return told
-        return UsageError(f"{self.shown} cannot be used: {error}")
+        return UsageError(f"{self.shown} cannot be used: {with_advice(error)}")
 
     async def load(self, *names: str) -> None:
         """Send scripts whole: to begin with, and when the server has forgotten them."""
