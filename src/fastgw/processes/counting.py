@@ -28,7 +28,7 @@ class Counting:
 
     def __init__(self) -> None:
         self._seen: set[Shard] = set()
-        self._gone = dict.fromkeys(COUNTED, 0)
+        self._left = dict.fromkeys(COUNTED, 0)
 
     def note(self, shard: Shard) -> None:
         """Take notice of a shard, with each of its transitions."""
@@ -46,12 +46,12 @@ class Counting:
         for shard in self._seen.difference(here):
             # One that has left may be on its way down yet; one that has stopped counts no more.
             has_stopped = shard.status is State.STOPPED
-            into = self._gone if has_stopped else totals
+            into = self._left if has_stopped else totals
             for name, count in _of(shard.stats()).items():
                 into[name] += count
             if has_stopped:
                 self._seen.discard(shard)
-        return {name: count + self._gone[name] for name, count in totals.items()}
+        return {name: count + self._left[name] for name, count in totals.items()}
 
 
 def _of(stats: ShardStats) -> dict[str, int]:
