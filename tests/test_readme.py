@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import runpy
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from deadline import scaled, until
 
 import fastgw
@@ -21,9 +24,14 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
 
+INDEX = (ROOT / "docs" / "index.md").read_text("utf-8")
+
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+ATTACH, BOT, TEST = blocks("python")
 
 
 async def test_readmes_bot_runs(fake_gateway, monkeypatch):
@@ -33,12 +41,26 @@ async def test_readmes_bot_runs(fake_gateway, monkeypatch):
     monkeypatch.setattr(Gateway, "run", lambda gateway: None)
     printed: list[tuple[object, ...]] = []
     scope: dict[str, Any] = {"print": lambda *said: printed.append(said)}
-    exec(blocks("python")[0], scope)
+    exec(BOT, scope)
     async with scope["gateway"]:
         message = {"guild_id": "7", "author": {"username": "ada"}, "content": "hello"}
         fake_gateway.dispatch("MESSAGE_CREATE", message)
         await until(lambda: printed)
     assert printed == [(7, "ada", "hello")]
+
+
+def test_readmes_bot_without_a_token_says_what_to_do(tmp_path):
+    """`python bot.py`, as a newcomer tries it first: one line, and no traceback."""
+    (tmp_path / "bot.py").write_text(BOT)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DISCORD_")}
+    done = subprocess.run(
+        [sys.executable, "bot.py"], cwd=tmp_path, env=env, capture_output=True, text=True,
+        timeout=scaled(60),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "fastgw: there is no token: set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or pass token=\n"
+    )
 
 
 def test_readmes_picture_is_of_the_published_figures():
@@ -79,16 +101,18 @@ async def test_readmes_test_of_the_bot_passes(fake_gateway, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.delitem(sys.modules, "prefix", raising=False)
     scope: dict[str, Any] = {}
-    exec(blocks("python")[2], scope)
+    exec(TEST, scope)
     await asyncio.wait_for(scope["test_ping_is_answered"](fake_gateway), scaled(20.0))
 
 
-def test_readme_tells_a_newcomer_where_to_get_it():
-    """Until the first release PyPI has nothing, and the first command would fail."""
+@pytest.mark.parametrize("page", [README, QUICKSTART, INDEX], ids=["readme", "quickstart", "site"])
+def test_a_newcomer_is_told_where_to_get_it(page):
+    """Until the first release PyPI has nothing: said above the first command, which would fail."""
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     is_out = "## 0.1.0 (unreleased)" not in changes
-    assert ("is not on PyPI yet" in README) is not is_out
-    assert ("is not on PyPI yet" in QUICKSTART) is not is_out
+    assert ("is not on PyPI yet" in page) is not is_out
+    if not is_out:
+        assert page.index("is not on PyPI yet") < page.index("pip install 'fastgw")
 
 
 def test_readme_says_first_what_fastgw_is_not():
@@ -98,18 +122,18 @@ def test_readme_says_first_what_fastgw_is_not():
     assert places == sorted(places)
 
 
-def test_readmes_attach_line_stands_under_its_bot():
-    """Who has a bot already sees the one line before any table."""
-    bot, line, _ = blocks("python")
-    assert line == "fastgw.attach(bot)\n"
-    assert README.index(bot) < README.index(line) < README.index("\n| ")
+def test_readmes_attach_line_stands_on_its_first_screen():
+    """Most who come have a bot already; the one line stands above a new bot, and any table."""
+    assert ATTACH == "fastgw.attach(bot)\n"
+    assert README.index(ATTACH) < README.index(BOT) < README.index("\n| ")
+    assert README[: README.index(ATTACH)].count("\n") < 30
 
 
 def test_readmes_test_names_what_it_needs():
     """What the test and the example import beside fastgw stands in the command above it."""
     command = blocks("sh")[-1]
     example = (ROOT / "examples" / "prefix.py").read_text("utf-8")
-    imports = set(re.findall(r"^(?:import|from) (\w+)", example + blocks("python")[-1], re.M))
+    imports = set(re.findall(r"^(?:import|from) (\w+)", example + TEST, re.M))
     needed = imports - set(sys.stdlib_module_names) - {"fastgw", "prefix"}
     assert needed == {"aiohttp"}
     assert {*needed, "'fastgw[testing]'", "pytest", "pytest-asyncio"} <= set(command.split())
