@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
+import importlib
+import importlib.util
 import inspect
 import re
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,8 @@ PAGES = sorted(page for page in DOCS.glob("*.md") if page.stem != "commands")
 REFERENCE = "\n".join(page.read_text("utf-8") for page in DOCS.glob("reference/*.md"))
 # Code of others, shown for comparison, and a program that ends in an error: compiled, and not run.
 NOT_RUN = {' title="before"', ' title="asyncio"', ' title="without fastgw"'}
+# Of other libraries: run where these are installed (they are by the extra `test`), else compiled.
+LIBRARIES = {' title="discord.py"': "discord", ' title="hikari"': "hikari"}
 
 
 def blocks_of(page):
@@ -32,16 +38,39 @@ def blocks_of(page):
 def run_page(page):
     """Run the blocks of a page, each on top of those before it; return what they left."""
     scope = {"__name__": page.stem}
+    if any(kind in LIBRARIES for kind, _ in blocks_of(page)):
+        scope["token"] = "MTIzNDU2Nzg5MDEyMzQ1Njc4.a.b"  # hikari reads the id of its bot in it
     for kind, block in blocks_of(page):
         code = compile(block, page.name, "exec", dont_inherit=True)
-        if kind not in NOT_RUN:
+        if kind not in NOT_RUN and is_there(LIBRARIES.get(kind, "fastgw")):
             exec(code, scope)
     return scope
 
 
+def is_there(package):
+    """Tell whether this can be imported; what a library warns of then is not ours."""
+    if importlib.util.find_spec(package) is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module(package)
+    return True
+
+
+@pytest.fixture
+def running_no_library(monkeypatch):
+    """Bots of other libraries that do not run, and whose addresses are their own afterwards."""
+    if is_there("discord"):
+        monkeypatch.setattr(sys.modules["discord"].Client, "run", lambda bot, token: None)
+        route = importlib.import_module("discord.http").Route
+        monkeypatch.setattr(route, "BASE", route.BASE)
+    if is_there("hikari"):
+        monkeypatch.setattr(sys.modules["hikari"].GatewayBot, "run", lambda bot: None)
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks_of(p)], ids=lambda page: page.stem)
-async def test_the_code_of_a_page_runs(page, monkeypatch):
-    """As printed, with a token in the environment."""
+async def test_the_code_of_a_page_runs(page, monkeypatch, running_no_library):
+    """As printed, with a token in the environment; `bot.run(token)` of other libraries ends."""
     monkeypatch.setenv("DISCORD_TOKEN", "test-token")
     run_page(page)
 
@@ -69,7 +98,7 @@ async def test_those_with_a_connected_gateway_pass(name, fake_gateway, connected
 def test_a_block_of_another_kind_is_noticed():
     """A test of the tests: every block of Python is run, or is said to be none of ours."""
     kinds = {kind for page in PAGES for kind, _ in blocks_of(page)}
-    assert kinds == {"", *NOT_RUN}
+    assert kinds == {"", *NOT_RUN, *LIBRARIES}
     assert len(SHOWN_TESTS) == 4
 
 
