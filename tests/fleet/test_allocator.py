@@ -1,4 +1,4 @@
-"""What becomes of large buffers that are freed; each case in a process of its own."""
+"""What becomes of large buffers that are freed; what is measured, in processes of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import ctypes
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from fastgw.fleet.allocator import return_large_buffers
+from fastgw.fleet.relief import Relief
 
 GLIBC = sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "mallinfo2")
 pytestmark = pytest.mark.skipif(not GLIBC, reason="no glibc of 2.33 or newer here")
@@ -63,3 +67,55 @@ def test_without_relief_the_allocator_is_left_alone():
 def test_what_the_environment_says_stays(said):
     """In either of glibc's two ways."""
     assert mapped(64 * 1024, **said) == 0
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the C library of this process is told, which is another one here."""
+    told = []
+    library = SimpleNamespace(
+        gnu_get_libc_version=None, mallopt=lambda *option: told.append(option) or 1
+    )
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    for name in ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_told"),
+    [
+        ("MALLOC_ARENA_MAX", "2", True),
+        ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2", True),
+        ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=9", False),
+        ("MALLOC_MMAP_THRESHOLD_", "9", False),
+    ],
+)
+def test_glibc_is_told_unless_the_user_said_it_himself(monkeypatch, told, name, value, is_told):
+    """Other things that he says of the allocator do not count."""
+    monkeypatch.setenv(name, value)
+    assert return_large_buffers() is is_told
+    assert told == [(-3, 64 * 1024)] * is_told
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_are_told_nothing(monkeypatch, told, platform):
+    """They have no such option."""
+    monkeypatch.setattr(sys, "platform", platform)
+    assert return_large_buffers() is False
+    assert told == []
+
+
+def test_another_c_library_is_told_nothing(monkeypatch, told):
+    """musl's mallopt, if there is one, may mean anything by that number."""
+    musl = SimpleNamespace(mallopt=lambda *option: told.append(option) or 1)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: musl)
+    assert return_large_buffers() is False
+    assert told == []
+
+
+@pytest.mark.parametrize(("above_bytes", "times"), [(None, 0), (64 * 1024, 1)])
+def test_relief_is_what_wants_it(told, above_bytes, times):
+    """A replaced connection's buffer must not stay in the process."""
+    Relief(above_bytes)
+    assert len(told) == times

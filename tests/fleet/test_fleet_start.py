@@ -58,6 +58,8 @@ def test_the_way_up(live):
         assert world.store.asked[:2] == ["open", ("take", (0, 1), 2)]
         assert sorted(world.store.asked[2:]) == [("save", 0), ("save", 1)]
         assert fleet.health().identify_budget.remaining == 998
+        seen = fleet.stats().events["READY"]
+        assert (seen.seen, seen.filtered, seen.dropped) == (2, 0, 0)
         assert world.asked == []
 
     live(script)

@@ -34,6 +34,10 @@ class Fleet:
 
     def __init__(self):
         self.drivers = {1: Driver(), 2: Driver(None)}
+        self.refused = []
+
+    def refuse(self, error):
+        self.refused.append(error)
 
     def running(self, shard_id):
         if shard_id not in self.drivers:
@@ -80,6 +84,12 @@ async def test_a_shard_of_another_process_is_stopped(fleet, shards):
     assert len(shards._stops) == 1  # a loop keeps no task alive
     await until(lambda: ("close", True) in fleet.drivers[1].done)
     await until(lambda: not shards._stops)
+
+
+def test_a_publisher_that_can_never_work_ends_the_fleet(fleet, shards):
+    """With its error."""
+    shards.refuse("an error")
+    assert fleet.refused == ["an error"]
 
 
 async def test_one_that_has_left_needs_no_stop(fleet, shards):
