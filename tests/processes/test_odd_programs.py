@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import pytest
 from deadline import scaled, until
 from fleet_command import PATIENCE_S, SUPPORT, is_alive, kill
 
-from fastgw.errors import WorkerFailed
+from fastgw.errors import AuthenticationFailed, WorkerFailed
 from fastgw.processes import child, restarts, supervisor
 from fastgw.processes.settings import ProcessOptions
 from fastgw.testing import FakeGateway
@@ -157,6 +158,66 @@ async def test_a_worker_that_hangs_has_failed(fake, tmp_path, monkeypatch, text,
     )  # fmt: skip
     with pytest.raises(WorkerFailed, match=said):
         await asyncio.wait_for(supervisor.Supervisor(options).run(), PATIENCE_S)
+
+
+@pytest.fixture
+def plain_fleet(fake, tmp_path, monkeypatch):
+    """Make a supervisor of one worker, in this process."""
+    monkeypatch.setenv("DISCORD_TOKEN", "not.a.token")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "plain.py").write_text("import fastgw\ngateway = fastgw.Gateway(intents=0)\n")
+    options = ProcessOptions(
+        target="plain:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url
+    )
+    return supervisor.Supervisor(options)
+
+
+def is_up(fleet):
+    """Tell whether a supervisor's workers are there, with all of their shards."""
+    return fleet.status().workers and fleet.status().is_ready
+
+
+async def test_a_system_without_a_process_to_give_is_asked_again(plain_fleet, monkeypatch, caplog):
+    """One worker of many that cannot be started again is no end of the others."""
+    monkeypatch.setattr(restarts, "FIRST_S", 0.01)
+    start, asked = child.Child.start, []
+
+    async def start_later(*args, **options):
+        asked.append(args)
+        if len(asked) < 5:
+            raise BlockingIOError(errno.EAGAIN, "no process to give")
+        return await start(*args, **options)
+
+    monkeypatch.setattr(child.Child, "start", start_later)
+    running = asyncio.create_task(plain_fleet.run())
+    try:
+        await until(lambda: running.done() or is_up(plain_fleet), PATIENCE_S)
+        assert len(asked) == 5
+        assert "no process can be started for worker 0 ([Errno 11] no process to give)" in (
+            caplog.text
+        )
+    finally:
+        plain_fleet.close()
+        await running
+
+
+async def test_a_rolling_restart_that_breaks_off_says_why(plain_fleet, monkeypatch, caplog):
+    """A token that was refused meanwhile, say: it looked as if nobody had asked."""
+
+    async def refused(*_args):
+        raise AuthenticationFailed("the token was refused")
+
+    monkeypatch.setattr(supervisor, "ask_again", refused)
+    running = asyncio.create_task(plain_fleet.run())
+    try:
+        await until(lambda: running.done() or is_up(plain_fleet), PATIENCE_S)
+        plain_fleet.replace_workers()
+        await until(lambda: not plain_fleet.status().is_rolling, PATIENCE_S)
+        await until(lambda: "workers are not replaced: the token was refused" in caplog.text)
+        assert plain_fleet.status().is_ready
+    finally:
+        plain_fleet.close()
+        await running
 
 
 async def test_a_successor_that_dies_while_the_old_one_drains(fake, run_program, tmp_path):

@@ -107,10 +107,10 @@ class Child:
                     start_new_session=True,
                     env=without_manager(os.environ),
                 )
-            except BaseException:
+                child = cls(process, ours)
+            except BaseException:  # a process that there is by now ends with its line
                 ours.close()
                 raise
-        child = cls(process, ours)
         child._words.say("work", supervisor_pid=os.getpid(), **assignment)
         return child
 

@@ -123,6 +123,7 @@ class Supervisor:
             log.warning("workers are being replaced already")
         elif self._seats and not self._closing.is_set():
             self._rolling = asyncio.get_running_loop().create_task(self._replace_all())
+            self._rolling.add_done_callback(_tell_why)
 
     def status(self) -> ProcessesStatus:
         """Return how all of it is now."""
@@ -200,7 +201,11 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             async with seat.lock:
                 if seat.child is child:  # it has ended; another one is a successor
-                    seat.run_by(await self._spawn(seat))
+                    try:
+                        seat.run_by(await self._spawn(seat))
+                    except OSError as error:  # no process, memory or descriptor to give
+                        wait_s = self._not_spawned(seat, error)
+                        continue
                 child = seat.child
             assert child is not None
             if not await child.is_prepared(start_timeout_s := self._options.start_timeout_s):
@@ -216,6 +221,15 @@ class Supervisor:
             else:
                 await asyncio.wait((child.ended,))
                 wait_s = self._after(seat, child)
+
+    def _not_spawned(self, seat: Seat, error: OSError) -> float | None:
+        """Return in how many seconds to try again; the others run, and their shards with them."""
+        wait_s = seat.restarts.ended(has_started=True, ran_s=0.0)
+        log.error(
+            "no process can be started for worker %d (%s); it is tried again in %.1f s",
+            seat.index, error, wait_s,
+        )  # fmt: skip
+        return wait_s
 
     def _after(self, seat: Seat, child: Child) -> float | None:
         """Return in how many seconds the next one starts; None when this was the end of all."""
@@ -430,6 +444,12 @@ class Supervisor:
             self._told = status
             if self._report is not None:
                 self._report(status)
+
+
+def _tell_why(rolling: asyncio.Task[None]) -> None:
+    """Say why a rolling restart broke off: nobody waits for it."""
+    if not rolling.cancelled() and (error := rolling.exception()) is not None:
+        log.error("workers are not replaced: %s", error, exc_info=error)
 
 
 def _is_from_outside(code: int) -> bool:
