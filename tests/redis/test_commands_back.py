@@ -359,3 +359,18 @@ async def test_answers_come_though_those_before_could_not_be_removed(bot, monkey
         assert not reader.done()
         del asked[b"another"]
         assert len(calls) >= 1
+
+
+async def test_a_command_that_is_none_costs_no_other(bot, caplog):
+    """It was read with others, and removed with them: they are carried out."""
+    async with bot() as (consumer, fake, gateway):
+        orders = gateway._fleet._options.publish._orders
+        good = {
+            b"shard": b"0", b"ms": b"10000", b"id": b"1", b"kind": b"send",
+            b"body": b'[4,{"guild_id":"1"},true]', b"answer": consumer._shards._answers.encode(),
+        }  # fmt: skip
+        now, _ = await consumer._streams.client.time()
+        orders._read = [(b"%d-1" % (now * 1000), one) for one in ({}, good)]
+        sent = await fake.expect(Opcode.VOICE_STATE_UPDATE)
+    assert sent.data == {"guild_id": "1"}
+    assert "a command of a consumer could not be answered" in caplog.text

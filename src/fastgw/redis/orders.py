@@ -169,16 +169,16 @@ class OrderTaker:
         now_ms = seconds * 1000 + microseconds // 1000
         entries, self._read = self._read, []
         for entry_id, values in entries:
-            asked_ms = int(entry_id.partition(b"-")[0])
-            left_s = (asked_ms + int(values[b"ms"]) - now_ms) / 1000
-            task = asyncio.get_running_loop().create_task(self._carry_out(values, left_s))
+            waited_ms = now_ms - int(entry_id.partition(b"-")[0])
+            task = asyncio.get_running_loop().create_task(self._carry_out(values, waited_ms))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
             self.taken += 1
 
-    async def _carry_out(self, values: dict[bytes, bytes], left_s: float) -> None:
+    async def _carry_out(self, values: dict[bytes, bytes], waited_ms: int) -> None:
         """Do what one command says, and answer."""
         try:
+            left_s = (int(values[b"ms"]) - waited_ms) / 1000
             await self._answer(values, *await self._done(values, left_s))
         except Exception as error:
             log.warning("a command of a consumer could not be answered: %s", error)
