@@ -128,3 +128,62 @@ async def test_what_it_hands_over_itself_it_may_take_again(bot):
     assert [shard.id for shard in bot.shards] == [0]
     member._thread.look()
     await until(lambda: len(bot.shards) == 2)
+
+
+async def test_who_is_cancelled_while_it_joins_is_no_member(bot, monkeypatch):
+    """Its thread would say for ever that it lives, and the others would wait for it."""
+    member = Sharing(bot, "redis://nowhere", prefix="x", lease_s=10.0, me="me", shard_count=2)
+    ended = []
+
+    class Slow(Thread):
+        def call(self, work):
+            return asyncio.get_running_loop().create_future()
+
+        async def end(self, within_s, last):
+            ended.append(within_s)
+            last()
+
+    monkeypatch.setattr(module, "JobThread", Slow)
+    joining = asyncio.ensure_future(member.join())
+    await asyncio.sleep(0)
+    joining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+    assert ended
+    assert member._server.asked == ["depart"]
+
+
+async def test_a_shard_that_cannot_be_handed_over_keeps_nobody_a_member(bot):
+    """Its thread ends, whatever the store raised."""
+    member = await joined(bot)
+    ended, thread = [], member._thread
+
+    async def end(within_s, last):
+        ended.append(within_s)
+
+    async def fails(shard_id):
+        raise OSError("odd")
+
+    thread.end, bot.stop_shard = end, fails
+    with pytest.raises(OSError, match="odd"):
+        await member.leave()
+    assert ended
+
+
+async def test_a_shard_that_cannot_be_taken_is_tried_again(bot, caplog):
+    """Whatever a store of the user's raises; a look comes twice a second."""
+    member = await joined(bot)
+    start, asked = bot.start_shard, []
+    bot.shards.pop()
+
+    async def fails(shard_id):
+        asked.append(shard_id)
+        if len(asked) == 1:
+            raise OSError("odd")
+        await start(shard_id)
+
+    bot.start_shard = fails
+    member._thread.look()
+    await until(lambda: "could not be taken" in caplog.text)
+    member._thread.look()
+    await until(lambda: len(bot.shards) == 2)

@@ -106,11 +106,10 @@ class Sharing:
         try:
             answer = await self._thread.call(self._ask)
             self._check_counts(answer[3])
-        except UsageError:
+        except BaseException as error:  # also when it is cancelled: a member that takes nothing
             await self.leave()
-            raise
-        except Exception as error:
-            await self.leave()
+            if isinstance(error, UsageError) or not isinstance(error, Exception):
+                raise
             raise UsageError(f"shards cannot be shared out: {with_advice(error)}") from error
         self._thread.every(self._look_s, self._look)
 
@@ -126,8 +125,10 @@ class Sharing:
         shards = [shard.id for shard in self._gateway.shards]
         if shards:
             log.info("shards %s are handed over", ranges(shards))
-        await asyncio.gather(*(self._give(shard_id) for shard_id in shards))
-        await thread.end(END_S, self._server.close)
+        try:
+            await asyncio.gather(*(self._give(shard_id) for shard_id in shards))
+        finally:  # whatever a store raised, or who was cancelled
+            await thread.end(END_S, self._server.close)
 
     def stopped(self, shard_id: int) -> None:
         """The program stopped a shard: it is not taken here until the program starts it."""
@@ -209,6 +210,8 @@ class Sharing:
             self.taken += 1
         except UsageError as error:
             log.info("shard %d is not taken now: %s", shard_id, error)
+        except Exception as error:
+            log.error("shard %d could not be taken, it is tried again", shard_id, exc_info=error)
 
     def _failed(self, error: Exception) -> None:
         if not self._is_failing and not self._is_leaving:
