@@ -442,6 +442,56 @@ async def test_a_store_is_closed_once_though_the_start_fails_because_of_the_end(
     assert closed == ["begun", "done"]
 
 
+class _Publisher:
+    """Closes what it opened in a task of the handlers', as that of Redis does."""
+
+    is_closed = False
+
+    async def open(self, handlers, shards):
+        handlers.at_end(lambda: handlers.call(self._close, None))
+
+    async def _close(self, _):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.is_closed = True
+
+
+async def test_a_start_that_fails_leaves_no_publisher_open(fake):
+    """It is closed when start() raises: a program that ends then leaves no connection."""
+
+    async def refuse(*_args):
+        raise UsageError("another runs it")
+
+    publisher = _Publisher()
+    gateway = gateway_to(fake, store=_BadStore("take", refuse), publish=publisher)
+    with pytest.raises(UsageError, match="another runs it"):
+        await gateway.start()
+    assert publisher.is_closed
+    with pytest.raises(UsageError, match="another runs it"):
+        await gateway.wait_closed()
+
+
+async def test_a_start_that_outlasts_the_close_leaves_no_publisher_open(fake):
+    """The store was slow to open: all was over by then, and a publisher is opened all the same."""
+    asked, may_open = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemorySessionStore):
+        async def open(self, bot_id):
+            asked.set()
+            await may_open.wait()
+            return await super().open(bot_id)
+
+    publisher = _Publisher()
+    gateway = gateway_to(fake, store=Slow(), publish=publisher)
+    start = asyncio.ensure_future(gateway.start())
+    await asyncio.wait_for(asked.wait(), scaled(5.0))
+    await asyncio.wait_for(gateway.close(), scaled(5.0))
+    may_open.set()
+    with pytest.raises(UsageError, match="closed while it was starting"):
+        await start
+    assert publisher.is_closed
+
+
 async def test_a_bug_in_one_shard_keeps_nobody_from_closing(fake, caplog, monkeypatch):
     """case 59: cLOSED is reached, others end in order, and the one does not live on."""
 

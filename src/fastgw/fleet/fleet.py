@@ -176,6 +176,7 @@ class Fleet:
             finally:  # also when it is cancelled once more: who waits for the end must see it
                 if self._closing is None:  # else close() ends it, and nothing has failed
                     self._end(error if isinstance(error, Exception) else None)
+            await self._handlers.tasks.drain(self.drain_s)  # a publisher that was opened closes
             raise
         self.phase = Phase.RUNNING
         self._fencing.begin(self._sessions, takes_again=not self._options.is_shared)
