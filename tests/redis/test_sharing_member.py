@@ -187,3 +187,15 @@ async def test_a_shard_that_cannot_be_taken_is_tried_again(bot, caplog):
     await until(lambda: "could not be taken" in caplog.text)
     member._thread.look()
     await until(lambda: len(bot.shards) == 2)
+
+
+async def test_a_table_that_cannot_be_read_ends_no_thread(bot, caplog):
+    """Somebody has written something else there: it is told, and looked at again."""
+    member = await joined(bot)
+    member._server.owners = {"no shard": "me"}
+    member._thread.look()
+    await until(lambda: "they stay as they are" in caplog.text)
+    member._server.owners = {}
+    bot.shards.pop()
+    member._thread.look()
+    await until(lambda: len(bot.shards) == 2)

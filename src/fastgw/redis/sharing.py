@@ -250,13 +250,13 @@ class Sharing:
         at = time.monotonic()
         try:
             _, quiet_ms, members, _, leased, pairs = self._ask()
-        except Exception as error:
+            owner = dict(zip(pairs[::2], pairs[1::2], strict=True))
+            owners = {int(shard): owner[shard] for shard in leased if shard in owner}
+            table = Table(frozenset(members), owners, self._shard_count, is_quiet=int(quiet_ms) > 0)
+        except Exception as error:  # also what the server says that nobody can read: it looks on
             told = error  # its own name ends with this block
             self._call(lambda: self._failed(told))
             return
-        owner = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        owners = {int(shard): owner[shard] for shard in leased if shard in owner}
-        table = Table(frozenset(members), owners, self._shard_count, is_quiet=int(quiet_ms) > 0)
         self._looked_at = at
         self._call(lambda: self._act(at, table))
 
