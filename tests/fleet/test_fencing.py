@@ -346,15 +346,29 @@ async def test_one_that_the_program_starts_meanwhile_is_not_given_up(rig, monkey
     assert rig.roster.state(3) is Membership.RUNNING
 
 
-async def test_a_shard_that_had_stopped_stays_so_when_its_lease_is_over(rig, caplog):
+def stop(rig, shard_id, error):
+    """Let a shard stop by itself."""
+    driver = rig.roster.drivers[shard_id]
+    driver.shard, driver.error = SimpleNamespace(id=shard_id), error
+    assert rig.roster.stopped(driver.shard)
+
+
+async def test_a_shard_that_was_refused_stays_stopped_when_its_lease_is_over(rig, caplog):
     """Only its program starts it again; others may own it by then."""
-    rig.roster.drivers[3].shard = SimpleNamespace(id=3)
-    assert rig.roster.stopped(rig.roster.drivers[3].shard)
+    stop(rig, 3, UsageError("refused"))
     rig.fences.begin(Leases(3), takes_again=True)
     await until(lambda: not rig.roster.is_ours(3))
     assert not rig.fences._tasks
     assert rig.roster.state(3) is Membership.STOPPED
     assert caplog.messages == []
+
+
+async def test_a_shard_that_stopped_for_another_process_is_taken_again(rig):
+    """Its publisher was fenced before anybody looked at the lease: the other may be gone later."""
+    stop(rig, 3, None)
+    rig.fences.begin(Leases(3), takes_again=True)
+    await until(lambda: rig.roster.state(3) is Membership.RUNNING)
+    assert rig.asked == [("stop", 3), ("start", 3)]
 
 
 async def test_a_shard_that_could_not_be_put_out_well_is_taken_again(rig, caplog):

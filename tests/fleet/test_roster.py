@@ -240,6 +240,19 @@ def test_only_one_that_comes_back_can_stay_out(bring):
     assert roster.state(1) is before
 
 
+def test_who_was_refused():
+    """One that stopped with an error, for as long as it is there."""
+    roster = roster_of(0, 1, 2)
+    for shard_id, error in enumerate((UsageError("refused"), None, None)):
+        roster.drivers[shard_id].error = error
+    assert not roster.was_refused(0)
+    stop(roster, 0, 1)
+    refused = [roster.was_refused(shard_id) for shard_id in (0, 1, 2, 7)]
+    assert refused == [True, False, False, False]
+    roster.leaves(0)
+    assert not roster.was_refused(0)
+
+
 def test_whose_a_shard_is():
     """Ours while it is a member and its lease is not over, also on its way out."""
     roster = roster_of(0, 1)

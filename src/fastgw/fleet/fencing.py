@@ -5,7 +5,7 @@ Theory. A store that several machines share gives a shard on lease. Who cannot r
 before it runs out: by a clock of this machine that no one sets, counted from before the last
 renewal was sent. The connection is closed so that its session stays, no event of it is handed out
 any more, and nothing of it is stored. The shard then waits until it can be taken again, from
-wherever its session is by then, unless its program does not want it back. One that had stopped for
+wherever its session is by then, unless its program does not want it back. One that was refused for
 good stays where it is.
 """
 
@@ -119,8 +119,7 @@ class Fencing:
         if not (expired := sessions.expired()):
             return
         self._roster.leases_ended(expired)
-        state = self._roster.state
-        if not (expired := [i for i in expired if state(i) is not Membership.STOPPED]):
+        if not (expired := [i for i in expired if not self._roster.was_refused(i)]):
             return
         if self._is_stopped:
             log.error("the lease of shards %s is over: their sessions stay", ranges(expired))

@@ -190,6 +190,12 @@ class Roster:
         member = self._members.get(shard_id)
         return None if member is None else member.state
 
+    def was_refused(self, shard_id: int) -> bool:
+        """Tell whether a shard stopped because of an error: to start it again is no help."""
+        driver = self.drivers.get(shard_id)
+        is_stopped = self.state(shard_id) is Membership.STOPPED
+        return is_stopped and driver is not None and driver.error is not None
+
     def is_ours(self, shard_id: int) -> bool:
         """Tell whether a shard is a member, and its lease is not over."""
         member = self._members.get(shard_id)
