@@ -69,3 +69,14 @@ def test_counts_leave_little_room_for_reasons(width):
     assert lines[0].endswith("5 of        10")
     assert max(map(len, lines[1:])) <= max(width, 24)
     assert "; ".join(LONG) == " ".join(line.strip() for line in lines[1:])
+
+
+def test_a_gateway_of_our_own_needs_no_explanation(tmp_path, monkeypatch, capsys):
+    """Whoever tries it is told so, and not what attach() takes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "import fastgw\ngateway = fastgw.Gateway('token', intents=fastgw.Intents.all())\n"
+    (tmp_path / "bot_of_our_own.py").write_text(source)
+    assert main(["explain", "bot_of_our_own:gateway"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("fastgw: bot_of_our_own:gateway is a Gateway of fastgw, which gets")

@@ -157,6 +157,7 @@ async def test_a_replay_waits_for_its_bot_and_ctrl_c_ends_it(tmp_path):
         (["replay", "here", "--speed", "fast"], "'fast' is no speed"),
         (["record", "here"], "here is there already"),
         (["record", "new", "--seconds", "0"], "'0' is no number between 0.1 and"),
+        (["record", "new/file"], "new/file cannot be made: new is no directory"),
         (["record", "new"], "there is no token"),
     ],
 )

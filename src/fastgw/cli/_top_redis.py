@@ -26,7 +26,7 @@ def run_redis(options: argparse.Namespace) -> int:
     from ..redis.overview import read_overview
     from ..redis.server import Server, check_prefix, check_url
 
-    url = check_url(read_url(options.redis), "fastgw top --redis")
+    url = check_url(read_url(options.redis), "--redis")
     server = Server(url, check_prefix(options.redis_prefix))
     try:
         now = _read(server, read_overview)

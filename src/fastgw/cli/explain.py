@@ -14,6 +14,7 @@ from dataclasses import asdict
 from ..errors import UsageError
 from ..ext.attach import attach, attachment_of
 from ..ext.attachment import Attachment
+from ..gateway import Gateway
 from ..processes.target import check_target, import_target
 from ._terminal import columns
 
@@ -68,6 +69,11 @@ async def _find(target: str) -> Attachment:
         ) from error
     if inspect.iscoroutine(found):
         found = await found
+    if isinstance(found, Gateway):
+        raise UsageError(
+            f"{target} is a Gateway of fastgw, which gets the events that its handlers name; this "
+            "explains bots of other libraries"
+        )
     if isinstance(found, Attachment):
         return found
     return attachment_of(found) or attach(found)

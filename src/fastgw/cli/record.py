@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Record until the end; returns the exit code."""
     if options.file.exists():  # before an identify is spent
         raise UsageError(f"{options.file} is there already: name another file")
+    if not options.file.absolute().parent.is_dir():
+        raise UsageError(f"{options.file} cannot be made: {options.file.parent} is no directory")
     return run_to_the_end(_record(options))
 
 
