@@ -129,12 +129,13 @@ async def test_ctrl_c_ends_the_session(tmp_path):
     ids=["no such shard", "refused", "no intent"],
 )
 async def test_what_cannot_be_is_told(tmp_path, allowed, arguments, says):
-    """One clear line at the end, exit code 2."""
+    """One clear line at the end, and not twice; exit code 2."""
     async with FakeGateway(allowed_intents=allowed) as fake:
         state = {"XDG_STATE_HOME": str(tmp_path)}
         done = await fastgw("tail", "--api-url", fake.api_url, *arguments, **state)
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]
+    assert done.stderr.count(says) == 1
     assert "Traceback" not in done.stderr
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -59,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @contextlib.asynccontextmanager
 async def tapped(gateway: Gateway) -> AsyncIterator[None]:
     """Run a gateway that `make_gateway` made; its session ends with it."""
+    # What stops the shard is raised here, and said by whoever ends the program: once is enough.
+    logging.getLogger("fastgw.gateway").addFilter(lambda record: record.levelno < logging.CRITICAL)
     await gateway.start()
     try:
         yield
