@@ -19,7 +19,7 @@ cdef class Tap:
     cdef readonly object eof_received
     cdef readonly object pause_writing
     cdef readonly object resume_writing
-    cdef object _view
+    cdef char* _lent                # what picows lent last
     cdef char _tail[CLOSE_FRAME_BYTES]
     cdef Py_ssize_t _size
     cdef readonly Py_ssize_t buffer_bytes

@@ -116,16 +116,18 @@ cdef class Tap:
         picows doubles it whenever a read filled nine tenths: a peer that sends faster than we
         take made it as large as the kernel's buffer (32 MB), and one read as long.
         """
-        self._view = self._get_buffer(size_hint)
-        cdef Py_buffer* whole = PyMemoryView_GET_BUFFER(self._view)
+        # The view is not kept: with many connections, freeing the last one of this is a cache miss.
+        view = self._get_buffer(size_hint)
+        cdef Py_buffer* whole = PyMemoryView_GET_BUFFER(view)
+        self._lent = <char*>whole.buf  # picows moves it inside its buffer_updated only
         self.buffer_bytes = max(self.buffer_bytes, whole.len)
         if whole.len > READ_BYTES:
-            self._view = PyMemoryView_FromMemory(<char*>whole.buf, READ_BYTES, PyBUF_WRITE)
-        return self._view
+            return PyMemoryView_FromMemory(self._lent, READ_BYTES, PyBUF_WRITE)
+        return view
 
     def buffer_updated(self, Py_ssize_t size):
         """Keep the end of what came; it is copied because picows may move its buffer now."""
-        cdef const char* end = <const char*>PyMemoryView_GET_BUFFER(self._view).buf + size
+        cdef const char* end = self._lent + size
         cdef Py_ssize_t old, new = min(size, CLOSE_FRAME_BYTES)
         old = min(self._size, CLOSE_FRAME_BYTES - new)  # the frame may have come in pieces
         memmove(self._tail, self._tail + self._size - old, old)
