@@ -27,6 +27,7 @@ cdef class _PathTree:
     cdef list _keys                 # of the nodes: keeps alive what they point to
 
     cdef int32_t _add(self, tuple keys) except -1
+    cdef bytes _nodes_of(self, tuple paths)
     cdef int32_t _child_of(self, int32_t parent, bytes key) except -1
     cdef fgw_span* _walk(self, const char* p, const char* end, fgw_span* some,
                          fgw_check* check) except? NULL
@@ -36,7 +37,7 @@ cdef class Fields:
     cdef readonly tuple paths
     cdef tuple _keys                # of each path
     cdef _PathTree _tree
-    cdef tuple _numbers             # of the nodes of the paths
+    cdef bytes _nodes               # of the paths, as an array of int32_t
 
     cdef tuple _read(self, const char* p, const char* end, object missing)
     cdef tuple _index(self, object data, object missing)

@@ -9,6 +9,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcmp, memcpy
 
+from array import array
 from types import GenericAlias
 
 from .errors import UsageError
@@ -74,6 +75,10 @@ cdef class _PathTree:
             for number in above:
                 self._nodes[<int32_t>number].wanted += 1
         return node
+
+    cdef bytes _nodes_of(self, tuple paths):
+        """The numbers of the nodes of some paths, as an array of int32_t."""
+        return array("i", [self._add(keys) for keys in paths]).tobytes()
 
     cdef int32_t _child_of(self, int32_t parent, bytes key) except -1:
         cdef int32_t node, last = -1
@@ -152,7 +157,7 @@ cdef class Fields:
         self.paths = paths
         self._keys = tuple([_keys_of(path) for path in paths])
         self._tree = _PathTree()
-        self._numbers = tuple([self._tree._add(keys) for keys in self._keys])
+        self._nodes = self._tree._nodes_of(self._keys)
 
     @classmethod
     def __class_getitem__(cls, item):
@@ -180,9 +185,7 @@ cdef class Fields:
         if spans == NULL:
             return None
         try:
-            return _values_at(spans, self._numbers, missing, end)
-        except ValueError:  # orjson's, and that of bad UTF-8
-            return None
+            return _values_at(spans, self._nodes, missing, end)
         finally:
             if spans != some:
                 PyMem_Free(spans)
@@ -192,21 +195,25 @@ cdef class Fields:
         return tuple([_value_in(data, keys, missing) for keys in self._keys])
 
 
-cdef tuple _values_at(const fgw_span* spans, tuple numbers, object missing, const char* end):
-    cdef Py_ssize_t i
+cdef tuple _values_at(const fgw_span* spans, bytes nodes, object missing, const char* end):
+    """The values of some nodes; None: one is bad, and somebody has to parse."""
+    cdef const int32_t* numbers = <const int32_t*>PyBytes_AS_STRING(nodes)
+    cdef Py_ssize_t i, count = PyBytes_GET_SIZE(nodes) // <Py_ssize_t>sizeof(int32_t)
     cdef const fgw_span* span
     cdef object value
-    cdef tuple values = PyTuple_New(len(numbers))
-    for i in range(len(numbers)):
-        span = &spans[<int32_t>numbers[i]]
+    cdef tuple values = PyTuple_New(count)
+    for i in range(count):
+        span = &spans[numbers[i]]
         value = missing if span.start == NULL else _value_at(span.start, span.end, end)
+        if value is _BAD:
+            return None
         Py_INCREF(value)
         PyTuple_SET_ITEM(values, i, value)
     return values
 
 
 cdef object _value_at(const char* p, const char* stop, const char* end):
-    """The value of a span: the plain ones made here, all others by orjson. Raises ValueError."""
+    """The value of a span, or _BAD: the plain ones made here, all others by orjson."""
     cdef Py_ssize_t size = stop - p
     cdef int64_t number
     cdef int kind
@@ -218,7 +225,7 @@ cdef object _value_at(const char* p, const char* stop, const char* end):
             memcpy(PyUnicode_DATA(text), p + 1, size - 2)
             return text
         if kind != FGW_NEEDS_PARSING:
-            return PyUnicode_DecodeUTF8(<char*>p + 1, size - 2, NULL)
+            return _decoded(p + 1, size - 2)
     elif size == 4 and memcmp(p, b"true", 4) == 0:
         return True
     elif size == 5 and memcmp(p, b"false", 5) == 0:
@@ -227,7 +234,23 @@ cdef object _value_at(const char* p, const char* stop, const char* end):
         return None
     elif fgw_parse_canonical(p, stop, &number):
         return number
-    return _loads(PyBytes_FromStringAndSize(p, size))
+    return _loaded(p, size)
+
+
+# Apart, as to begin a `try` costs more than to make a short text: 25 instructions and a call.
+
+cdef object _decoded(const char* p, Py_ssize_t size):
+    try:
+        return PyUnicode_DecodeUTF8(<char*>p, size, NULL)
+    except ValueError:
+        return _BAD
+
+
+cdef object _loaded(const char* p, Py_ssize_t size):
+    try:
+        return _loads(PyBytes_FromStringAndSize(p, size))
+    except ValueError:
+        return _BAD
 
 
 cdef object _value_in(object data, tuple keys, object missing):
@@ -241,6 +264,7 @@ cdef object _value_in(object data, tuple keys, object missing):
 
 
 cdef object _ABSENT = object()
+cdef object _BAD = object()
 
 
 cdef Fields _fields_of(path):

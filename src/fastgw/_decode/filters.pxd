@@ -49,6 +49,7 @@ cdef class _Tests:
     cdef int _holds(self, int32_t number, const fgw_span* spans) except -1
     cdef int _holds_span(self, const fgw_test* test, const char* p, const char* stop) except -1
     cdef int _holds_string(self, const fgw_test* test, const char* p, Py_ssize_t size) except -1
+    cdef int _holds_loaded(self, const fgw_test* test, const char* p, Py_ssize_t size) except -1
     cdef int _contains(self, const fgw_test* test, const char* p, const char* stop) except -1
     cdef int _holds_parsed(self, int32_t number, object data) except -1
     cdef int _holds_value(self, const fgw_test* test, object value) except -1

@@ -1,8 +1,8 @@
-# Part of _decode: tests of values where they stand in the text. Takes _loads from text, _keys_of,
-# _value_in and _PathTree from fields.
+# Part of _decode: tests of values where they stand in the text. Takes _keys_of, _value_in, _loaded
+# with _BAD and _PathTree from fields.
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.ref cimport PyObject, Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint64_t
@@ -220,6 +220,9 @@ cdef enum:
     STARTS_WITH
     CONTAINS_ID
 
+cdef enum:
+    UNDECIDED = 2                   # beside True and False: somebody has to parse
+
 cdef dict _JOINED = {"all": ALL, "any": ANY, "not": NOT}
 cdef dict _SINGLE = {
     "is_true": IS_TRUE, "exists": EXISTS, "is_in": IS_IN, "startswith": STARTS_WITH,
@@ -309,17 +312,22 @@ cdef class _Tests:
         return self._count - 1
 
     cdef int _holds(self, int32_t number, const fgw_span* spans) except -1:
-        """Test the values of a walk. Raises ValueError where a span must be parsed and is bad."""
+        """Test the values of a walk; UNDECIDED where a span must be parsed and is bad."""
         cdef const fgw_test* test = &self._tests[number]
         cdef const fgw_span* span
+        cdef int holds
         if test.kind > NOT:
             span = &spans[test.node]
             return 0 if span.start == NULL else self._holds_span(test, span.start, span.end)
         if test.kind == NOT:
-            return not self._holds(test.first, spans)
+            holds = self._holds(test.first, spans)
+            return UNDECIDED if holds == UNDECIDED else not holds
         number = test.first
         while number >= 0:
-            if self._holds(number, spans) != (test.kind == ALL):
+            holds = self._holds(number, spans)
+            if holds == UNDECIDED:
+                return UNDECIDED
+            if holds != (test.kind == ALL):
                 return test.kind == ANY
             number = self._tests[number].next
         return test.kind == ALL
@@ -340,7 +348,7 @@ cdef class _Tests:
                 return size == 4 and memcmp(p, b"true", 4) == 0
             return size == 5 and memcmp(p, b"false", 5) == 0
         if test.kind == CONTAINS_ID:
-            return p[0] == c"[" and self._contains(test, p, stop)
+            return self._contains(test, p, stop) if p[0] == c"[" else False
         if test.kind != EQUALS_NUMBER and test.kind != IS_IN:
             return False
         if not fgw_parse_canonical(p, stop, &number):
@@ -384,7 +392,11 @@ cdef class _Tests:
                 return False
         else:
             return False
-        return self._holds_value(test, _loads(PyBytes_FromStringAndSize(p, size)))
+        return self._holds_loaded(test, p, size)
+
+    cdef int _holds_loaded(self, const fgw_test* test, const char* p, Py_ssize_t size) except -1:
+        value = _loaded(p, size)
+        return UNDECIDED if value is _BAD else self._holds_value(test, value)
 
     cdef int _contains(self, const fgw_test* test, const char* p, const char* stop) except -1:
         """Look for an id among the elements of a list of ids."""
@@ -403,8 +415,9 @@ cdef class _Tests:
                     if number == test.number:
                         return True
                 elif memchr(element.start, c"\\", element.end - element.start) != NULL:
-                    value = _loads(PyBytes_FromStringAndSize(
-                        element.start, element.end - element.start))
+                    value = _loaded(element.start, element.end - element.start)
+                    if value is _BAD:
+                        return UNDECIDED
                     if _is_number(value, test.number):
                         return True
             elif fgw_parse_canonical(element.start, element.end, &number):
@@ -413,9 +426,7 @@ cdef class _Tests:
             elif test.number == 0 and element.end - element.start == 2:
                 if memcmp(element.start, b"-0", 2) == 0:
                     return True
-        if more < 0:
-            _loads(PyBytes_FromStringAndSize(p, 0))  # raises: the text is not JSON
-        return False
+        return UNDECIDED if more < 0 else False
 
     cdef int _holds_parsed(self, int32_t number, object data) except -1:
         """Test `d` as it was parsed."""

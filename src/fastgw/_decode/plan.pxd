@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 
 cdef class _Step:
+    cdef object reports
     cdef object subscription
     cdef object target
     cdef object handler
@@ -13,7 +14,7 @@ cdef class _Step:
     cdef Fields fields              # None: it takes the event, or an object of
     cdef object kind                # this type; None: of no type
     cdef object missing             # stands for values that are not there
-    cdef tuple numbers              # of the fields' nodes
+    cdef bytes nodes                # of the fields, as an array of int32_t
     cdef int32_t test               # -1: it takes all
 
 
@@ -27,7 +28,6 @@ cdef class _Walk:
 
 
 cdef class Plan:
-    cdef object _reports
     cdef _Walk _walk
     cdef _Walk _guild_walk          # for events whose d is the guild
 
@@ -37,7 +37,6 @@ cdef class Plan:
 cdef class Calls:
     cdef Route route
     cdef Event event                # None: nobody takes one
-    cdef object _reports
     cdef _Step _step                # the first that is called, and with what
     cdef object _made
     cdef list _more                 # those behind it, as pairs; None: there are none

@@ -3,10 +3,19 @@
 
 cimport cython
 from cpython.mem cimport PyMem_Free
-from cpython.object cimport PyObject_CallObject
+from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t
 
 from .errors import DecodeError
+
+cdef extern from *:
+    """
+    #define fgw_items(values) (((PyTupleObject*)(values))->ob_item)
+    """
+    PyObject** fgw_items(object values)
+
+cdef extern from "Python.h":
+    object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)
 
 
 @cython.final
@@ -18,13 +27,14 @@ cdef class _Step:
 cdef class _Walk:
     """What one walk over `d` finds for the steps of a plan, and what they do with it."""
 
-    def __cinit__(self, tuple subscriptions, tuple guild_keys):
+    def __cinit__(self, tuple subscriptions, object reports, tuple guild_keys):
         cdef _Step step
         self.tree = _PathTree()
         self.tests = _Tests(self.tree, guild_keys)
         self.steps = []
         for subscription in subscriptions:
             step = _Step.__new__(_Step)
+            step.reports = reports
             step.subscription = subscription
             step.target = subscription.target
             step.handler = subscription.handler
@@ -39,7 +49,7 @@ cdef class _Walk:
             if subscription.where is not None:
                 step.test = self.tests._add(subscription.where.spec)
             if step.fields is not None:
-                step.numbers = tuple([self.tree._add(keys) for keys in step.fields._keys])
+                step.nodes = self.tree._nodes_of(step.fields._keys)
             self.steps.append(step)
         if len(subscriptions) == 1 and (<_Step>self.steps[0]).test >= 0:
             _require(self.tests, (<_Step>self.steps[0]).test)
@@ -47,13 +57,18 @@ cdef class _Walk:
     cdef object _found(self, _Step step, const fgw_span* spans, const char* end):
         """
         What a step is called with, by the spans of a walk: values, or itself for the event; None if
-        it is not called. Raises ValueError where a span is bad, and somebody has to parse.
+        it is not called, _BAD where somebody has to parse.
         """
-        if step.test >= 0 and not self.tests._holds(step.test, spans):
-            return None
+        cdef int holds
+        cdef tuple values
+        if step.test >= 0:
+            holds = self.tests._holds(step.test, spans)
+            if holds != True:
+                return None if holds == False else _BAD
         if step.fields is None:
             return step
-        return _values_at(spans, step.numbers, step.missing, end)
+        values = _values_at(spans, step.nodes, step.missing, end)
+        return _BAD if values is None else values
 
     cdef object _parsed(self, _Step step, Event event):
         """The same by the event's data, or the DecodeError that it raises."""
@@ -90,9 +105,8 @@ cdef class Plan:
 
     def __init__(self, subscriptions, reports):
         subscriptions = tuple(subscriptions)
-        self._reports = reports
-        self._walk = _Walk(subscriptions, ("guild_id",))
-        self._guild_walk = _Walk(subscriptions, ("id",))
+        self._walk = _Walk(subscriptions, reports, ("guild_id",))
+        self._guild_walk = _Walk(subscriptions, reports, ("id",))
 
     cdef object _prepare(self, Route route, const fgw_dispatch* dispatch, bytes owner):
         """
@@ -106,7 +120,6 @@ cdef class Plan:
         cdef fgw_span some[STACK_NODES]
         cdef fgw_check check
         cdef fgw_span* spans
-        cdef bint is_understood
         cdef Event event = None
         cdef _Step step
         cdef object made
@@ -122,14 +135,8 @@ cdef class Plan:
             return event
         try:
             for step in walk.steps:
-                made = None
-                is_understood = spans != NULL
-                if is_understood:
-                    try:
-                        made = walk._found(step, spans, end)
-                    except ValueError:
-                        is_understood = False
-                if not is_understood:
+                made = _BAD if spans == NULL else walk._found(step, spans, end)
+                if made is _BAD:
                     if event is None:
                         event = _new_event(route, dispatch, owner)
                     made = walk._parsed(step, event)
@@ -140,7 +147,7 @@ cdef class Plan:
                         event = _new_event(route, dispatch, owner)
                     made = event
                 if calls is None:
-                    calls = _new_calls(self, route, dispatch)
+                    calls = _new_calls(route, dispatch)
                     calls._step, calls._made = step, made
                 else:
                     if calls._more is None:
@@ -156,10 +163,9 @@ cdef class Plan:
         return calls
 
 
-cdef Calls _new_calls(Plan plan, Route route, const fgw_dispatch* dispatch):
+cdef Calls _new_calls(Route route, const fgw_dispatch* dispatch):
     cdef Calls calls = Calls.__new__(Calls)
     calls.route = route
-    calls._reports = plan._reports
     calls._sequence = dispatch.sequence
     calls._shard_id = dispatch.shard_id
     calls._received_at = dispatch.received_at
@@ -191,37 +197,38 @@ cdef class Calls:
 
     cdef int _call(self, _Step step, object made) except -1:
         cdef object what = made, result
-        if isinstance(made, DecodeError):  # nobody is called, and nothing is spent
-            self._reports.failed(self.event, step.handler, made)
+        if type(made) is not tuple and type(made) is not Event:
+            step.reports.failed(self.event, step.handler, made)  # nobody is called, nothing is spent
             return 0
         # A target that starts a task decodes as that begins: here only to see whether it fits.
         if step.kind is not None and (step.spread or step.once):
             try:
                 made = (<Event>what).decode(step.kind)
             except BaseException as error:
-                self._reports.failed(what, step.handler, error)
+                step.reports.failed(what, step.handler, error)
                 return 0
             if not step.spread:
                 made = what
-        if step.once and not self._reports.spend(step.subscription):
+        if step.once and not step.reports.spend(step.subscription):
             return 0
         try:
             if step.fields is None:
                 result = step.target(made)
             elif step.spread:
-                result = PyObject_CallObject(step.target, made)
+                result = PyObject_Vectorcall(
+                    step.target, fgw_items(made), len(<tuple>made), NULL)
             else:
                 what = self._reading(step, made)
                 result = step.target(what)
         except BaseException as error:
             if type(what) is tuple:
                 what = self._reading(step, made)
-            self._reports.failed(what, step.handler, error)
+            step.reports.failed(what, step.handler, error)
         else:
             if result is not None:
                 if type(what) is tuple:
                     what = self._reading(step, made)
-                self._reports.returned(what, step.handler, result)
+                step.reports.returned(what, step.handler, result)
         return 0
 
     cdef object _reading(self, _Step step, tuple values):
