@@ -210,6 +210,27 @@ async def test_another_thread_calls_into_the_loop(is_coroutine):
     assert threads == [threading.main_thread()]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("send", (4, {"guild_id": ON_3})), ("update_voice_state", (ON_3, 9)),
+        ("request_soundboard_sounds", ([ON_3],)), ("request_channel_info", (ON_3, ["status"])),
+        ("request_members", (ON_3,)),
+    ],
+)  # fmt: skip
+async def test_a_command_of_another_loop_is_refused(name, arguments):
+    """Before anything of it goes out."""
+    sender, sent = gateway(0, 3)
+    sender._home.enter("on")
+
+    async def command():
+        await getattr(sender, name)(*arguments)
+
+    with pytest.raises(UsageError, match=rf"{name}\(\) was called in another thread"):
+        await asyncio.to_thread(asyncio.run, command())
+    assert sent == []
+
+
 async def test_its_own_thread_need_not_ask():
     """To wait there would stop everything."""
     sender, _ = gateway(0)
