@@ -374,3 +374,18 @@ async def test_a_command_that_is_none_costs_no_other(bot, caplog):
         sent = await fake.expect(Opcode.VOICE_STATE_UPDATE)
     assert sent.data == {"guild_id": "1"}
     assert "a command of a consumer could not be answered" in caplog.text
+
+
+async def test_a_presence_after_the_close_is_refused(server, request):
+    """It waits for a start that never comes; before the first one it does not."""
+    consumer = Consumer(server.url, group="bot", shards=1, prefix=request.node.name)
+    consumer.set_presence({"status": "idle"})
+    async with consumer:
+        pass
+    with pytest.raises(UsageError, match="the consumer is closed"):
+        consumer.set_presence({"status": "dnd"})
+    streams = consumer._streams
+    streams.open()
+    said = await streams.client.hgetall(streams.key("presence"))
+    await streams.close()
+    assert said == {b"all": b'{"status":"idle"}'}

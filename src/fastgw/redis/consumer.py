@@ -223,9 +223,11 @@ class Consumer(EventSource, GuildCommands):
         also those that start later. See `Gateway.set_presence`.
 
         Raises:
-            UsageError: no mapping, no JSON, too long, or no number of a shard.
+            UsageError: no mapping, no JSON, too long, or no number of a shard; or it is closed.
         """
         self._home.check_loop("set_presence")
+        if self._closing is not None and not self._shards.is_open:
+            raise UsageError("the consumer is closed: nobody would ever hear of this presence")
         if not isinstance(presence, Mapping):
             raise UsageError("a presence is a mapping, the `d` of op 3")
         self._shards.show(presence, shard_ids)
