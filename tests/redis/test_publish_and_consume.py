@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 from gateways import gateway_to, quick_queue
 from redis_server import RedisServer, needs_redis
 
@@ -450,3 +450,23 @@ async def test_a_close_that_is_cancelled_gives_the_mailboxes_back(prefix, consum
     async with consumer(lease_s=30.0) as other:
         await until(lambda: other.shard_ids == (0,))
         assert await other._streams.client.xlen(streams.mailbox("bot", 0)) == 0
+
+
+async def test_a_lease_whose_answer_nobody_waited_for_is_given_back(consumer, monkeypatch):
+    """Closed while it asked: the server had given it, and the next one would wait for its end."""
+    bot, given = consumer(lease_s=300.0), asyncio.Event()
+    run = bot._streams.run
+
+    async def slow(name, keys, arguments):
+        answer = await run(name, keys, arguments)
+        if name == "lease":
+            given.set()
+            await asyncio.Event().wait()
+        return answer
+
+    monkeypatch.setattr(bot._streams, "run", slow)
+    await bot.start()
+    await asyncio.wait_for(given.wait(), scaled(10.0))
+    await bot.close()
+    async with consumer(lease_s=300.0) as heir:
+        await until(lambda: heir.shard_ids == (0,))

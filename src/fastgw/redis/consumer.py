@@ -199,7 +199,8 @@ class Consumer(EventSource, GuildCommands):
         await self._shards.close()
         with contextlib.suppress(Exception):  # the leases run out by themselves
             await self._acknowledge()
-            await self._give_back(list(self._mailboxes), is_leaving=True)
+            # All that are mine, also those of an answer that nobody waited for any more.
+            await self._give_back(self._shard_ids, is_leaving=True)
         self._mailboxes.clear()
         self._figures.close()
         await self._streams.close()
@@ -402,7 +403,7 @@ class Consumer(EventSource, GuildCommands):
             if isinstance(answer, Exception):
                 raise answer
 
-    async def _give_back(self, shard_ids: list[int], *, is_leaving: bool = False) -> None:
+    async def _give_back(self, shard_ids: Iterable[int], *, is_leaving: bool = False) -> None:
         for shard_id in shard_ids:
             self._mailboxes.pop(shard_id, None)
         await self._streams.run(
