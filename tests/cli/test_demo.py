@@ -137,6 +137,14 @@ def test_the_planned_cut_is_said_when_it_happens(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_the_first_events_have_no_cost_of_their_own(capsys):
+    """Of one event it would be the CPU of the whole start."""
+    first = replace(FRAME, events=1, cpu_us_per_event=25_241.74)
+    _view.PlainView(quiet=False).show(first)
+    assert capsys.readouterr().out == "  0.0 s  ready, 1 events, 1/s, - each\n"
+    assert dict(_view._rows(first))["CPU per event"] == "-"
+
+
 def test_a_live_view_has_a_bar_while_shards_come_up():
     """It goes when all are READY."""
     view = _view.LiveView(1.0)

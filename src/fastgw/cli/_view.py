@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["choose"]
 
+# Of fewer events nothing can be said about one.
+_FEW = 10
+
 
 def choose(*, plain: bool, quiet: bool, seconds: float) -> PlainView | LiveView:
     """Return the view for this terminal; `quiet` shows nothing while it runs."""
@@ -37,8 +40,13 @@ def _line(frame: Frame) -> str:
     """One line of at most 80 columns, with what moves; the summary has the rest."""
     return (
         f"{frame.elapsed_s:5.1f} s  {frame.status}, {frame.events:,} events, "
-        f"{frame.events_per_s:,.0f}/s, {frame.cpu_us_per_event:.2f} {_micro()}s each"
+        f"{frame.events_per_s:,.0f}/s, {_cost(frame)} each"
     )
+
+
+def _cost(frame: Frame) -> str:
+    """Say the CPU of an event; of the first few it would be that of the start."""
+    return "-" if frame.events < _FEW else f"{frame.cpu_us_per_event:.2f} {_micro()}s"
 
 
 def _rows(frame: Frame) -> list[tuple[str, str]]:
@@ -53,7 +61,7 @@ def _rows(frame: Frame) -> list[tuple[str, str]]:
         ("delivered", f"{frame.delivered:,}"),
         ("decoded", f"{frame.decoded:,}"),
         ("heartbeat latency", latency),
-        ("CPU per event", f"{frame.cpu_us_per_event:.2f} {_micro()}s"),
+        ("CPU per event", _cost(frame)),
         ("memory", f"{frame.rss_mb:.0f} MB"),
     ]
 
