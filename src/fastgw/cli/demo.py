@@ -49,6 +49,9 @@ _RATE_WINDOW_S = 0.2
 # Once the service has stopped sending: so long nothing may arrive before the rest counts as lost.
 _REST_S = 15.0
 
+# The other process has nothing to lose; the runner leaves behind what takes 5 s after Ctrl-C.
+_END_S = 2.0
+
 
 def fingerprint(sequence: int, guild_id: int | None) -> int:
     """Mix what identifies an event; both processes xor these over the wanted ones."""
@@ -145,7 +148,7 @@ class _Service:
         assert self._process.stdin is not None
         self._process.stdin.close()
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 5)
+            await asyncio.wait_for(self._process.wait(), _END_S)
         if self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
