@@ -50,6 +50,7 @@ async def test_it_says_how_to_point_a_bot_at_it():
         done = await finished(fake)
     assert f'api_url="http://127.0.0.1:{port}/api/v10"' in lines[3]
     assert max(map(len, lines)) <= 81
+    assert "any token but the real one" in lines[2]
     assert (done.returncode, done.stderr) == (143, "")
 
 

@@ -50,10 +50,11 @@ def announce(fake: FakeGateway, what: str, *, as_json: bool) -> None:
         lines = [
             f"A fake Discord gateway listens on {fake.url}",
             f"  {what}",
-            "Point a bot at it, with any token:",
+            # Stores are each bot's own: the real one's would keep sessions of the fake.
+            "Point a bot at it, with any token but the real one, as by DISCORD_TOKEN=token:",
             f'  Gateway("token", intents=..., api_url="{fake.api_url}")',
             f"  fastgw run bot:gateway --api-url {fake.api_url}",
-            f"  DISCORD_TOKEN=token fastgw tail --api-url {fake.api_url}",
+            f"  fastgw tail --api-url {fake.api_url}",
             "Ctrl-C ends it.",
         ]
     sys.stdout.write("\n".join(lines) + "\n")
