@@ -134,12 +134,16 @@ class OpenStore(Protocol):
         Sessions of another shard count are not among it.
 
         Raises:
-            UsageError: somebody else runs one of them, or runs others with another shard count.
+            UsageError: somebody else runs one of them, or runs others with another shard count; or
+                the store is closed, also meanwhile: then nothing is held.
         """
 
     def save(self, stored: StoredSession) -> None:
         """
         Store a new session of a shard that was taken: READY came. It is written at once.
+
+        What is of a shard that was never taken, or has been released, is passed over, here and in
+        what follows.
 
         Raises:
             UsageError: the store is another bot's; nothing of this one may be stored in it.
@@ -154,7 +158,11 @@ class OpenStore(Protocol):
         """
 
     def forget(self, shard_id: int) -> None:
-        """Remove the session of a shard: it is over."""
+        """
+        Remove the session of a shard: it is over.
+
+        While it may be another bot's it stays in the store, as it is.
+        """
 
     async def release(self, shard_ids: Collection[int]) -> None:
         """Write what is not written yet, then let others run these shards; sessions stay."""
