@@ -10,6 +10,7 @@ cdef enum:
     READ_BYTES = 262144  # the most that one read may bring; as many as aiofastnet reads of TLS
     TIMED_EVERY = 32  # deliveries
     UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock
+    FIN = 0x80  # RFC 6455 5.2: the bit beside an opcode
 
 
 cdef class Tap:
@@ -55,7 +56,9 @@ cdef class Listener(WSListener):
     cdef bytes _owed                # payload of the latest PING since then
     cdef Turns _turns               # None: a turn of the loop may take what it takes
     cdef object _reading            # hears when frames are kept, and when none are any more
-    cdef object _kept               # (opcode, fin, payload) for the next turn; None: nothing
+    cdef list _kept                 # frames for the next turn, each opcode and FIN in a byte, and
+                                    # payload; None for those that went; or None: nothing
+    cdef Py_ssize_t _next           # of them, the first that did not go
     cdef int _delivered             # since one was timed
     cdef int _untimed               # frames since the clock was looked at
 
@@ -66,6 +69,7 @@ cdef class Listener(WSListener):
     cdef int _deliver_timed(self, object result) except -1
     cdef int _deliver(self, object result) except -1
     cdef int _go_on(self) except -1
+    cdef bint _is_behind(self) noexcept
     cdef int _forget_kept(self) except -1
     cdef int _broken(self, error) except -1
     cdef int _refuse(self, error) except -1

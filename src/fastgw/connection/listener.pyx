@@ -343,39 +343,52 @@ cdef class Listener(WSListener):
         if not self._stamped:
             self._assembler.received_at = monotonic()
         self._stamped = not frame.last_in_buffer
-        payload = PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)
+        # One object a frame, and none that the garbage collector counts.
+        cdef bytes kept = PyBytes_FromStringAndSize(NULL, frame.payload_size + 1)
+        PyBytes_AS_STRING(kept)[0] = opcode | FIN if frame.fin else opcode
+        memcpy(PyBytes_AS_STRING(kept) + 1, frame.payload_ptr, frame.payload_size)
         if self._kept is None:
-            self._kept = deque()
+            self._kept, self._next = [], 0
             self._turns._behind.append(self)
             self._turns._mark()
             self._reading.behind(self._connection, True)
-        self._kept.append((opcode, frame.fin, payload))
+        self._kept.append(kept)
         self._turns.kept_bytes += frame.payload_size
         return 0
 
     cdef int _go_on(self) except -1:
         """Deliver what was kept until the turn is over; tell whether that was all."""
-        cdef bytes payload
+        cdef bytes kept
+        cdef const char* payload
+        cdef Py_ssize_t size
         cdef int opcode
-        while self._kept and not self._closed:
-            opcode, fin, payload = self._kept.popleft()
-            self._turns.kept_bytes -= PyBytes_GET_SIZE(payload)
+        while self._is_behind():
+            kept = <bytes>self._kept[self._next]
+            self._kept[self._next] = None
+            self._next += 1
+            opcode = <unsigned char>PyBytes_AS_STRING(kept)[0] & ~FIN
+            payload = PyBytes_AS_STRING(kept) + 1
+            size = PyBytes_GET_SIZE(kept) - 1
+            self._turns.kept_bytes -= size
             if opcode == 8:
-                self._close_frame(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+                self._close_frame(payload, size)
             elif not self._closing:
-                self._data(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), opcode, fin)
+                self._data(payload, size, opcode, <unsigned char>PyBytes_AS_STRING(kept)[0] >= FIN)
             if self._turns._is_over:
                 break
-        if self._kept and not self._closed:
+        if self._is_behind():
             return False
         self._forget_kept()
         return True
+
+    cdef bint _is_behind(self) noexcept:
+        return self._kept is not None and self._next < len(self._kept) and not self._closed
 
     cdef int _forget_kept(self) except -1:
         """Nothing is kept any more."""
         if self._kept is not None:
             kept, self._kept = self._kept, None
-            self._turns.kept_bytes -= sum([len(payload) for _, _, payload in kept])
+            self._turns.kept_bytes -= sum([len(frame) - 1 for frame in kept if frame is not None])
             self._reading.behind(self._connection, False)
         return 0
 
