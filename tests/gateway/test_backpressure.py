@@ -130,7 +130,7 @@ async def test_a_waiter_is_served_although_handlers_hold_the_mark(fake):
         answers.append(await gateway.wait_for("MESSAGE_UPDATE"))
 
     async with gateway:
-        flood(fake, 0, 90)  # above the mark of 200 KB, below the second
+        flood(fake, 0, 80)  # with what each holds beside its bytes below the second mark, 400 KB
         await until(lambda: gateway.health().unhandled_bytes > MARK, 10.0)
         fake.dispatch("MESSAGE_UPDATE", {})
         await until(lambda: answers, 10.0)
