@@ -108,7 +108,8 @@ def test_ctrl_c_ends_a_program_whose_loop_hears_no_signals(monkeypatch):
 
     monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
     monkeypatch.setattr(runner, "_new_loop", asyncio.new_event_loop)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # xdist's workers ignore it
+    # What a shell runs in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             run_to_the_end(serve())
