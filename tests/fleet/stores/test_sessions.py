@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
 import pytest
+from deadline import scaled
 
 from fastgw import Intents, UsageError
 from fastgw.fleet.ports import StoredSession
@@ -189,6 +191,42 @@ async def test_the_last_of_it_is_stored_at_close():
     rig.sequence = 77
     await writer.close()
     assert (await rig.left())[0][0] == 77
+
+
+async def test_who_closes_second_waits_for_the_first():
+    """A start that fails closes it, and so does the end that made it fail."""
+    done, may_end = [], asyncio.Event()
+
+    class Slow:
+        def save_sequences(self, sequences):
+            pass
+
+        async def close(self):
+            done.append("begun")
+            await may_end.wait()
+
+    writer = SessionWriter(Slow(), "")
+    first, second = [asyncio.ensure_future(writer.close()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not second.done()
+    may_end.set()
+    await asyncio.wait_for(asyncio.gather(first, second), scaled(5.0))
+    assert done == ["begun"]
+
+
+async def test_shards_are_taken_where_there_are_any():
+    """A fleet that begins without one asks for none."""
+    taken = []
+
+    class Store:
+        async def take(self, shard_ids, shard_count):
+            taken.append((shard_ids, shard_count))
+            return {1: stored(1)}
+
+    writer = SessionWriter(Store(), "")
+    assert await writer.take({}) == {}
+    assert list(await writer.take({1: identity(1), 2: identity(2)})) == [1]
+    assert taken == [((1, 2), 8)]
 
 
 async def test_a_session_that_is_over_is_removed():
