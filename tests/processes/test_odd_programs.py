@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 
 import pytest
 from deadline import scaled, until
@@ -194,6 +195,33 @@ async def test_a_system_without_a_process_to_give_is_asked_again(plain_fleet, mo
         await until(lambda: running.done() or is_up(plain_fleet), PATIENCE_S)
         assert len(asked) == 5
         assert "no process can be started for worker 0 ([Errno 11] no process to give)" in (
+            caplog.text
+        )
+    finally:
+        plain_fleet.close()
+        await running
+
+
+@pytest.mark.one_loop
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="no thread waits for the process")
+async def test_a_system_without_a_thread_to_give_is_asked_again(plain_fleet, monkeypatch, caplog):
+    """Up to Python 3.11 a thread waits for each process, and counts against the same limit."""
+    monkeypatch.setattr(restarts, "FIRST_S", 0.01)
+    start, asked = threading.Thread.start, []
+
+    def start_later(thread):
+        if "waitpid-" in thread.name:
+            asked.append(thread)
+            if len(asked) < 3:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    running = asyncio.create_task(plain_fleet.run())
+    try:
+        await until(lambda: running.done() or is_up(plain_fleet), PATIENCE_S)
+        assert len(asked) == 3
+        assert "no process can be started for worker 0 ([Errno 11] can't start new thread)" in (
             caplog.text
         )
     finally:

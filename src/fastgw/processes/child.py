@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -108,8 +109,10 @@ class Child:
                     env=without_manager(os.environ),
                 )
                 child = cls(process, ours)
-            except BaseException:  # a process that there is by now ends with its line
+            except BaseException as error:  # a process that there is by now ends with its line
                 ours.close()
+                if isinstance(error, RuntimeError):  # Python 3.11 has a thread wait for each
+                    raise BlockingIOError(errno.EAGAIN, str(error)) from error
                 raise
         child._words.say("work", supervisor_pid=os.getpid(), **assignment)
         return child
