@@ -197,6 +197,7 @@ async def test_a_system_without_a_process_to_give_is_asked_again(plain_fleet, mo
         assert "no process can be started for worker 0 ([Errno 11] no process to give)" in (
             caplog.text
         )
+        assert plain_fleet.status().workers[0].restarts == 0  # nothing died
     finally:
         plain_fleet.close()
         await running

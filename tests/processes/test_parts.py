@@ -215,6 +215,17 @@ def test_one_crash_is_followed_at_once_and_more_by_waits():
     assert restarts.count == 10
 
 
+def test_a_start_that_the_system_refused_is_no_restart():
+    """It waits as after a crash; the starts that failed before it are in a row with those after."""
+    restarts = Restarts(lambda: 1.0)
+    assert [restarts.refused() for _ in range(3)] == [0.0, 1.0, 2.0]
+    assert restarts.count == 0
+    for _ in range(FAILED_STARTS - 1):
+        restarts.ended(has_started=False, ran_s=0.0)
+        restarts.refused()
+    assert restarts.ended(has_started=False, ran_s=0.0) is None
+
+
 def test_starts_that_fail_in_a_row_are_given_up():
     """A start that works in between begins the count anew; crashes of running ones never end it."""
     restarts = Restarts(lambda: 0.0)

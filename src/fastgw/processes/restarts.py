@@ -49,10 +49,18 @@ class Restarts:
             self.failed_starts += 1
             if self.failed_starts >= FAILED_STARTS:
                 return None
+        self.count += 1
+        return self._next_s(at_once=has_started)
+
+    def refused(self) -> float:
+        """Take it that the system had no process to give; return after how long to ask again."""
+        return self._next_s(at_once=True)
+
+    def _next_s(self, *, at_once: bool) -> float:
+        """Return the next wait; the first of a row may be none."""
         wait_s = 0.0
-        if self._crashes or not has_started:
+        if self._crashes or not at_once:
             longest = min(FIRST_S * 2.0 ** max(0, self._crashes - 1), CAP_S)
             wait_s = longest * (0.5 + 0.5 * self._random())
         self._crashes += 1
-        self.count += 1
         return wait_s

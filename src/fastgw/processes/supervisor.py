@@ -203,7 +203,7 @@ class Supervisor:
                 if seat.child is child:  # it has ended; another one is a successor
                     try:
                         seat.run_by(await self._spawn(seat))
-                    except OSError as error:  # no process, memory or descriptor to give
+                    except OSError as error:  # no process, thread, memory or descriptor
                         wait_s = self._not_spawned(seat, error)
                         continue
                 child = seat.child
@@ -222,9 +222,9 @@ class Supervisor:
                 await asyncio.wait((child.ended,))
                 wait_s = self._after(seat, child)
 
-    def _not_spawned(self, seat: Seat, error: OSError) -> float | None:
+    def _not_spawned(self, seat: Seat, error: OSError) -> float:
         """Return in how many seconds to try again; the others run, and their shards with them."""
-        wait_s = seat.restarts.ended(has_started=True, ran_s=0.0)
+        wait_s = seat.restarts.refused()
         log.error(
             "no process can be started for worker %d (%s); it is tried again in %.1f s",
             seat.index, error, wait_s,
