@@ -103,6 +103,7 @@ def test_a_database_that_is_no_number_is_refused(url):
         ("ssl_ca_certs=/ca.pem", "there is no option 'ssl_ca_certs'"),
         ("protocol=7", "protocol must be"),
         ("max_connections=-1", "max_connections"),
+        ("cache_config=on", "takes no text|no option 'cache_config'"),
     ],
 )
 def test_an_option_of_a_url_that_cannot_be_is_named_at_once(use, server, option, says):

@@ -87,6 +87,8 @@ def refused_option(url: str) -> str | None:
         return f"there is no option {unknown[1]!r}" if unknown else str(error)
     except (ValueError, RedisError) as error:
         return str(error).rstrip(".")
+    except AttributeError:  # some are objects of a program, and only these are looked at
+        return "one of them takes no text"
     return None
 
 
