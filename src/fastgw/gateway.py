@@ -350,7 +350,8 @@ class Gateway(EventSource, CommandSender):
         Stop one shard and take it out, the others go on; return when its socket is gone.
 
         One that is away because its lease was over is not taken again. Where processes share the
-        shards out, it stays stopped in this one until `start_shard`; others may take it.
+        shards out, it stays stopped in this one until `start_shard`, and still counts for its
+        share: another process takes it only while that one has less than its own.
 
         Raises:
             UsageError: it does not run here.
