@@ -14,7 +14,15 @@ from ..protocol.events import EVENT_INTENTS, EVENT_NAMES
 if TYPE_CHECKING:
     from ..words import Intents
 
-__all__ = ["EVERYTHING", "MissingIntentWarning", "check_names", "warn_of"]
+__all__ = [
+    "EVERYTHING",
+    "MissingIntentWarning",
+    "advice_on",
+    "check_names",
+    "is_event_name",
+    "likely_meant",
+    "warn_of",
+]
 
 log = careful_logger("fastgw.handlers")
 
@@ -23,6 +31,20 @@ EVERYTHING = "*"
 _NAME = re.compile(r"[A-Z0-9_]+\Z")
 # With the dot: a user's package may be called fastgw_bot.
 _OURS = __name__.partition(".")[0] + "."
+# What listeners of discord.py are called, where it is not the event's name behind "on_".
+_OF_LISTENERS = {
+    "GUILD_JOIN": "GUILD_CREATE",
+    "GUILD_REMOVE": "GUILD_DELETE",
+    "INTERACTION": "INTERACTION_CREATE",
+    "MEMBER_JOIN": "GUILD_MEMBER_ADD",
+    "MEMBER_REMOVE": "GUILD_MEMBER_REMOVE",
+    "MEMBER_UPDATE": "GUILD_MEMBER_UPDATE",
+    "MESSAGE": "MESSAGE_CREATE",
+    "MESSAGE_EDIT": "MESSAGE_UPDATE",
+    "REACTION_ADD": "MESSAGE_REACTION_ADD",
+    "REACTION_REMOVE": "MESSAGE_REACTION_REMOVE",
+    "TYPING": "TYPING_START",
+}
 
 
 class MissingIntentWarning(UserWarning):
@@ -44,12 +66,28 @@ def check_names(names: tuple[object, ...]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise UsageError(f"an event name is a str, not {type(name).__name__}")
-        if name != EVERYTHING and not _NAME.match(name):
-            hint = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", name.removeprefix("on_")).upper()
-            hint = f"; did you mean {hint}?" if hint in EVENT_NAMES else ""
-            raise UsageError(f"{name!r} is not an event name: those look like MESSAGE_CREATE{hint}")
+        if name != EVERYTHING and not is_event_name(name):
+            advice = advice_on(name)
+            raise UsageError(
+                f"{name!r} is not an event name: those look like MESSAGE_CREATE{advice}"
+            )
         plain.append(str.__str__(name))
     return tuple(plain)
+
+
+def is_event_name(name: str) -> bool:
+    """Tell whether this is spelt as names of events are; Discord need not send it."""
+    return _NAME.match(name) is not None
+
+
+def advice_on(name: str) -> str:
+    """Return "; did you mean READY?" for what is spelt otherwise, such as on_ready; else ""."""
+    bare = re.sub(r"(?<=[a-z])(?=[A-Z])|[\s.-]+", "_", name)
+    bare = bare.removeprefix("on_").removeprefix("raw_").upper()
+    meant = _OF_LISTENERS.get(bare, bare)
+    if meant not in EVENT_NAMES:
+        meant = likely_meant(meant) or ""
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def warn_of(name: str, intents: Intents) -> None:
@@ -64,12 +102,14 @@ def warn_of(name: str, intents: Intents) -> None:
             MissingIntentWarning,
             stacklevel=_depth_of_caller(),
         )
-    elif name not in EVENT_NAMES and (meant := _likely_meant(name)):
+    elif meant := likely_meant(name):
         log.warning("%s is not a documented event; did you mean %s?", name, meant)
 
 
-def _likely_meant(name: str) -> str | None:
-    """Return the documented name that this one is a slip of, if it looks like one."""
+def likely_meant(name: str) -> str | None:
+    """Return the documented name that this one is a slip of, if it looks like one and is not it."""
+    if name in EVENT_NAMES:
+        return None
     import difflib  # here, as few programs misspell a name
 
     # 0.9 is one slip in ten letters: names that Discord sends without documenting them, such as

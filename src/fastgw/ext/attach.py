@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..delivery.names import advice_on, is_event_name, likely_meant
 from ..errors import UsageError
+from ..log import careful_logger
 from ..quoting import quote
 from .attachment import Attachment
 from .verdict import Choice
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from .link import Link
 
 __all__ = ["attach", "attachment_of"]
+
+log = careful_logger("fastgw.attach")
 
 # Packages of the discord.py family (py-cord is `discord` as well), and hikari.
 _DISCORD_PY = ("discord", "disnake", "nextcord")
@@ -41,7 +45,7 @@ def attach(
     Args:
         bot: a client of discord.py, disnake, nextcord, py-cord or hikari, which does not run yet.
         keep: names of events that are always delivered to the library, such as "MESSAGE_CREATE".
-        drop: names of events that never are, whoever listens.
+        drop: names of events that never are, whoever listens. A name that looks misspelt is logged.
         filter: False delivers everything.
         prefix_filter: for a bot that needs messages for its prefix commands alone, and is made with
             max_messages=None: True delivers MESSAGE_CREATE only where `content` begins with one of
@@ -113,10 +117,18 @@ def _names(option: str, names: Iterable[str]) -> frozenset[str]:
         raise UsageError(f"attach({option}=...) takes several names: {option}=[{names!r}]")
     found = frozenset(names)
     for name in found:
-        if not isinstance(name, str) or not name.isupper():
+        if not isinstance(name, str) or not is_event_name(name):
+            advice = advice_on(name) if isinstance(name, str) else ""
             raise UsageError(
                 f"attach({option}=...) takes names of the gateway such as 'MESSAGE_CREATE', not "
-                f"{quote(name)}"
+                f"{quote(name)}{advice}"
+            )
+        if meant := likely_meant(name):  # Discord sends names that it does not document
+            log.warning(
+                "attach(%s=...): %s is not a documented event; did you mean %s?",
+                option,
+                name,
+                meant,
             )
     return found
 
