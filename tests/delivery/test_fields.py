@@ -270,6 +270,9 @@ async def test_waiters_and_handlers_of_one_name_share_a_plan(source, feed):
         ({"fields": ()}, "name at least one path"),
         ({"fields": ("a", 5)}, "a path is a str"),
         ({"fields": ("a..b",)}, "is not a path"),
+        ({"fields": ("a", "embeds[0].title")}, "leads into a list.*: take 'embeds', the whole"),
+        ({"fields": ["embeds[].title"]}, "leads into a list"),
+        ({"fields": ("d.content",)}, "begin below the `d`.*, so write 'content'"),
         ({"missing": 0}, "missing= goes with fields="),
         ({"where": True}, "where= is a filter such as"),
         ({"where": lambda event: True}, "where= is a filter such as"),
@@ -277,12 +280,30 @@ async def test_waiters_and_handlers_of_one_name_share_a_plan(source, feed):
         ({"guilds": 81384788765712384}, "collection of ids"),
         ({"guilds": "81384788765712384"}, "collection of ids"),
         ({"guilds": [None]}, "a value is an int or a str"),
+        ({"guilds": {"abc"}}, "takes ids, .*'abc' is none"),
+        ({"guilds": iter([7, ""])}, "takes ids, .*'' is none"),
+        ({"guilds": (-7,)}, "takes ids, .*-7 is none"),
     ],
 )
 def test_options_that_cannot_work_are_refused(source, options, text):
     """At once: before there is a handler."""
     with pytest.raises(UsageError, match=text):
         source.on("A", **options)
+
+
+@pytest.mark.parametrize("path", ["attachments[0]", "d.author.id"])
+def test_paths_of_filters_are_looked_at_too(path):
+    """As those of fields=."""
+    with pytest.raises(UsageError, match="the path"):
+        field(path)
+
+
+def test_a_member_that_is_called_d_can_be_read(source, feed):
+    """Fields takes any path, for events that Discord may come to send."""
+    seen = []
+    source.on("A", fields=Fields("d.x"))(seen.append)
+    feed("A", b'{"d":{"x":1}}')
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("options", [{"where": 5}, {"guilds": 5}])

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from .._decode import Fields, ValueSet
 from ..errors import UsageError
+from .paths import check_path
 
 __all__ = ["Field", "Filter", "check_where", "field", "in_guilds"]
 
@@ -79,6 +80,7 @@ class Field:
     __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
+        check_path(path)
         self.path = Fields(path).paths[0]  # which looks at it
 
     def is_true(self) -> Filter:
@@ -184,6 +186,10 @@ def check_where(where: object, guilds: ValueSet | Iterable[str | int] | None) ->
         )
     if guilds is None:
         return where
+    if isinstance(guilds, Iterable) and not isinstance(guilds, (str, ValueSet)):
+        guilds = list(guilds)
+        for guild in guilds:
+            _check_guild(guild)
     ours = in_guilds(guilds)
     return ours if where is None else ours & where
 
@@ -193,6 +199,19 @@ def in_guilds(guilds: ValueSet | Iterable[str | int]) -> Filter:
     if isinstance(guilds, str) or not isinstance(guilds, Iterable):
         raise UsageError(f"guilds= is a collection of ids, such as {{7, 8}}, not {guilds!r:.100}")
     return Filter(("guild_in", _as_set(guilds)))
+
+
+def _check_guild(guild: object) -> None:
+    """Raise UsageError of what no id is; of other types a ValueSet says more."""
+    if isinstance(guild, str):
+        is_id = guild.isascii() and guild.isdigit()
+    else:
+        is_id = not isinstance(guild, int) or guild >= 0
+    if not is_id:
+        raise UsageError(
+            f"guilds= takes ids, ints or strings of digits, and {guild!r:.100} is none: no event "
+            "would match it"
+        )
 
 
 def _as_set(values: ValueSet | Iterable[str | int]) -> ValueSet:

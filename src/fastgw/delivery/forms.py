@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._decode import Fields, check_type
 from ..errors import UsageError
+from .paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,8 @@ def _check_fields(fields: object, missing: object) -> Fields[Any] | None:
     if not isinstance(fields, (tuple, list)):
         one = f"({fields!r},)" if isinstance(fields, str) else '("author.id", "content")'
         raise UsageError(f"fields= is a tuple of paths, such as {one:.100}, not {fields!r:.100}")
+    for path in fields:
+        check_path(path)
     return Fields(*fields)
 
 
