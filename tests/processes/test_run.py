@@ -264,7 +264,7 @@ async def test_a_terminal_that_goes_away_is_the_end(fake, run_fleet):
 @pytest.mark.parametrize(
     ("target", "says", "tries"),
     [
-        ("no_such_module:gateway", "there is no module 'no_such_module'", 1),
+        ("fleet_bot.main:gateway", "there is no module 'fleet_bot.main'", 1),
         ("fleet_bot:gatway", "there is no 'gatway'; its gateways: gateway", 1),
         ("fleet_bot:number", "fleet_bot:number is an int", 1),
         ("fleet_bot:make_none", "fleet_bot:make_none() returned None, and not a Gateway", 1),
@@ -280,9 +280,17 @@ async def test_what_cannot_be_run_ends_the_command(fake, run_fleet, target, says
     last = fleet.errors.splitlines()[-1]
     assert last.startswith("fastgw: worker 0 failed at import: ")
     assert says in last
-    imports = len(fleet.lines("import"))
-    assert imports == (0 if target.startswith("no_such") else tries)
+    assert len(fleet.lines("import")) == tries
     assert fake.identifies == []
+
+
+async def test_a_module_that_is_not_there_is_told_before_anything_is_asked(fake, run_fleet):
+    """Neither the token, which is none, nor the API comes first, and no worker is started."""
+    fleet = await run_fleet(fake, target="no_such_module:gateway", DISCORD_TOKEN="")
+    assert await fleet.wait_ended() == 2
+    (line,) = fleet.errors.splitlines()
+    assert line.startswith("fastgw: there is no module 'no_such_module' in ")
+    assert fake.api_requests == 0
 
 
 async def test_another_bots_store_ends_the_command(fake, run_fleet):

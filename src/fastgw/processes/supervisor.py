@@ -37,6 +37,7 @@ from .service import ServiceTeller
 from .settings import ProcessOptions
 from .start import Started, ask, ask_again, assignment_of, choose_store
 from .status import ProcessesStatus
+from .target import check_module
 from .watching import Watching
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ class Supervisor:
         Run until the end, which a signal, or `close()`, or a worker begins; return the exit code.
 
         Raises:
-            FastgwError: the API refuses, or nothing can be started.
+            FastgwError: there is no such module, the API refuses, or nothing can be started.
             WorkerFailed: a worker cannot be started, or was refused for good.
         """
+        check_module(self._options.target)
         self._token = check_token(None)
         self._path = choose_store(self._options, bot_id_of(self._token))
         with self._signals_heard():

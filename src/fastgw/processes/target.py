@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
+from importlib.machinery import PathFinder
 from types import ModuleType
 
 from ..errors import FatalError, UsageError
@@ -13,7 +15,9 @@ from ..fleet.ports import Occupied
 from ..gateway import Gateway
 from ..runner import refusing_runs
 
-__all__ = ["TargetError", "check_target", "import_target", "is_final", "load_gateway"]
+__all__ = [
+    "TargetError", "check_module", "check_target", "import_target", "is_final", "load_gateway",
+]  # fmt: skip
 
 
 class TargetError(UsageError):
@@ -36,6 +40,25 @@ def check_target(target: str) -> tuple[str, str]:
     if not colon or not all(part.isidentifier() for part in parts):
         raise UsageError(f"{target!r} is not module:name, such as bot:gateway")
     return module, name
+
+
+def check_module(target: str) -> None:
+    """
+    Look whether the module, or the package that it is in, can be found; nothing is imported.
+
+    Workers have the paths of this process, but PYTHONPATH as it is now. What a package holds is
+    known when it has been imported, which is left to them.
+
+    Raises:
+        TargetError: there is none of that name.
+    """
+    name, _ = check_target(target)
+    package = name.partition(".")[0]
+    paths = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    if package in sys.modules or PathFinder.find_spec(package, paths) is not None:
+        return
+    if importlib.util.find_spec(package) is None:
+        raise _no_module(package, name)
 
 
 def load_gateway(target: str) -> Gateway:
@@ -77,11 +100,15 @@ def import_target(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # Of the module itself or a package it is in; what it imports in turn is its own matter.
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-            raise TargetError(
-                f"there is no module {error.name!r} in {os.getcwd()} or on the path: run it where "
-                f"`import {name}` works, or install it"
-            ) from error
+            raise _no_module(error.name, name) from error
         raise
+
+
+def _no_module(missing: str, name: str) -> TargetError:
+    return TargetError(
+        f"there is no module {missing!r} in {os.getcwd()} or on the path: run it where "
+        f"`import {name}` works, or install it"
+    )
 
 
 def _make(found: object, target: str) -> Gateway:
