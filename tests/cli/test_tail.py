@@ -67,12 +67,12 @@ async def test_a_terminal_of_80_columns_gets_lines_that_fit(tmp_path):
 
 
 async def test_it_says_that_it_costs_an_identify_and_takes_its_turn(tmp_path):
-    """In the file of `fastgw run`, whose next start knows of it."""
+    """In the file of `fastgw run` at that API, whose next start knows of it."""
     async with FakeGateway(recommended_shards=4) as fake:
         done = await tail(fake, tmp_path, "--shard", "2", "--count", "1")
         assert [identify["shard"] for identify in fake.identifies] == [[2, 4]]
         assert fake.identifies[0]["intents"] == Intents.default()
-    file = tmp_path / "fastgw" / BOT_ID / "fastgw.sqlite"
+    file = tmp_path / "fastgw" / "127.0.0.1" / BOT_ID / "fastgw.sqlite"
     assert done.stderr == (
         f"fastgw: shard 2 of 4 costs one identify of the 1,000 that are left, by turn in {file}\n"
     )

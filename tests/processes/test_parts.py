@@ -258,6 +258,30 @@ def test_where_the_store_is(tmp_path, monkeypatch, environment, path):
     assert found.parent.is_dir()
 
 
+@pytest.mark.parametrize(
+    ("api_url", "folder"),
+    [
+        ("https://discord.com/api/v10", "77"),
+        ("https://Canary.Discord.com/api/v10", "77"),
+        ("http://127.0.0.1:41881/api/v10", "127.0.0.1/77"),
+        ("http://[::1]:41881/api/v10", "--1/77"),
+        ("https://not-discord.com/api/v10", "not-discord.com/77"),
+    ],
+)
+def test_an_api_that_is_not_discords_has_a_file_of_its_own(tmp_path, api_url, folder):
+    """One for each host: a fake's identifies do not count as the real bot's."""
+    given = {"XDG_STATE_HOME": str(tmp_path)}
+    found = state_dir.default_store(given, 77, api_url)
+    assert found == tmp_path / "fastgw" / folder / "fastgw.sqlite"
+
+
+def test_a_units_own_directory_is_taken_for_any_api(tmp_path):
+    """Whoever set it for this unit has chosen: a bot behind a proxy of the API keeps its file."""
+    given = {"STATE_DIRECTORY": str(tmp_path)}
+    found = state_dir.default_store(given, 77, "http://127.0.0.1:41881/api/v10")
+    assert found == tmp_path / "fastgw.sqlite"
+
+
 def test_a_directory_that_cannot_be_made(tmp_path):
     """A file is in its way."""
     (tmp_path / "file").touch()

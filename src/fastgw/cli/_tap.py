@@ -87,7 +87,7 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
     info = await fetch_gateway_info(
         options.api_url, token, timeout_s=TIMEOUT_S, proxies=check_proxy(options.proxy)
     )
-    path = options.store or default_store(os.environ, bot_id_of(token))
+    path = options.store or default_store(os.environ, bot_id_of(token), options.api_url)
     count = options.shard_count or info.shards
     if options.shard >= count:
         raise UsageError(

@@ -106,7 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", type=Path, metavar="FILE",
         help="sessions and identify turns (default: in $STATE_DIRECTORY, "
-        "else in $XDG_STATE_HOME/fastgw/<bot id>)",
+        "else in $XDG_STATE_HOME/fastgw/<bot id>, of another API than Discord's in "
+        "fastgw/<host>/<bot id>)",
     )  # fmt: skip
     parser.add_argument(
         "--in-memory", action="store_true",

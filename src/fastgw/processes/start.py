@@ -96,7 +96,10 @@ def choose_store(options: ProcessOptions, bot_id: int | None) -> Path | None:
     """
     if options.redis is not None:
         return None
-    path = default_store(os.environ, bot_id) if options.store is None else options.store.absolute()
+    if options.store is None:
+        path = default_store(os.environ, bot_id, options.api_url)
+    else:
+        path = options.store.absolute()
     if not os.path.isdir(path.parent):
         raise UsageError(
             f"the store {path} cannot be: {path.parent} is no directory; make it, or name "

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..fleet.stores.sqlite_file import mounted_type
+from ..gateway import API_URL
+from ..options import check_api_url
 
 __all__ = ["default_store", "fleeting", "in_container"]
 
@@ -16,14 +19,18 @@ FILE = "fastgw.sqlite"
 UNNAMED = "bot"
 
 
-def default_store(environment: Mapping[str, str], bot_id: int | None) -> Path:
+def default_store(
+    environment: Mapping[str, str], bot_id: int | None, api_url: str = API_URL
+) -> Path:
     """
     Return the file for sessions and identify turns; its directory is made.
 
     `$STATE_DIRECTORY` is what systemd made for the unit (systemd.exec(5)); of several, the first.
+    Elsewhere an API that is not Discord's has a file of its own for each host: a try-out against a
+    fake neither waits for the real bot's turns, nor counts in its budget, nor touches its sessions.
 
     Raises:
-        UsageError: the directory cannot be made.
+        UsageError: the directory cannot be made, or api_url is none.
     """
     given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
@@ -32,7 +39,8 @@ def default_store(environment: Mapping[str, str], bot_id: int | None) -> Path:
         # XDG Base Directory Specification: $HOME/.local/state, and a relative path is ignored.
         state = environment.get("XDG_STATE_HOME", "")
         home = Path(state) if os.path.isabs(state) else _home() / ".local" / "state"
-        directory = home / "fastgw" / (UNNAMED if bot_id is None else str(bot_id))
+        name = UNNAMED if bot_id is None else str(bot_id)
+        directory = home / "fastgw" / _folder_of(api_url) / name
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -41,6 +49,15 @@ def default_store(environment: Mapping[str, str], bot_id: int | None) -> Path:
             f"XDG_STATE_HOME, or name a file with --store"
         ) from error
     return directory / FILE
+
+
+def _folder_of(api_url: str) -> str:
+    """Return where the files of an API's bots are; Discord's stand at the top, as "" says."""
+    host = urlsplit(check_api_url(api_url)).hostname or ""
+    discord = urlsplit(API_URL).hostname or ""
+    if host == discord or host.endswith(f".{discord}"):  # canary., ptb.
+        return ""
+    return host.replace(":", "-")  # of IPv6: no name of a file on Windows
 
 
 def _home() -> Path:
