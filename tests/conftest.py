@@ -22,10 +22,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from deadline import scaled
-from effort import QUICK
-from hypothesis import HealthCheck, settings
+
+try:
+    import pytest_asyncio
+    from effort import QUICK
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError as error:  # pytest would show a traceback for any other error
+    sys.stderr.write(f"{error}: the tests need what `pip install '.[test]'` brings\n")
+    raise SystemExit(pytest.ExitCode.USAGE_ERROR) from None
 
 from fastgw.testing import FakeGateway
 

@@ -151,3 +151,21 @@ def test_ci_runs_the_readmes_test_command():
     assert tests in script
     assert demo.endswith(".venv/bin/fastgw demo")
     assert ".venv/bin/fastgw demo" in script
+
+
+def test_tests_without_their_extra_say_what_to_install(tmp_path):
+    """One line and no traceback, where `pip install .` was all that was done before."""
+    missing = "raise ModuleNotFoundError(\"No module named 'hypothesis'\", name='hypothesis')"
+    (tmp_path / "hypothesis.py").write_text(missing)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "tests/test_effort.py"],
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("No module named 'hypothesis'")
+    assert "pip install '.[test]'" in line
