@@ -10,7 +10,7 @@ import re
 import reprlib
 from collections.abc import Iterable
 
-__all__ = ["MAX_QUOTED", "cut", "quote", "ranges", "without_credentials"]
+__all__ = ["MAX_QUOTED", "counted", "cut", "quote", "ranges", "without_credentials"]
 
 # Characters of a value that a reader still takes in; a log line with two of them stays one line.
 MAX_QUOTED = 200
@@ -30,6 +30,11 @@ def cut(text: str) -> str:
     if len(text) <= MAX_QUOTED:
         return text
     return f"{text[: MAX_QUOTED - 30]}... ({len(text)} characters)"
+
+
+def counted(count: int, what: str) -> str:
+    """Return "1 handler", "2 handlers"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def without_credentials(url: str) -> str:

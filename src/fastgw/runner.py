@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import Interrupted, UsageError
 from .log import careful_logger
+from .quoting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -37,6 +38,8 @@ T = TypeVar("T")
 # not ended by then never will. After a second signal nobody has that patience.
 PATIENCE_S = 5.0
 FORCED_S = 1.0
+# Who waits for longer than this after the first signal is told what for.
+TOLD_AFTER_S = 0.5
 
 # Why nothing may be run in this process now; see `refusing_runs`.
 _refusals: list[str] = []
@@ -71,6 +74,9 @@ class Endings(Protocol):
     def interrupted(self, error: BaseException) -> object:
         """Begin to close because of this error; called inside the loop."""
 
+    def grace(self) -> tuple[int, float]:
+        """Return how many handlers have not ended, and how many seconds they get at the end."""
+
     def force(self) -> object:
         """Call no handler any more, let interrupts through; called between any two lines."""
 
@@ -80,8 +86,9 @@ def run_until_closed(gateway: Runnable, endings: Endings | None = None) -> None:
     Start it on a new loop (uvloop's when installed) and block until it is closed.
 
     SystemExit or KeyboardInterrupt out of any task closes it cleanly as well, and is raised then.
-    The first SIGINT or SIGTERM closes it cleanly. The second raises KeyboardInterrupt or
-    SystemExit wherever the program is, even in a handler that blocks the loop, and from here.
+    The first SIGINT or SIGTERM closes it cleanly; a warning says when handlers keep it waiting. The
+    second raises KeyboardInterrupt or SystemExit wherever the program is, even in a handler that
+    blocks the loop, and from here.
 
     Raises:
         UsageError: a loop runs in this thread already, or whoever imports the program will run it.
@@ -102,7 +109,14 @@ def run_until_closed(gateway: Runnable, endings: Endings | None = None) -> None:
         loop.call_soon(endings.interrupted, error)  # it wants to run inside
         return True
 
-    interrupt = _run(_main(gateway, endings, signals), signals, ends_in_order)
+    interrupt: BaseException | None
+    try:
+        interrupt = _run(_main(gateway, endings, signals), signals, ends_in_order)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not signals.is_urgent:
+            raise
+        # Anew: the frames that it met are of no use to anybody.
+        interrupt = SystemExit(error.code) if isinstance(error, SystemExit) else KeyboardInterrupt()
     if interrupt is not None:
         raise interrupt
 
@@ -121,6 +135,8 @@ async def _main(
 
     def end() -> None:
         ending.add(loop.create_task(gateway.close()))
+        if endings is not None:
+            loop.call_later(TOLD_AFTER_S, _tell_of_grace, endings, signals)
 
     def let_out(interrupt: BaseException) -> None:
         if not signals.is_out:
@@ -143,6 +159,18 @@ async def _main(
     return None  # also where the signal came while it was starting
 
 
+def _tell_of_grace(endings: Endings, signals: _Signals) -> None:
+    """Say what the end waits for: without a word it looks as if the signal were lost."""
+    handlers, drain_s = endings.grace()
+    if handlers and not signals.is_urgent:
+        log.warning(
+            "closing: up to %g s for %s; %s ends at once",
+            drain_s,
+            counted(handlers, "handler"),
+            signals.another,
+        )
+
+
 class _Signals:
     """
     Turns the first SIGINT or SIGTERM into a call, and lets the second through.
@@ -151,12 +179,14 @@ class _Signals:
         seen: the first has come.
         is_urgent: the second as well.
         is_out: the loop has ended; nothing has to get out of it any more.
+        another: in words, one more of what has come.
     """
 
     def __init__(self) -> None:
         self.seen = False
         self.is_urgent = False
         self.is_out = False
+        self.another = "a second signal"
         self._first: Callable[[], object] = lambda: None
         self._second: Callable[[BaseException], object] = lambda _: None
         self._before: dict[signal.Signals, Any] = {}
@@ -182,6 +212,8 @@ class _Signals:
     def _received(self, number: int, frame: FrameType | None) -> None:
         if not self.seen:
             self.seen = True
+            if number == signal.SIGINT:
+                self.another = "Ctrl-C again"
             self._first()
             return
         self.is_urgent = True

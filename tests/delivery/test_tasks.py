@@ -147,7 +147,7 @@ async def test_drain_cancels_what_takes_too_long(handlers, feed, caplog):
     assert await handlers.tasks.drain(0.01) == 1
     assert cancelled == [1]
     assert not handlers.failures.counts
-    assert "1 handlers were cancelled" in caplog.text
+    assert "1 handler was cancelled" in caplog.text
 
 
 async def test_a_handler_may_drain(handlers, feed):

@@ -61,6 +61,7 @@ try:
     gateway.run({run})
 except BaseException as error:
     say("raised", type(error).__name__, error)
+{at_error}
 else:
     say("returned")
 in_server(shared["stop"].set)
@@ -72,10 +73,12 @@ say("sessions left", len(shared["sessions"]))
 class Program:
     """A bot in a process of its own."""
 
-    def __init__(self, handlers="", arguments="", *, run="", events=1, without_uvloop=False):
+    def __init__(
+        self, handlers="", arguments="", *, run="", events=1, at_error="", without_uvloop=False
+    ):
         text = PROGRAM.format(
             handlers=textwrap.dedent(handlers), arguments=arguments, run=run, events=events,
-            without_uvloop=without_uvloop,
+            at_error=at_error, without_uvloop=without_uvloop,
         )  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", text],
@@ -121,6 +124,7 @@ def test_a_signal_ends_it_cleanly(number, without_uvloop):
     assert ("ready asyncio" if without_uvloop else "ready uvloop") in said
     assert "returned" in said
     assert "sessions left 0" in said
+    assert "closing" not in said  # nobody waits
     assert program.process.returncode == 0
 
 
@@ -159,6 +163,38 @@ def test_a_second_signal_forces(number, raised, without_uvloop):
         said = program.end()
     assert f"raised {raised}" in said
     assert "handled" not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "another"),
+    [(signal.SIGINT, "Ctrl-C again"), (signal.SIGTERM, "a second signal")],
+)
+def test_who_waits_for_handlers_is_told(number, another):
+    """Without any logging set up: how long it may take, for what, and how to end it at once."""
+    with Program(WAITING.format(seconds=60), "drain_s=60.0") as program:
+        program.until("handling")
+        program.process.send_signal(number)
+        program.until(f"closing: up to 60 s for 1 handler; {another} ends at once")
+        program.process.send_signal(number)
+        program.end()
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_a_second_signal_shows_no_frames_of_ours(kind, without_uvloop):
+    """The traceback is that of the call of run(), not of what the signal met inside."""
+    handlers = WAITING.format(seconds=60) if kind == "async" else BLOCKING["sync"]
+    after = "    import traceback\n    traceback.print_exception(error)\n"
+    with Program(
+        handlers, "drain_s=60.0", at_error=after, without_uvloop=without_uvloop
+    ) as program:
+        program.until("handling")
+        program.process.send_signal(signal.SIGINT)
+        threading.Event().wait(0.3)
+        program.process.send_signal(signal.SIGINT)
+        said = program.end()
+    assert "raised KeyboardInterrupt" in said
+    assert said.count("  File ") == 3  # the program, Gateway.run, the runner
 
 
 BLOCKING = {

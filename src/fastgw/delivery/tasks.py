@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UsageError
 from ..log import careful_logger
+from ..quoting import counted
 from .callables import is_of_event, name_of
 from .lanes import Lane, WaitingLanes
 from .ledger import Delivery
@@ -385,10 +386,12 @@ class HandlerTasks:
         for task in late:
             task.cancel()
         log.warning(
-            "%d handlers were cancelled after %.1f s of grace, %d events never reached theirs",
-            len(late),
+            "%s %s cancelled after %.1f s of grace, %s never reached %s",
+            counted(len(late), "handler"),
+            "was" if len(late) == 1 else "were",
             timeout_s,
-            len(unbegun),
+            counted(len(unbegun), "event"),
+            "its own" if len(unbegun) == 1 else "theirs",
         )
         # A handler may swallow its cancellation: it gets no second grace.
         await self._wait_idle(1.0)

@@ -317,6 +317,10 @@ class Fleet:
         self._fail(error)
         self._begin_close()
 
+    def grace(self) -> tuple[int, float]:
+        """Return how many handlers have not ended, and how many seconds they get at the end."""
+        return self._handlers.tasks.running, self.drain_s
+
     def force(self) -> None:
         """Hand out no event any more, let interrupts through; called between any two lines."""
         self._is_forced = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
+from ..quoting import counted
 from ..shard.reconnect import STABLE_S
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Outages:
             who = f"{len(self._told)} of {shards} shards are away ({_named(self._told)})"
         log.warning(
             "%s for %.0f s; %s failed %s in a row and goes on trying; the last time: %s",
-            who, now - self._since, it, _times(worst.failures), worst.reason,
+            who, now - self._since, it, counted(worst.failures, "time"), worst.reason,
         )  # fmt: skip
 
     def _say_back(self, now: float, shards: int) -> None:
@@ -158,17 +159,13 @@ class Outages:
             "%s back after %.0f s and at most %s failed in a row",
             "the shard is" if shards == 1 else "the shards that were away are",
             now - self._since,
-            _times(self._worst, "attempt"),
+            counted(self._worst, "attempt"),
         )
 
     def _reason_of(self, change: StatusChange) -> str:
         if change.error is not None:
             return redact(str(change.error), self._token)
         return "unknown" if change.cause is None else change.cause.value
-
-
-def _times(count: int, what: str = "time") -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _named(shard_ids: dict[int, _Outage]) -> str:
