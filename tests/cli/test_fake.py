@@ -39,16 +39,32 @@ async def test_a_bot_gets_guilds_and_events():
     assert set(seen) == {"READY", "GUILD_CREATE", "INTERACTION_CREATE"}
 
 
+async def test_messages_alone():
+    """For a bot without slash commands, whose library would warn of each that it does not know."""
+    arguments = ("--profile", "messages", "--guilds", "3", "--rate", "2000")
+    async with started("fake", "--json", *arguments) as fake:
+        api_url = json.loads(await next_line(fake.stdout))["api_url"]
+        seen = []
+        gateway = Gateway("any-token", intents=Intents.all(), api_url=api_url)
+        gateway.on("*")(lambda event: seen.append(event.name))
+        async with gateway:
+            await until(lambda: {"MESSAGE_CREATE", "MESSAGE_REACTION_ADD"} <= {*seen})
+    assert all(name.startswith("MESSAGE_") for name in {*seen} - {"READY", "GUILD_CREATE"})
+
+
 async def test_it_says_how_to_point_a_bot_at_it():
     """On lines that fit 80 columns; the port is the one that was asked for."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     async with started("fake", "--profile", "quiet", "--port", port) as fake:
-        lines = [await next_line(fake.stdout) for _ in range(7)]
+        lines = [await next_line(fake.stdout) for _ in range(10)]
         fake.send_signal(signal.SIGTERM)
         done = await finished(fake)
     assert f'api_url="http://127.0.0.1:{port}/api/v10"' in lines[3]
+    assert lines[6].startswith("And a bot of another library, ")
+    assert lines[7] == f'  discord.http.Route.BASE = "http://127.0.0.1:{port}/api/v10"\n'
+    assert lines[8].endswith(f'rest_url="http://127.0.0.1:{port}/api/v10")\n')
     assert max(map(len, lines)) <= 81
     assert "any token but the real one" in lines[2]
     assert (done.returncode, done.stderr) == (143, "")

@@ -55,6 +55,9 @@ def announce(fake: FakeGateway, what: str, *, as_json: bool) -> None:
             f'  Gateway("token", intents=..., api_url="{fake.api_url}")',
             f"  fastgw run bot:gateway --api-url {fake.api_url}",
             f"  fastgw tail --api-url {fake.api_url}",
+            "And a bot of another library, attached or not, before it runs:",
+            f'  discord.http.Route.BASE = "{fake.api_url}"',
+            f'  hikari.GatewayBot("token", rest_url="{fake.api_url}")',
             "Ctrl-C ends it.",
         ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -28,7 +28,7 @@ DESCRIPTION = (
     "READY, their guilds and synthetic events until Ctrl-C. With --refuse it shows what a bot says "
     "when Discord does not take it. Exit code 130: Ctrl-C; 2: cannot run."
 )
-PROFILES = ("large", "no-presences", "interactions", "quiet")
+PROFILES = ("large", "no-presences", "messages", "interactions", "quiet")
 # What Discord says to a bot that it does not take: of the API its answer to a wrong token, of the
 # gateway the close codes after which nobody is to try again (Discord docs, "Gateway close event
 # codes"), with their words.
@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `fastgw fake` takes."""
     parser.add_argument(
         "--profile", choices=PROFILES, default="large",
-        help="what is sent: a large bot's mix, the same without presences, interactions only, or "
-        "nothing after the start (default: large)",
+        help="what is sent: a large bot's mix, the same without presences, messages and their "
+        "reactions only, interactions only, or nothing after the start (default: large)",
     )  # fmt: skip
     parser.add_argument(
         "--rate",
@@ -150,6 +150,8 @@ async def _send(fake: FakeGateway, pool: list[Dispatch], rate: int) -> None:
 def _mix(profile: str) -> Mapping[str, float]:
     from ..testing.traffic import traffic
 
-    return {"interactions": traffic.INTERACTIONS, "no-presences": traffic.WITHOUT_PRESENCES}.get(
-        profile, traffic.LARGE_BOT
-    )
+    return {
+        "interactions": traffic.INTERACTIONS,
+        "messages": traffic.MESSAGES,
+        "no-presences": traffic.WITHOUT_PRESENCES,
+    }.get(profile, traffic.LARGE_BOT)

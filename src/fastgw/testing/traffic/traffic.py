@@ -27,6 +27,7 @@ __all__ = [
     "EVERY_EVENT",
     "INTERACTIONS",
     "LARGE_BOT",
+    "MESSAGES",
     "WITHOUT_PRESENCES",
     "Dispatch",
     "Traffic",
@@ -77,6 +78,10 @@ LARGE_BOT: Mapping[str, float] = {
 # The same bot without the privileged presence intent: messages first, edits second.
 WITHOUT_PRESENCES: Mapping[str, float] = {
     name: share for name, share in LARGE_BOT.items() if name != "PRESENCE_UPDATE"
+}
+# A bot that has no slash commands: messages, their edits, ends, reactions and polls.
+MESSAGES: Mapping[str, float] = {
+    name: share for name, share in LARGE_BOT.items() if name.startswith("MESSAGE_")
 }
 INTERACTIONS: Mapping[str, float] = {"INTERACTION_CREATE": 1}
 
