@@ -84,7 +84,7 @@ def test_the_version_is_told(module):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "COMMAND"),
+        ([], "a fake gateway to try a bot against"),  # the help, which lists the commands
         (["demo", "--shards", "0"], "between 1 and 1024"),
         (["run"], "MODULE:NAME"),
         (["run", "bot.py"], "names a file"),
@@ -101,7 +101,9 @@ def test_the_version_is_told(module):
         (["tail", "--count", "0"], "between 1 and"),
         (["tail", "--shard-count", "0"], "between 1 and"),
         (["record", "f", "--seconds", "0"], "between 0.1 and"),
-        (["dmo"], "invalid choice"),
+        (["fak"], "there is no command 'fak'; did you mean fake?"),
+        (["zzz"], "there is no command 'zzz'; `fastgw --help` lists them"),
+        (["--colour"], "COMMAND"),
     ],
 )
 def test_wrong_arguments_are_told(arguments, says):

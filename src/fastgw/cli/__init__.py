@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser, commands = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return _CANNOT_RUN
+    if not arguments[0].startswith("-") and arguments[0] not in commands:
+        parser.error(f"there is no command {arguments[0]!r}; {_nearest(arguments[0], commands)}")
+    options = parser.parse_args(arguments)
     if options.command == "run":
         return run.run(options)
     if options.command in _OTHERS:
@@ -71,7 +79,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _nearest(name: str, commands: Collection[str]) -> str:
+    """Say which command it may be a slip of, else where they stand."""
+    likely = difflib.get_close_matches(name, commands, 1)
+    return f"did you mean {likely[0]}?" if likely else "`fastgw --help` lists them"
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Return the parser, and the names of the commands that it knows."""
     parser = argparse.ArgumentParser(
         prog="fastgw", description="The Discord gateway core for Python bots."
     )
@@ -83,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         module.add_arguments(
             commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         )
-    return parser
+    return parser, commands.choices
 
 
 def _add_demo(commands: _Commands) -> None:
