@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from deadline import scaled
@@ -142,6 +144,21 @@ def test_an_interrupt_ends_it_quietly(running_demo):
     running_demo.send_signal(signal.SIGINT)
     assert running_demo.wait(scaled(30)) == 130
     assert running_demo.stderr.read() == ""
+
+
+def test_an_interrupt_while_it_is_imported_ends_it_quietly(tmp_path):
+    """Ctrl-C in the first half second: by the module that the installed command calls."""
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    (module,) = re.findall(r'^fastgw = "([\w.]+):main"$', project, re.M)
+    (tmp_path / "picows.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())"],
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_live_view_of_processes_fits_80_columns():
