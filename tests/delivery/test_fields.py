@@ -319,7 +319,7 @@ async def test_filters_of_iterators_and_waits_are_checked(source, options):
     ("handler", "fields", "text"),
     [
         (lambda event: None, ("a", "b"), "called with 2 arguments, the values of a, b"),
-        (lambda a, b: None, ("a",), "called with 1 arguments, the values of a"),
+        (lambda a, b: None, ("a",), "called with 1 argument, the values of a"),
         (lambda: None, ("a",), "called with"),
         (lambda a, *, b: None, ("a",), "missing a required"),
     ],

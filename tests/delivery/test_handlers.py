@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import functools
 
 import pytest
 
@@ -114,6 +115,32 @@ def test_bad_handlers_are_refused(handlers, handler, text):
     with pytest.raises(UsageError, match=text):
         handlers.on(("A",), handler)
     assert not handlers.interests.is_wanted("A")
+
+
+class _Callable:
+    def __call__(self, one, two):
+        """Take too many."""
+
+
+def _two(one, two):
+    """Take too many."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "name", "function"),
+    [
+        (_two, "_two", _two),
+        (functools.partial(_two), "partial of _two", _two),
+        (_Callable(), "_Callable", _Callable.__call__),
+        (_yields, "_yields", _yields),
+    ],
+)
+def test_a_bad_handler_is_named_with_its_place(handlers, handler, name, function):
+    """Not with an address in memory, which leads nowhere."""
+    line = function.__code__.co_firstlineno
+    with pytest.raises(UsageError) as raised:
+        handlers.on(("A",), handler)
+    assert str(raised.value).startswith(f"handler {name} ({__file__}:{line}) is ")
 
 
 def test_one_of_the_gating_intents_is_enough():

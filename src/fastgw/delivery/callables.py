@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..quoting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,9 @@ def check_handler(handler: object, fields: Fields[Any] | None = None) -> None:
     if not callable(handler):
         raise UsageError(f"a handler must be callable, and {handler!r:.100} is not")
     if any(_is_generator(made) for made in _faces(handler)):
-        raise UsageError(f"handler {handler!r} is a generator: it would never run; do not yield")
+        raise UsageError(
+            f"handler {_place_of(handler)} is a generator: it would never run; do not yield"
+        )
     try:
         signature = inspect.signature(handler)
     except (ValueError, TypeError):
@@ -34,8 +37,11 @@ def check_handler(handler: object, fields: Fields[Any] | None = None) -> None:
             advice = "; register the bound method of an object, in its __init__ perhaps"
         given = "one argument, the event"
         if fields is not None:
-            given = f"{len(fields)} arguments, the values of {', '.join(fields.paths):.200}"
-        raise UsageError(f"handler {handler!r} is called with {given}: {error}{advice}") from None
+            named = ", ".join(fields.paths)
+            given = f"{counted(len(fields), 'argument')}, the values of {named:.200}"
+        raise UsageError(
+            f"handler {_place_of(handler)} is called with {given}: {error}{advice}"
+        ) from None
 
 
 def is_async(handler: Callable[..., object]) -> bool:
@@ -58,6 +64,15 @@ def name_of(handler: Callable[..., object]) -> str:
         if isinstance(name := getattr(handler, "__qualname__", None), str):
             return f"partial of {name}"
     return type(handler).__qualname__  # its repr may be long, or raise
+
+
+def _place_of(handler: Callable[..., object]) -> str:
+    """Return what a handler is called and where its code stands, if that can be told."""
+    for face in _faces(handler):
+        code = getattr(getattr(face, "__wrapped__", face), "__code__", None)
+        if inspect.iscode(code):
+            return f"{name_of(handler)} ({code.co_filename}:{code.co_firstlineno})"
+    return name_of(handler)
 
 
 def _faces(handler: Callable[..., object]) -> tuple[object, object]:
