@@ -1,4 +1,4 @@
-"""What is misspelt in a call of attach(): names of events."""
+"""What is misspelt in a call of attach(): names of events, and of its own options."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ async def test_a_name_of_the_library_is_answered_with_the_gateways(name, meant):
     """Events are named as the gateway names them."""
     with pytest.raises(fastgw.UsageError, match=rf"not '{name}'; did you mean {meant}\?$"):
         _attach(drop=[name])
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [("kep", "; did you mean keep=?"), ("compres", "; did you mean compress=?"), ("xyzzy", "")],
+)
+async def test_an_option_that_nobody_knows_is_answered_with_the_nearest(option, advice):
+    """It is attach() that was called, not the constructor of a Gateway."""
+    with pytest.raises(fastgw.UsageError) as raised:
+        _attach(**{option: 1})
+    assert str(raised.value) == f"attach() has no option {option}={advice}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..delivery.names import advice_on, is_event_name, likely_meant
@@ -55,10 +56,10 @@ def attach(
             presence.
     Raises:
         UsageError: it cannot work: no bot of these libraries, one that runs or is attached already,
-            debug events, a version without the seam that this needs, options that the bot has.
+            debug events, a version without the seam that this needs, options that the bot has or
+            that nobody knows.
     """
-    for option in gateway_options.keys() & set(_TAKEN):
-        raise UsageError(f"attach({option}=...) cannot be: the bot itself says its {option}")
+    _check_options(gateway_options)
     kept, dropped = _names("keep", keep), _names("drop", drop)
     for name in kept & dropped:
         raise UsageError(f"attach() is to keep and to drop {name}: name it in one of them")
@@ -80,6 +81,21 @@ def attach(
         raise UsageError("this bot runs already: attach(bot) before bot.run() or bot.start()")
     link.install()
     return Attachment(link)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError of options that the bot itself says, and of those that nobody knows."""
+    from ..gateway import Gateway
+
+    for option in options.keys() & set(_TAKEN):
+        raise UsageError(f"attach({option}=...) cannot be: the bot itself says its {option}")
+    known = [*inspect.signature(attach).parameters, *inspect.signature(Gateway).parameters]
+    for option in options.keys() - set(known):
+        import difflib  # here, as few programs misspell one
+
+        close = difflib.get_close_matches(option, set(known) - {"bot", *_TAKEN}, 1)
+        advice = f"; did you mean {close[0]}=?" if close else ""
+        raise UsageError(f"attach() has no option {option}={advice}")
 
 
 def attachment_of(bot: Any) -> Attachment | None:
