@@ -1,4 +1,4 @@
-"""What is misspelt in a call of attach(): names of events, and of its own options."""
+"""What a call of attach() says: of misspelt names and options, and of what it returns."""
 
 from __future__ import annotations
 
@@ -47,3 +47,8 @@ async def test_an_option_that_nobody_knows_is_answered_with_the_nearest(option, 
     with pytest.raises(fastgw.UsageError) as raised:
         _attach(**{option: 1})
     assert str(raised.value) == f"attach() has no option {option}={advice}"
+
+
+async def test_an_attachment_shows_the_class_of_its_bot():
+    """Without an article: classes begin with any letter."""
+    assert repr(_attach()).startswith("<Attachment of Client of ")

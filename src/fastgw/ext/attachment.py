@@ -111,7 +111,7 @@ class Attachment:
         self._link = link
 
     def __repr__(self) -> str:
-        return f"<Attachment of a {type(self._link.bot).__name__} of {self._link.library}>"
+        return f"<Attachment of {type(self._link.bot).__name__} of {self._link.library}>"
 
     @property
     def gateway(self) -> Gateway | None:
