@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 
 import pytest
 from command import BOT_ID, TOKEN, fastgw, finished, next_line, started
 from deadline import scaled, until
 
-from fastgw import Intents
+from fastgw import Gateway, Intents
+from fastgw.cli._tap import tapped
 from fastgw.cli.tail import parse_filter
 from fastgw.testing import FakeGateway
 
@@ -185,3 +187,12 @@ async def test_a_spent_budget_is_left_alone(tmp_path):
                 told += await asyncio.wait_for(process.stderr.readline(), scaled(20))
             done = await finished(process, interrupt=True)
         assert (done.returncode, fake.identifies) == (130, [])
+
+
+async def test_what_is_said_once_is_said_by_others_again_afterwards(fake):
+    """The command keeps the gateway's last word to itself; a program that goes on hears it."""
+    log = logging.getLogger("fastgw.gateway")
+    gateway = Gateway("any-token", intents=Intents.none(), info=fake.info)
+    async with tapped(gateway):
+        assert not log.filter(log.makeRecord(log.name, logging.CRITICAL, "", 0, "", (), None))
+    assert log.filter(log.makeRecord(log.name, logging.CRITICAL, "", 0, "", (), None))

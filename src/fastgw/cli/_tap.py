@@ -61,12 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def tapped(gateway: Gateway) -> AsyncIterator[None]:
     """Run a gateway that `make_gateway` made; its session ends with it."""
     # What stops the shard is raised here, and said by whoever ends the program: once is enough.
-    logging.getLogger("fastgw.gateway").addFilter(lambda record: record.levelno < logging.CRITICAL)
-    await gateway.start()
+    logger = logging.getLogger("fastgw.gateway")
+    logger.addFilter(_is_not_critical)
     try:
-        yield
+        await gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.close(end_session=True)
     finally:
-        await gateway.close(end_session=True)
+        logger.removeFilter(_is_not_critical)
+
+
+def _is_not_critical(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.CRITICAL
 
 
 async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[Gateway, int]:
