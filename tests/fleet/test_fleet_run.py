@@ -59,18 +59,24 @@ def test_the_store_is_told_how_far_each_shard_is(live):
     live(script)
 
 
+async def members_asked_for(world):
+    """Ask for members of a guild of shard 1; return the task that waits for them."""
+    query = MemberQuery(7, 1, {"guild_id": "7", "user_ids": ["1"]}, None, True)
+
+    async def ask():
+        return [chunk async for chunk in world.fleet.members.chunks(query)]
+
+    asking = asyncio.ensure_future(ask())
+    await until(lambda: world.services[1].count(Opcode.REQUEST_GUILD_MEMBERS))
+    return asking
+
+
 def test_a_session_that_is_over_is_removed_from_the_store(live):
     """And who waits for its members hears that none will come."""
 
     async def script(world):
         await world.ready()
-        query = MemberQuery(7, 1, {"guild_id": "7", "user_ids": ["1"]}, None, True)
-
-        async def ask():
-            return [chunk async for chunk in world.fleet.members.chunks(query)]
-
-        asking = asyncio.ensure_future(ask())
-        await until(lambda: world.services[1].count(Opcode.REQUEST_GUILD_MEMBERS))
+        asking = await members_asked_for(world)
         world.services[1].connection.serve(Opcode.INVALID_SESSION, False)
         with pytest.raises(SessionLost, match="session of shard 1 was lost"):
             await asking
@@ -84,13 +90,7 @@ def test_who_waits_for_members_of_a_shard_that_stops_is_told(live):
 
     async def script(world):
         await world.ready()
-        query = MemberQuery(7, 1, {"guild_id": "7", "user_ids": ["1"]}, None, True)
-
-        async def ask():
-            return [chunk async for chunk in world.fleet.members.chunks(query)]
-
-        asking = asyncio.ensure_future(ask())
-        await until(lambda: world.services[1].count(Opcode.REQUEST_GUILD_MEMBERS))
+        asking = await members_asked_for(world)
         await world.fleet.stop_shard(1)
         with pytest.raises(SessionLost, match="shard 1 stopped"):
             await asking
