@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastgw.quoting import MAX_QUOTED, cut, quote, without_credentials
+from fastgw.quoting import MAX_QUOTED, counted, cut, quote, without_credentials
 
 
 def test_what_is_short_is_quoted_whole():
@@ -44,3 +44,18 @@ def test_a_text_that_was_cut_says_so():
 def test_a_url_without_credentials(url, shown):
     """Rather too much is left out than a password shown."""
     assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "said"),
+    [
+        (1, ("handler",), "1 handler"),
+        (0, ("handler",), "0 handlers"),
+        (1_024, ("shard",), "1,024 shards"),
+        (1, ("identify", "identifies"), "1 identify"),
+        (2, ("identify", "identifies"), "2 identifies"),
+    ],
+)
+def test_what_is_counted_has_its_plural(count, words, said):
+    """With commas, as everything that many is read by people."""
+    assert counted(count, *words) == said

@@ -32,9 +32,9 @@ def cut(text: str) -> str:
     return f"{text[: MAX_QUOTED - 30]}... ({len(text)} characters)"
 
 
-def counted(count: int, what: str) -> str:
-    """Return "1 handler", "2 handlers"."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return "1 handler", "2,000 handlers"; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def without_credentials(url: str) -> str:

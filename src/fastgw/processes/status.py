@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..quoting import ranges
+from ..quoting import counted, ranges
 
 __all__ = ["ProcessesStatus", "WorkerStatus"]
 
@@ -88,9 +88,8 @@ class ProcessesStatus:
 
     def as_line(self) -> str:
         """Say it in one line."""
-        number = len(self.workers)
-        where = f"{number} worker{'s' if number != 1 else ''}"
-        if not number:
+        where = counted(len(self.workers), "worker")
+        if not self.workers:
             parts = ["no workers yet"]
         elif self.shards:
             parts = [f"{self.ready} of {self.shards} shards READY in {where}"]
@@ -100,7 +99,7 @@ class ProcessesStatus:
             parts = [f"no shards yet in {where}"]
         parts.append(f"{self.events_per_s:,.0f} events/s")
         counts = (
-            _counted(sum(getattr(worker, many) for worker in self.workers), one, many)
+            counted(sum(getattr(worker, many) for worker in self.workers), one, many)
             for one, many in _COUNTED
         )
         parts.append(f"{', '.join(counts)} here since the start")
@@ -111,7 +110,3 @@ class ProcessesStatus:
         if self.is_closing:
             parts.append("closing")
         return ", ".join(parts)
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -32,7 +32,7 @@ from ...errors import (
 from ...log import careful_logger
 from ...protocol.token import redact_value
 from ...protocol.wire import MAX_SHARDS, gateway_url
-from ...quoting import cut, quote, without_credentials
+from ...quoting import counted, cut, quote, without_credentials
 from ...shard.reconnect import Backoff, is_permanent
 from ...version import USER_AGENT
 from .http_get import Answer, NotHttp, http_get
@@ -275,7 +275,7 @@ class _Refrain:
     def end(self) -> None:
         """Note the answer; log that it came after all."""
         if self._failures:
-            log.info("the API answers, after %d failures", self._failures)
+            log.info("the API answers, after %s", counted(self._failures, "failure"))
 
 
 @dataclass(frozen=True, slots=True)
