@@ -7,7 +7,7 @@ its loop. What to do with the table is `fair_share`'s; it is done in the loop, b
 `stop_shard`, so a shard that changes hands is stopped and stored here before its lease is given
 back, and resumed there. Whether a lease can be had is the store's to say: no table is true for
 long. Tables that are older than the last move are thrown away. A shard that the program itself
-stopped is left to the others, until the program starts it here.
+stopped is not taken here until the program starts it; it counts for this member's share meanwhile.
 
 A member that cannot reach the server keeps its shards until their leases are over, when the fleet
 puts them out (`fleet.fencing`); here they are then taken again like any others, by whose turn it
