@@ -296,6 +296,8 @@ async def test_a_shard_whose_lease_is_over_says_nothing_more(server, clocks, cap
         gateway = gateway_to(fake, store=store)
         await gateway.start()
         await gateway.wait_ready(scaled(20))
+        rows = gateway._fleet._sessions._store._rows
+        await until(lambda: rows.is_written)  # with READY the lease is renewed, by the clock then
         peer = fake.connection(0).peer
         before = peer.heartbeats
         clocks.boot_s += 300.0  # the next look is in 15 s
