@@ -90,6 +90,50 @@ async def test_a_new_event_does_not_overtake_those_that_wait(handlers, feed, slo
     assert slow.begun == list(range(1, 8))
 
 
+async def test_a_new_event_overtakes_nothing_of_another_handler_either(handlers, feed, slow):
+    """All of one shard begin in the order of its events, whatever the bound."""
+    begun = []
+
+    async def other(event):
+        begun.append(event.sequence)
+
+    handlers.on(("A",), slow)
+    handlers.on(("B",), other)
+    for _ in range(6):
+        feed("A")
+    await until(lambda: len(slow.begun) == 4)
+    slow.let_go(2)
+    while handlers.tasks.running == 4:  # noqa: ASYNC110 - the very turn in which there is room
+        await asyncio.sleep(0)
+    feed("B")
+    assert (begun, handlers.tasks.waiting) == ([], 3)
+    slow.finish()
+    await until(lambda: begun)
+    assert slow.begun == [1, 2, 3, 4, 5, 6]
+
+
+async def test_an_interaction_begins_where_there_is_room(handlers, feed, slow):
+    """It comes later than what waits, and goes first all the same."""
+    begun = []
+
+    async def answer(event):
+        begun.append(event.sequence)
+
+    handlers.on(("A",), slow)
+    handlers.on(("INTERACTION_CREATE",), answer)
+    for _ in range(6):
+        feed("A")
+    await until(lambda: len(slow.begun) == 4)
+    slow.let_go(2)
+    while handlers.tasks.running == 4:  # noqa: ASYNC110 - the very turn in which there is room
+        await asyncio.sleep(0)
+    feed("INTERACTION_CREATE")
+    assert handlers.tasks.waiting == 2
+    await until(lambda: begun)
+    slow.finish()
+    await until(lambda: len(slow.ended) == 6)
+
+
 async def test_a_handler_at_its_own_bound_does_not_hold_others_back(handlers, feed, slow):
     """Its events wait; the next handler's run."""
     ran = []
@@ -148,6 +192,29 @@ async def test_interactions_go_before_what_waits(handlers, feed, slow):
     assert len(begun) == 2
     slow.finish()
     await until(lambda: begun[2:] == ["B"])
+
+
+async def test_a_handler_of_interactions_and_more_goes_before_nobody(handlers, feed, slow):
+    """Its messages would let nothing else of the bot begin for as long as there are any."""
+    begun = []
+
+    async def everything(event):
+        begun.append(event.sequence)
+        await slow(event)
+
+    async def guild(event):
+        begun.append(event.sequence)
+
+    handlers.on(("A", "INTERACTION_CREATE"), everything)
+    handlers.on(("B",), guild)
+    for name in "AAAABAA":
+        feed(name)
+    await until(lambda: len(slow.begun) == 4)
+    slow.let_go(1)
+    await until(lambda: len(begun) > 4)
+    assert begun[4] == 5
+    slow.finish()
+    await until(lambda: len(begun) == 7)
 
 
 async def test_many_that_never_wait_do_not_hold_the_loop(handlers, feed, slow):

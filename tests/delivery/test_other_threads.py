@@ -54,6 +54,6 @@ def test_what_waits():
         return Lane(print, print, bound=1)
 
     first = lane()
-    first.waiting = Waiting()
     lanes.put(first, object())
+    first.waiting = Waiting(first.waiting)
     assert len(lanes) == 1

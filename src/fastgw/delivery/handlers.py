@@ -146,7 +146,7 @@ class Handlers:
                 call=making(handler, form),
                 bound=bound,
                 policy=kind,
-                is_urgent="INTERACTION_CREATE" in names,
+                is_urgent=names == ("INTERACTION_CREATE",),  # all it takes is answered in 3 s
             )
             target = self.tasks.starter(lane)
         elif bound is not None or kind is not Policy.BLOCK:

@@ -3,8 +3,9 @@ Lanes: the events of one async handler, which run and which wait for their turn.
 
 A handler runs as many coroutines at once as its own bound allows, and all handlers together as
 many as the gateway's. What comes beyond waits here, in order. When there is room again the turn
-goes to a lane of interactions first, because their tokens live for seconds; else to whoever waits
-longest. A lane at its own bound is passed over, and holds nobody back.
+goes to a lane of interactions first, which have to be answered within seconds; else to whoever
+waits longest. A lane at its own bound is passed over, and holds nobody back. A new event takes no
+turn from one that waits for room, whosever it is: that one came first.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Lane:
         call: makes its coroutine of what it is given.
         bound: how many of its coroutines may run at once.
         policy: what happens to an event when as many wait as may run; with "block" all wait.
-        is_urgent: its events go before those of others.
+        is_urgent: its events go before those of others; so it takes nothing but interactions.
         is_ledgered: what it is given are events, which count in their shard's ledger.
         running: how many of its coroutines have begun and not ended.
         waiting: its deliveries that have not begun.
@@ -69,10 +70,6 @@ class Lane:
         """What the handler is called in logs."""
         return name_of(self.handler)
 
-    def update(self) -> None:
-        """Bring `is_blocked` in step with what runs and waits."""
-        self.is_blocked = self.running >= self.bound or bool(self.waiting)
-
 
 class WaitingLanes:
     """
@@ -80,10 +77,12 @@ class WaitingLanes:
 
     Attributes:
         lanes: those lanes; as a set that keeps its order.
+        due: those of them that only the gateway's bound keeps waiting.
     """
 
     def __init__(self) -> None:
         self.lanes: dict[Lane, None] = {}
+        self.due: dict[Lane, None] = {}
         self._count = 0  # of all that ever waited: numbers them
 
     def __len__(self) -> int:
@@ -93,23 +92,25 @@ class WaitingLanes:
         """Let a delivery wait, behind all others of its lane."""
         self._count += 1
         lane.waiting.append((self._count, delivery))
-        lane.is_blocked = True
-        self.lanes[lane] = None
+        self.update(lane)
+
+    def goes_before(self, lane: Lane) -> bool:
+        """Tell whether anything that waits has its turn before a new event of a lane."""
+        return any(other.is_urgent or not lane.is_urgent for other in self.due)
 
     def take(self) -> Delivery | None:
         """Return the delivery whose turn it is, waiting no longer; None when none may begin."""
-        free = [lane for lane in self.lanes if lane.running < lane.bound]
-        if not free:
+        if not self.due:
             return None
-        lane = min(free, key=lambda lane: (not lane.is_urgent, lane.waiting[0][0]))
+        lane = min(self.due, key=lambda lane: (not lane.is_urgent, lane.waiting[0][0]))
         _, delivery = lane.waiting.popleft()
-        self._update(lane)
+        self.update(lane)
         return delivery
 
     def take_out(self, lane: Lane, delivery: Delivery) -> None:
         """Let one that waits in a lane wait no longer."""
         lane.waiting.remove(next(entry for entry in lane.waiting if entry[1] is delivery))
-        self._update(lane)
+        self.update(lane)
 
     def take_all(
         self, lane: Lane, condition: Callable[[Delivery], bool] = lambda _: True
@@ -119,10 +120,19 @@ class WaitingLanes:
         left = [entry for entry in lane.waiting if not condition(entry[1])]
         lane.waiting.clear()
         lane.waiting.extend(left)
-        self._update(lane)
+        self.update(lane)
         return taken
 
-    def _update(self, lane: Lane) -> None:
+    def update(self, lane: Lane) -> None:
+        """Bring a lane's place here, and its `is_blocked`, in step with what runs and waits."""
+        has_room = lane.running < lane.bound
+        lane.is_blocked = not has_room or bool(lane.waiting)
         if not lane.waiting:
             self.lanes.pop(lane, None)
-        lane.update()
+            self.due.pop(lane, None)
+            return
+        self.lanes[lane] = None
+        if has_room:
+            self.due[lane] = None
+        else:
+            self.due.pop(lane, None)

@@ -139,12 +139,12 @@ class HandlerTasks:
     def _eager_starter(self, lane: Lane) -> Callable[[Any], None]:
         tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
         make, running_loop = asyncio.Task, asyncio.get_running_loop
-        call, handler = lane.call, lane.handler
+        call, handler, due = lane.call, lane.handler, self._lanes.due
         take, report, failed, returned = self.take, self._report, self._failed, self.returned
 
         # 0.6 us for a handler that never waits; the task itself is nearly all of it.
         def start(event: Any) -> None:
-            if lane.is_blocked or len(tasks) >= limit:
+            if lane.is_blocked or due or len(tasks) >= limit:
                 take(lane, event, (event,))
                 return
             try:
@@ -170,10 +170,10 @@ class HandlerTasks:
     def _late_starter(self, lane: Lane) -> Callable[[Any], None]:
         tasks, limit, ledgers, keep = self._tasks, self._limit, self._ledgers, self._keep
         take, failed, running_loop = self.take, self._failed, asyncio.get_running_loop
-        call, handler = lane.call, lane.handler
+        call, handler, due = lane.call, lane.handler, self._lanes.due
 
         def start(event: Any) -> None:
-            if lane.is_blocked or len(tasks) >= limit:
+            if lane.is_blocked or due or len(tasks) >= limit:
                 take(lane, event, (event,))
                 return
             try:
@@ -268,7 +268,7 @@ class HandlerTasks:
         lane = delivery.holder
         lane.running += 1
         if lane.running >= lane.bound:
-            lane.is_blocked = True
+            self._lanes.update(lane)
         task.add_done_callback(self._ended)
 
     # --- ending ----------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class HandlerTasks:
             if result is not None:
                 self.returned(delivery.origin, lane.handler, result)
         if lane.is_blocked:
-            lane.update()
+            self._lanes.update(lane)
         if self._lanes.lanes:
             self._advance_soon()
         elif self._idle is not None:
@@ -324,7 +324,9 @@ class HandlerTasks:
         self._advance_soon()
 
     def _may_begin(self, lane: Lane) -> bool:
-        return not lane.is_blocked and len(self._tasks) < self._limit
+        if lane.is_blocked or len(self._tasks) >= self._limit:
+            return False
+        return not self._lanes.goes_before(lane)
 
     def _makes_room(self, lane: Lane, delivery: Delivery) -> bool:
         """Let a lane's policy make room for one more: False when it is this one that has to go."""
