@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -216,6 +217,29 @@ async def test_what_another_process_did_meanwhile_counts(server, clocks):
     assert found[0].session.sequence == 70
     assert (found[1].session.session_id, found[1].session.sequence) == ("another", 2)
     await store.close()
+
+
+async def test_an_answer_that_came_late_is_not_the_last(server):
+    """A process stood still while it was told of a lease, which is over by now: it asks again."""
+    gone, heir = await opened(server, lease_s=300.0), await opened(server, lease_s=0.2)
+    await gone.take([0], 4)
+    gone._mine.clear()  # as if it were killed: it renews nothing
+    script, told = heir._server.script, []
+
+    def late(name, *args):
+        answer = script(name, *args)
+        if name == "take" and not told:
+            told.append(answer[0])
+            with redis.Redis(unix_socket_path=str(server.socket)) as client:
+                client.zadd("{fgw}:lease", {"0": 0})
+            time.sleep(0.3)  # longer than it waits
+        return answer
+
+    heir._server.script = late
+    assert await heir.take([0], 4) == {}
+    assert told == ["held"]
+    await heir.close()
+    await gone.close()
 
 
 async def test_a_frozen_process_hears_that_another_owns_its_shard(server, clocks):

@@ -185,6 +185,7 @@ class OpenRedisStore:
         while True:
             if self._is_closed:
                 raise UsageError("the session store is closed")
+            is_last = time.monotonic() >= end  # before it asks: the answer may come late
             try:
                 with reaching("the session store"):
                     answer, over_at = await self._thread.call(lambda: self._ask(arguments))
@@ -193,7 +194,7 @@ class OpenRedisStore:
                 raise
             if answer[0] == "taken":
                 break
-            if time.monotonic() >= end:
+            if is_last:
                 raise UsageError(self._refusal(answer, shard_count))
             if not is_told:
                 is_told = True
