@@ -52,8 +52,8 @@ class IdentifyQueueSuite(OnLoops):
     async def identify(self, queue: IdentifyQueue, shard_id: int) -> float:
         """Take a turn, write, be READY; return when it was written, in monotonic seconds."""
         turn = await queue.acquire(shard_id)
+        at = time.monotonic()  # before: the interval counts from the write, however late we go on
         turn.written()
-        at = time.monotonic()
         turn.release()
         return at
 
