@@ -163,12 +163,12 @@ async def test_nobody_knows_whether_an_unanswered_command_was_sent(bot):
 
 async def test_what_the_budget_has_no_room_for_is_taken_back(bot):
     """It was not sent, and the error says so; it will not be sent later either."""
-    async with bot(command_timeout_s=2.0) as (consumer, fake, gateway):
+    async with bot() as (consumer, fake, gateway):
         room = gateway.shards[0].send_room
-        sends = [consumer.request_channel_info(GUILD) for _ in range(room + 5)]
-        results = await asyncio.gather(*sends, return_exceptions=True)
-        refused = [result for result in results if result is not None]
-        assert len(refused) == 5
+        await asyncio.gather(*(consumer.request_channel_info(GUILD) for _ in range(room)))
+        consumer._shards._timeout_s = 2.0  # for these alone: a busy machine takes long for all
+        sends = [consumer.request_channel_info(GUILD) for _ in range(5)]
+        refused = await asyncio.gather(*sends, return_exceptions=True)
         assert all(type(error) is CommandTimeout for error in refused)
         assert not any(error.may_be_sent for error in refused)
         assert len(commands(fake)) == room
@@ -213,12 +213,13 @@ async def test_who_takes_members_too_slowly_is_told_that_some_are_missing(bot, m
     """Half of them must not look like all of them."""
     monkeypatch.setattr("fastgw.redis.orders.IDLE_S", 0.2)
     got = []
-    async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, _gateway):
+    async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, gateway):
+        orders = gateway._fleet._options.publish._orders
 
         async def take():
             async for chunk in consumer.request_members(GUILD):
                 got.append(chunk.index)
-                await asyncio.sleep(0.5 if len(got) == 1 else 0)
+                await until(lambda: not orders._under_way)  # the gateway has given up
 
         with pytest.raises(WaitFailed, match="of 23 chunks"):
             await take()
@@ -234,7 +235,7 @@ async def test_members_that_break_off_are_an_error(bot, monkeypatch):
             raise ConnectionError
 
         monkeypatch.setattr(orders, "_has_room", cut)
-        with pytest.raises(WaitFailed, match="ConnectionError"), time_limit(5.0):
+        with pytest.raises(WaitFailed, match="ConnectionError"), time_limit(scaled(20.0)):
             await consumer.request_members(GUILD)
 
 
@@ -243,7 +244,7 @@ async def test_a_connection_that_is_cut_costs_no_members(bot, server):
     got = []
     async with bot(members={GUILD: MEMBERS}, members_per_chunk=1) as (consumer, _, _gateway):
         pool = consumer._streams.client.connection_pool
-        with time_limit(20.0):
+        with time_limit(scaled(20.0)):
             async for chunk in consumer.request_members(GUILD):
                 got += chunk.members
                 if len(got) == 2:
@@ -325,7 +326,7 @@ async def test_a_command_whose_removal_broke_off_is_sent_once(bot):
 
 async def test_a_command_of_an_owner_that_dies_with_it_is_sent_by_nobody(bot, server, request):
     """Read and not carried out: who follows has another stream, and who asked may not know."""
-    async with bot(command_timeout_s=0.5) as (consumer, fake, gateway):
+    async with bot(command_timeout_s=2.0) as (consumer, fake, gateway):
         breaking = Breaking(gateway._fleet._options.publish._streams.client, 10**9)
         sending = asyncio.ensure_future(consumer.update_voice_state(GUILD, 5))
         await until(lambda: breaking.done > 0)

@@ -82,5 +82,6 @@ async def test_no_worker_comes_back_before_the_lease_of_the_dead_is_over(fake, m
     await command.wait_ready(SHARDS)
     (worker,) = command.workers
     os.kill(worker["pid"], signal.SIGKILL)
-    await until(lambda: len(fake.resumes) == SHARDS, PATIENCE_S)
+    # More where the machine stands still for as long as a lease: then they are put out, and resume.
+    await until(lambda: len(fake.resumes) >= SHARDS, PATIENCE_S)
     assert len(fake.identifies) == SHARDS

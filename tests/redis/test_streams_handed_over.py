@@ -50,7 +50,7 @@ async def rival(server):
 @pytest.fixture
 async def bot(server):
     """A consumer that wants messages."""
-    consumer = Consumer(server.url, group="bot", shards=1, lease_s=0.6)
+    consumer = Consumer(server.url, group="bot", shards=1, lease_s=3.0)
     consumer.got = []
     consumer.on("MESSAGE_CREATE")(lambda event: consumer.got.append(event.data["n"]))
     async with consumer:

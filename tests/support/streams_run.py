@@ -247,10 +247,12 @@ class Run:
         await self.sending
         total = sum(self.sent.values())
         await self.until(lambda: self.appended == total, "all are appended")
-        before = -1
-        while (missed := self.misses()) != before and missed:  # as long as some more come
-            before = missed
-            await asyncio.sleep(3.0)
+        fewest, end = math.inf, math.inf
+        # As long as some more come: a dead consumer's are another's only when its lease is over.
+        while (missed := self.misses()) and time.monotonic() < end:
+            if missed < fewest:
+                fewest, end = missed, time.monotonic() + scaled(self.patience_s)
+            await asyncio.sleep(1.0)
 
     @property
     def doubled(self) -> int:
