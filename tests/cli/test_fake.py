@@ -9,6 +9,7 @@ import socket
 import pytest
 from command import fastgw, finished, next_line, started
 from deadline import until
+from ports import keep_port, port_of
 
 from fastgw import (
     AuthenticationFailed,
@@ -54,13 +55,12 @@ async def test_messages_alone():
 
 async def test_it_says_how_to_point_a_bot_at_it():
     """On lines that fit 80 columns; the port is the one that was asked for."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    async with started("fake", "--profile", "quiet", "--port", port) as fake:
-        lines = [await next_line(fake.stdout) for _ in range(10)]
-        fake.send_signal(signal.SIGTERM)
-        done = await finished(fake)
+    with keep_port() as kept:
+        port = port_of(kept)
+        async with started("fake", "--profile", "quiet", "--port", port) as fake:
+            lines = [await next_line(fake.stdout) for _ in range(10)]
+            fake.send_signal(signal.SIGTERM)
+            done = await finished(fake)
     assert f'api_url="http://127.0.0.1:{port}/api/v10"' in lines[3]
     assert lines[6].startswith("And a bot of another library, ")
     assert lines[7] == f'  discord.http.Route.BASE = "http://127.0.0.1:{port}/api/v10"\n'

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import socket
 import time
 import urllib.parse
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from deadline import scaled, until
 from gateways import gateway_to
+from ports import keep_port, port_of
 from redis_server import RedisServer, needs_redis
 
 pytest.importorskip("redis")
@@ -35,12 +35,6 @@ pytestmark = [
     pytest.mark.skipif(PROMETHEUS is None, reason="needs Debian's package prometheus"),
     pytest.mark.skipif(not PATH.exists(), reason="the dashboard is beside the source"),
 ]
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def queries():
@@ -84,7 +78,8 @@ async def live(fake, gateway):
 
 async def test_every_panel_has_data(tmp_path):
     """Each query returns something while a fleet and a consumer live through a bit of all."""
-    ports = free_port(), free_port(), free_port()
+    kept = [keep_port() for _ in range(3)]
+    ports = [*map(port_of, kept)]
     url = f"http://127.0.0.1:{ports[1]}"
     (tmp_path / "prometheus.yml").write_text(CONFIGURATION.format(port=ports[0], consumer=ports[2]))
     server = RedisServer(tmp_path)
@@ -125,3 +120,5 @@ async def test_every_panel_has_data(tmp_path):
             process.kill()
             await process.wait()
             server.stop()
+            for one in kept:
+                one.close()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import time
 import urllib.request
 
@@ -14,6 +13,7 @@ import pytest
 from command import fastgw
 from deadline import scaled
 from fleet_command import PATIENCE_S, kill
+from ports import keep_port, port_of
 
 from fastgw.testing import FakeGateway
 
@@ -22,10 +22,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+@pytest.fixture
+def address():
+    """Where the command serves; nobody else is given the port before."""
+    with keep_port() as kept:
+        yield f"127.0.0.1:{port_of(kept)}"
 
 
 def get(url):
@@ -45,10 +46,9 @@ async def got(url, condition):
         await asyncio.sleep(0.1)
 
 
-async def test_top_shows_all_processes(run_fleet):
+async def test_top_shows_all_processes(run_fleet, address):
     """Rates and all: workers tell their counts every few seconds, and the table waits for that."""
     async with FakeGateway(recommended_shards=4, max_concurrency=4) as fake:
-        address = f"127.0.0.1:{free_port()}"
         fleet = await run_fleet(fake, "--processes", "2", "--metrics", address)
         await fleet.wait_ready(4)
         playing = asyncio.ensure_future(play_for_ever(fake))
@@ -75,11 +75,11 @@ async def play_for_ever(fake):
         await asyncio.sleep(0.02)
 
 
-async def test_all_processes_are_served(run_fleet):
+async def test_all_processes_are_served(run_fleet, address):
     """The sum of all, shards with their process, and nothing falls when a worker is killed."""
     async with FakeGateway(recommended_shards=4, max_concurrency=4) as fake:
-        url = f"http://127.0.0.1:{free_port()}"
-        fleet = await run_fleet(fake, "--processes", "2", "--metrics", url.removeprefix("http://"))
+        url = f"http://{address}"
+        fleet = await run_fleet(fake, "--processes", "2", "--metrics", address)
         await fleet.wait_ready(4)
 
         def is_told(text):

@@ -10,13 +10,13 @@ import os
 import random
 import re
 import signal
-import socket
 import urllib.request
 from functools import partial
 
 import pytest
 from deadline import scaled, until
 from fleet_command import PATIENCE_S, is_alive, kill
+from ports import keep_port, port_of
 from redis_server import needs_redis
 
 import redis
@@ -224,11 +224,10 @@ async def test_workers_are_replaced_without_an_identify(fake, machine, traffic, 
 
 async def test_the_metrics_say_who_shares_what(fake, machine):
     """Of each process: members, its share, what it holds, and what came and went."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        where = f"127.0.0.1:{sock.getsockname()[1]}"
-    one = await machine(fake, "--metrics", where)
-    await shared(one)
+    with keep_port() as kept:
+        where = f"127.0.0.1:{port_of(kept)}"
+        one = await machine(fake, "--metrics", where)
+        await shared(one)
     other = await machine(fake)
     await shared(one, other)
 

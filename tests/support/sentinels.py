@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from deadline import scaled
+from ports import keep_port, port_of
 
 import redis
 
@@ -19,15 +19,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "sentinel"
 SENTINEL = shutil.which("redis-sentinel")
 needs_sentinel = pytest.mark.skipif(SENTINEL is None, reason="there is no redis-sentinel")
 PASSWORD, SENTINEL_PASSWORD = "of-the-server", "of-the-sentinels"
-
-
-def free_ports(count: int, host: str) -> list[int]:
-    """Return ports at which nobody listens."""
-    sockets = [socket.create_server((host, 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 class Sentinels:
@@ -47,7 +38,8 @@ class Sentinels:
         self.host = host
         self._folder = folder
         self._down_after_ms = down_after_ms
-        *self.ports, one, two, three = free_ports(5, host)
+        self._kept = [keep_port(host) for _ in range(5)]  # until all listen
+        *self.ports, one, two, three = map(port_of, self._kept)
         self._sentinel_ports = (one, two, three)
         self._keeps = keeps
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -65,9 +57,11 @@ class Sentinels:
             self._start_sentinel(port)
         self._until(lambda: all(map(self._is_complete, self._sentinel_ports)), "sentinels see all")
         self._until(lambda: self._is_replica(self.ports[1]), "a replica")
+        self._let_ports_go()
 
     def stop(self) -> None:
         """Kill all of it."""
+        self._let_ports_go()
         for process in self._processes.values():
             process.kill()
         for process in self._processes.values():
@@ -133,6 +127,10 @@ class Sentinels:
     def server(self, port: int) -> redis.Redis:
         """Return a way to one server."""
         return redis.Redis(self.host, port, password=PASSWORD, decode_responses=True)
+
+    def _let_ports_go(self) -> None:
+        for kept in self._kept:
+            kept.close()
 
     def _sentinel(self, port: int) -> redis.Redis:
         return redis.Redis(
