@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from deadline import scaled, until
@@ -106,19 +107,20 @@ async def test_a_successor_that_hangs_replaces_nobody(fake, tmp_path, monkeypatc
     text = "import fastgw\ngateway = fastgw.Gateway(intents=fastgw.Intents.GUILDS)\n"
     program.write_text(text)
     options = ProcessOptions(
-        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url,
-        start_timeout_s=scaled(5.0),
-    )  # fmt: skip
+        target="hanging:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url
+    )
     fleet = supervisor.Supervisor(options)
     running = asyncio.create_task(fleet.run())
     try:
         await until(lambda: fleet.status().workers and fleet.status().is_ready, PATIENCE_S)
         before = fleet.status().workers[0].pid
         program.write_text(f"import time\ntime.sleep(600)\n{text}")
+        # Now: a worker that does not hang may need longer, where the cores are busy.
+        fleet._options = replace(options, start_timeout_s=1.0)
         fleet.replace_workers()
         await until(lambda: not fleet.status().is_rolling, PATIENCE_S)
         assert "worker 0 is not replaced" in caplog.text
-        assert f"was not prepared after {scaled(5.0):.0f} s" in caplog.text
+        assert "was not prepared after 1 s" in caplog.text
         assert fleet.status().workers[0].pid == before
         assert fleet.status().is_ready
     finally:

@@ -330,7 +330,7 @@ async def test_a_process_that_stands_still_does_not_hold_a_key_for_ever(path):
     await asyncio.sleep(0.1)
     assert not waiting.done()
     clocks.pass_by(2.0)
-    await asyncio.sleep(0.1)
+    await until(lambda: rows(path, "holder, is_written")[0] == (None, 1))
     clocks.pass_by(1.0)  # the interval from when it was taken as written
     turn = await asyncio.wait_for(waiting, scaled(5.0))
     held.written()

@@ -47,7 +47,7 @@ async def test_what_could_not_be_written_is_written_later(path, monkeypatch, cap
         other.execute("BEGIN IMMEDIATE")
         turn.written()
         turn.release()
-        await until(lambda: caplog.text.count("could not be written") == 2)
+        await until(lambda: caplog.text.count("could not be written") >= 2)
         assert rows(path, "is_written") == [(0,), (0,)]
     (await queue.acquire(2)).release()
     assert rows(path, "shard_id, is_written, holder IS NULL")[:2] == [(1, 0, 0), (0, 1, 1)]
