@@ -131,6 +131,16 @@ async def test_the_lag_is_known_of_a_gateway_that_runs():
         await Publisher("redis://localhost").lag()
 
 
+async def test_the_lag_is_not_asked_for_after_the_end(server):
+    """A question would open the client again, which nobody would close."""
+    publisher = Publisher(server.url)
+    async with FakeGateway() as fake:
+        async with gateway_to(fake, publish=publisher):
+            assert await publisher.lag() == {}
+        with pytest.raises(UsageError, match="closed"):
+            await publisher.lag()
+
+
 @pytest.mark.parametrize("name", ["max_entries", "max_bytes", "max_entry_bytes"])
 def test_bounds_are_numbers(name):
     """Nothing, or no number, is refused."""

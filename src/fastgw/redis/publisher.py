@@ -126,10 +126,12 @@ class Publisher:
         Return how far each group is behind, over all shards of the bot.
 
         Raises:
-            UsageError: its gateway was not started.
+            UsageError: its gateway was not started, or it is closed.
             redis.RedisError: the server is away.
         """
-        if self._shards is None:
+        if self._is_ended:  # a question would open the client again, and nobody would close it
+            raise UsageError("how far groups are behind is not known any more: it is closed")
+        if self._shards is None or self._poll is None:
             raise UsageError("how far groups are behind is known after the gateway's start()")
         return await read_lags(self._streams, range(self._shards.fleet.shard_count))
 
