@@ -104,6 +104,9 @@ def test_a_database_that_is_no_number_is_refused(url):
         ("protocol=7", "protocol must be"),
         ("max_connections=-1", "max_connections"),
         ("cache_config=on", "takes no text|no option 'cache_config'"),
+        ("retry=3", "'retry' takes no text"),
+        ("retry_on_error=TimeoutError", "'retry_on_error' takes no text"),
+        ("socket_keepalive_options=x", "'socket_keepalive_options' takes no text"),
     ],
 )
 def test_an_option_of_a_url_that_cannot_be_is_named_at_once(use, server, option, says):

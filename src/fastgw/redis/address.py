@@ -35,6 +35,12 @@ SENTINEL_PORT = 26379
 SENTINEL_S = 1.0  # to reach a sentinel, and to hear from it: there are others
 _SCHEMES = ("redis", "rediss", "unix")
 _BY_SENTINEL = ("redis+sentinel", "rediss+sentinel")
+# What redis-py takes as objects of a program, and from a URL as a text that fails where it is used.
+_NO_TEXT = frozenset({
+    "cache_factory", "command_packer", "credential_provider", "event_dispatcher",
+    "himport_registry", "maint_notifications_pool_handler", "redis_connect_func", "retry",
+    "retry_on_error", "socket_keepalive_options", "socket_type",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,9 @@ def refused_option(url: str) -> str | None:
     """
     from redis import RedisError
 
+    for name, _ in parse_qsl(url.partition("?")[2].partition("#")[0], keep_blank_values=True):
+        if name in _NO_TEXT:
+            return f"{name!r} takes no text"
     try:
         make_client(url).connection_pool.make_connection()
     except TypeError as error:
