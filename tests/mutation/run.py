@@ -195,13 +195,14 @@ class Controller:
 
     def _look_at_tests(self, paths: set[str]) -> None:
         """Run every test once, in a process that may leave what it likes behind: what, how long."""
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryFile() as forked:
             child = os.fork()
             if not child:
                 hush()
                 looks = {}
                 for name, following in pairs(list(self.items)):
-                    tracer, start = Tracer(paths), (time.monotonic(), time.process_time())
+                    tracer = Tracer(paths, forked.fileno())
+                    start = time.monotonic(), time.process_time()
                     threading.settrace(tracer)
                     sys.settrace(tracer)
                     passed = self._passes(name, following)
@@ -209,7 +210,7 @@ class Controller:
                     threading.settrace(None)
                     took = time.monotonic() - start[0], time.process_time() - start[1]
                     if passed:  # else nothing that it says about a mutant counts
-                        looks[name] = (*took, sorted(tracer.lines))
+                        looks[name] = (*took, sorted(tracer.lines | tracer.lines_of_children()))
                 Path(file.name).write_text(json.dumps(looks))
                 os._exit(0)
             os.waitpid(child, 0)
@@ -232,21 +233,40 @@ class Controller:
 
 
 class Tracer:
-    """Notes which lines of some files are reached."""
+    """
+    Notes which lines of some files are reached, by a test or by a process that it forks.
 
-    def __init__(self, paths: set[str]) -> None:
+    Args:
+        paths: of the files.
+        forked: descriptor of a file in which such a process writes its lines down, for its memory
+            is lost with it.
+    """
+
+    def __init__(self, paths: set[str], forked: int) -> None:
         self.lines: set[Line] = set()
         self._paths = paths
+        self._forked = forked
+        self._pid = os.getpid()
 
     def __call__(self, frame, event, argument):
         if frame.f_code.co_filename not in self._paths:
             return None
-        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
-        return self._line
+        return self._line(frame, event, argument)
 
     def _line(self, frame, event, argument):
-        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        line = frame.f_code.co_filename, frame.f_lineno
+        if line not in self.lines:
+            self.lines.add(line)
+            if os.getpid() != self._pid:
+                os.write(self._forked, f"{json.dumps(line)}\n".encode())
         return self._line
+
+    def lines_of_children(self) -> set[Line]:
+        """Return what processes that were forked have reached, and forget it."""
+        text = os.pread(self._forked, os.lseek(self._forked, 0, os.SEEK_END), 0)
+        os.lseek(self._forked, 0, os.SEEK_SET)
+        os.ftruncate(self._forked, 0)
+        return {(path, line) for path, line in map(json.loads, text.splitlines())}
 
 
 def pairs(names: list[str]) -> Iterator[tuple[str, str | None]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from memory import Memory, reasons_of
 from mutants import mutants_of
+
+try:
+    from run import Tracer
+except ModuleNotFoundError:  # no `resource` on Windows
+    Tracer = None
 
 SOURCE = '''
 class Shape:
@@ -91,6 +98,35 @@ def test_a_verdict_holds_until_the_function_changes(tmp_path):
     }  # fmt: skip
     later.forget()
     assert Memory(path, Path("/base")).verdict(mutants[0]) is None
+
+
+@pytest.mark.skipif(Tracer is None, reason="nothing forks here")
+def test_a_line_that_a_forked_child_reaches_is_seen():
+    """Beside those of the test itself, whose memory the child's lines never get into."""
+    space: dict = {}
+    exec(compile(SOURCE, "shape.py", "exec"), space)
+    before = sys.gettrace()
+    with tempfile.TemporaryFile() as forked:
+        tracer = Tracer({"shape.py"}, forked.fileno())
+        sys.settrace(tracer)
+        try:
+            shape = space["Shape"](4)
+            child = os.fork()
+            if not child:
+                try:
+                    assert shape.area
+                finally:
+                    os._exit(0)
+        finally:
+            sys.settrace(before)
+        os.waitpid(child, 0)
+        made, asked = ("shape.py", 6), ("shape.py", 10)
+        assert made in tracer.lines
+        assert asked not in tracer.lines
+        children = tracer.lines_of_children()
+        assert asked in children
+        assert made not in children
+        assert not tracer.lines_of_children()
 
 
 @pytest.mark.parametrize("text", ["a mutant\n", "  a reason\n", "a mutant\nanother\n  a reason\n"])
