@@ -32,6 +32,14 @@ def test_boots_have_names():
     assert len(system_boot_clock().boot_id) == 36
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have other clocks")
+def test_the_sleep_of_the_machine_counts(monkeypatch):
+    """Of Linux's clocks only this one goes on meanwhile, so a turn is free after it."""
+    clocks = {time.CLOCK_BOOTTIME: 4_600.0, time.CLOCK_MONOTONIC: 1_000.0}
+    monkeypatch.setattr(time, "clock_gettime", clocks.__getitem__)
+    assert system_boot_clock().boot() == 4_600.0
+
+
 def test_a_moment_becomes_monotonic():
     """What others wrote down can be waited for here."""
     clock = BootClock("b", boot=lambda: 500.0, monotonic=lambda: 20.0)

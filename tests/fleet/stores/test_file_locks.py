@@ -141,6 +141,26 @@ def test_a_forked_child_that_closes_gives_nothing_back(path):
     assert not is_held_elsewhere(path, 1)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_gives_back_what_it_took_itself(path):
+    """Its locks are no part of what it inherited: the next process may have them."""
+    locks = ByteLocks(path)
+    assert locks.take(1)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            own = ByteLocks(path)
+            is_taken = own.take(2)
+            own.close()
+            status = 0 if is_taken and not is_held_elsewhere(path, 2) else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    locks.close()
+
+
 def is_held_elsewhere(path, number):
     """Ask as another process does."""
     child, (taken,) = holder(path, number)

@@ -118,6 +118,17 @@ async def test_it_is_closed_when_close_returns(path):
         await store.take([0], 4)
 
 
+async def test_who_takes_shards_while_it_is_closed_has_none(path):
+    """Its locks are gone, so another may run them by now."""
+    store = await SQLiteSessionStore(path).open(BOT)
+    taking = asyncio.create_task(store.take([0], 4))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(UsageError, match="was closed meanwhile"):
+        await taking
+    assert await stored(path, 0) == {}
+
+
 async def test_what_was_taken_is_not_written_again(path):
     """A thousand shards come up and one moves: that one is written."""
     await (await store_with(path, 0, 1)).close()

@@ -100,3 +100,19 @@ async def test_an_answer_that_took_long_counts_from_when_it_was_asked_for(path):
     with pytest.raises(IdentifyBudgetSpent) as spent:
         await queue.acquire(0)
     assert spent.value.free_at == pytest.approx(7_900.0)
+
+
+async def test_without_an_answer_the_first_is_free_a_day_after_the_oldest(path):
+    """Nobody knows the service's own reset, so each of our identifies counts for 24 hours."""
+    now = 50_000.0
+    clock = BootClock("boot", boot=lambda: now, monotonic=lambda: now - 43_000.0)
+    queue = SQLiteIdentifyQueue(path, clock=clock, **{**FAST, "reserve": 998})
+    for _ in range(2):
+        turn = await queue.acquire(0)
+        turn.written()
+        turn.release()
+        await until(lambda: rows(path, "holder")[-1] == (None,))
+        now += 600.0
+    with pytest.raises(IdentifyBudgetSpent) as spent:
+        await queue.acquire(0)
+    assert spent.value.free_at == pytest.approx(7_000.0 + 86_400.0)
