@@ -242,6 +242,23 @@ async def test_many_that_never_wait_do_not_hold_the_loop(handlers, feed, slow):
     assert ran == sorted(ran)
 
 
+@pytest.mark.parametrize("handlers", [250], indirect=True)
+async def test_many_that_end_in_one_turn_do_not_hold_the_loop(handlers, feed, slow):
+    """However many slots get free at once, as many begin in a turn as ever; and all begin."""
+    handlers.on(("A",), slow)
+    for _ in range(500):
+        feed("A")
+    await until(lambda: len(slow.begun) == 250)
+    slow.let_go()
+    most = 0
+    while len(slow.begun) < 500:
+        before = len(slow.begun)
+        await asyncio.sleep(0)
+        most = max(most, len(slow.begun) - before)
+    assert most <= 200
+    assert slow.begun == list(range(1, 501))
+
+
 async def test_what_waits_and_runs_stands_in_the_ledger(handlers, feed, slow):
     """With its bytes and its sequence, until it has ended."""
     handlers.on(("A",), slow)
@@ -287,6 +304,22 @@ async def test_the_bound_is_told_once_and_names_who_runs(handlers, feed, slow, c
     handlers.off(slow)
 
 
+async def test_the_bound_names_the_handler_that_fills_it(handlers, feed, slow, caplog):
+    """Who has most of those that run, not the one whose event has to wait."""
+
+    async def other(event):
+        await slow(event)
+
+    handlers.on(("A",), other)
+    handlers.on(("B",), slow)
+    for name in "ABBBA":
+        feed(name)
+    (record,) = caplog.records
+    assert "one of test_the_bound_names_the_handler_that_fills_it.<locals>.other" in record.message
+    assert record.message.endswith("most of those running are Slow (3)")
+    handlers.off(other)
+
+
 async def test_ones_own_bound_is_not_warned_of(handlers, feed, slow, caplog):
     """Who sets it wants events to wait."""
     handlers.on(("A",), slow, bound=1)
@@ -306,6 +339,7 @@ async def test_drop_newest_keeps_as_many_waiting_as_may_run(handlers, feed, slow
     await until(lambda: slow.begun == [1, 2])
     assert handlers.tasks.waiting == 2
     assert handlers.drops.counts == {"Slow": 6}
+    assert handlers.drops.by_event == {"A": 6}
     assert [record.message for record in caplog.records] == [
         "Slow cannot keep up: 1 events were dropped"
     ]
