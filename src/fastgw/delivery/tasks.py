@@ -343,7 +343,6 @@ class HandlerTasks:
         self._drops.count(delivery.holder.name, event_name)
         if is_open:
             delivery.done()
-        _dispose(delivery)
 
     def _warn_full(self, lane: Lane) -> None:
         now = time.monotonic()
