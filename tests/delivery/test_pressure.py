@@ -9,7 +9,7 @@ from deadline import until
 from fastgw.delivery.handlers import Handlers
 from fastgw.delivery.ledger import OVERHEAD_BYTES, Delivery, Ledgers
 from fastgw.delivery.limits import DeliveryLimits
-from fastgw.delivery.pressure import HELD_S, PATIENCE_S, Pressure
+from fastgw.delivery.pressure import HELD_S, LOW, PATIENCE_S, Pressure
 from fastgw.errors import WaitFailed
 from fastgw.words import Intents
 
@@ -58,10 +58,10 @@ class World:
         self.held = {}
         self.moves = []
 
-    def open(self, size, shard_id=0, holder="handler"):
+    def open(self, size, shard_id=0, holder="handler", *, drops=False):
         ledger = self.ledgers[shard_id]
         ledger.on_hold = lambda is_held: self._move(shard_id, is_held)
-        delivery = Delivery(Holder(holder), Event(size, shard_id), (), ledger)
+        delivery = Delivery(Holder(holder), Event(size, shard_id), (), ledger, drops=drops)
         delivery.open()
         return delivery
 
@@ -130,6 +130,38 @@ def test_what_the_close_cuts_short_holds_nothing(world):
     delivery = world.open(SHARD + 1)
     delivery.abandon()
     assert not world.is_held()
+
+
+def test_what_those_keep_who_drop_is_no_reason_to_go_on_waiting(world):
+    """It may stay for ever; above the high mark it counts, for it is in memory."""
+    world.open(7_000, drops=True)
+    first, second = world.open(3_000), world.open(1_000)
+    assert world.is_held()
+    second.done()
+    assert not world.is_held()
+    third = world.open(2_000)
+    assert world.is_held()
+    first.done()
+    third.done()
+    assert not world.is_held()
+
+
+def test_the_same_holds_for_the_gateways_mark(world):
+    """Of all shards together, and for one that has nothing of it."""
+    for shard_id in range(2):
+        world.open(8_000, shard_id=shard_id, drops=True)
+    opened = [world.open(9_500, shard_id=2)]
+    assert [world.is_held(shard_id) for shard_id in range(3)] == [True] * 3
+    opened.pop().done()
+    assert [world.is_held(shard_id) for shard_id in range(3)] == [False] * 3
+    assert world.ledgers.bytes > GATEWAY * LOW
+
+
+def test_who_drops_is_not_named_for_holding_reading(world):
+    """Whoever has to make room is another, however much the one who drops keeps."""
+    world.open(7_000, holder="drops", drops=True)
+    world.open(3_001, holder="handler")
+    assert list(world.pressure.holding()) == ["handler"]
 
 
 # ---------------------------------------------------------------------------- who waits
@@ -319,6 +351,26 @@ async def test_an_iterator_that_drops_never_holds_reading(handlers, feed, held, 
     assert handlers.ledgers.bytes <= SHARD
     first = (await stream.__anext__()).sequence
     assert first == 1 if policy == "drop_newest" else first > 40
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+async def test_what_a_dropping_iterator_keeps_holds_reading_no_longer(handlers, feed, held, policy):
+    """Nobody may ever take it: reading goes on when those who drop nothing have made room."""
+    stream = handlers.events(("A",), bound=1_000, policy=policy)
+    gate = asyncio.Event()
+
+    async def slow(event):
+        await gate.wait()
+
+    handlers.on(("B",), slow)
+    for name in "AAAABBBB":  # 6 KB that are kept by a policy, then as many of a handler
+        feed(name, KILOBYTE)
+    assert held == [True]
+    gate.set()
+    await handlers.tasks.drain(5.0)
+    assert handlers.ledgers.bytes > SHARD * LOW
+    assert held == [True, False]
+    await stream.aclose()
 
 
 async def test_an_iterator_that_nobody_reads_holds_reading(handlers, feed, held):

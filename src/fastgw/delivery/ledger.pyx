@@ -43,17 +43,19 @@ cdef class Delivery:
             a StatusChange.
         arguments: what the party is given: the event itself, or what was made of it.
         ledger: where it stands while it is open; None for what is no event.
+        drops: the holder drops events rather than let reading stop for it.
 
     Attributes:
         sequence: the event's; -1 when it is not one of the current session.
         size: bytes that it holds while it is open.
     """
 
-    def __init__(self, holder, origin, tuple arguments not None, Ledger ledger):
+    def __init__(self, holder, origin, tuple arguments not None, Ledger ledger, bint drops=False):
         self.holder = holder
         self.origin = origin
         self.arguments = arguments
         self.ledger = ledger
+        self.drops = drops
         if ledger is None:
             self.sequence = -1
         elif type(origin) is Event:
@@ -69,6 +71,9 @@ cdef class Delivery:
             self.ledger.deliveries.add(self)
             self.ledger.bytes += self.size
             self.ledger.book.bytes += self.size
+            if self.drops:
+                self.ledger.dropping_bytes += self.size
+                self.ledger.book.dropping_bytes += self.size
             self.ledger.book._opened += 1
             if self.ledger.book._opened & (TIMED_EVERY - 1) == 0:
                 self._timed_at = monotonic()
@@ -87,8 +92,7 @@ cdef class Delivery:
         """Strike it out: it is handled."""
         if self.ledger is not None:
             self.ledger.deliveries.discard(self)
-            self.ledger.bytes -= self.size
-            self.ledger.book.bytes -= self.size
+            self._free()
             if self._timed_at and self.ledger.book.took is not None:
                 self.ledger.book.took(monotonic() - self._timed_at)
             self.ledger._fell()
@@ -98,10 +102,17 @@ cdef class Delivery:
         """Free what it holds, and leave it unhandled: the close cut it short."""
         self.arguments = ()
         if self.ledger is not None:
-            self.ledger.bytes -= self.size
-            self.ledger.book.bytes -= self.size
+            self._free()
             self.size = 0
             self.ledger._fell()
+        return 0
+
+    cdef int _free(self) except -1:
+        self.ledger.bytes -= self.size
+        self.ledger.book.bytes -= self.size
+        if self.drops:
+            self.ledger.dropping_bytes -= self.size
+            self.ledger.book.dropping_bytes -= self.size
         return 0
 
 
@@ -115,7 +126,9 @@ cdef class Ledger:
         shard_id: whose it is.
         deliveries: what is open.
         bytes: what they hold together.
-        rise_at, fall_at: above the one, and at or below the other, `crossed` of the book is called.
+        dropping_bytes: what of it those hold who drop events.
+        rise_at, fall_at: above the one all bytes, and at or below the other those of parties that
+            do not drop, `crossed` of the book is called.
         on_hold: called with True when the shard must not read any more, with False when it may.
     """
 
@@ -156,7 +169,8 @@ cdef class Ledger:
         return 0
 
     cdef int _fell(self) except -1:
-        if self.bytes <= self.fall_at or self.book.bytes <= self.book.fall_at:
+        if (self.bytes - self.dropping_bytes <= self.fall_at
+                or self.book.bytes - self.book.dropping_bytes <= self.book.fall_at):
             self.book.crossed(self)
         return 0
 
@@ -170,7 +184,7 @@ cdef class Ledgers:
 
     Attributes:
         bytes: what all open deliveries hold together.
-        rise_at, fall_at: as of a ledger, for these bytes.
+        dropping_bytes, rise_at, fall_at: as of a ledger, for these bytes.
         first_rise_at: the `rise_at` of a ledger that is made from now on.
         crossed: called with the ledger whose change crossed a number, its own or this one's.
         waited, took: called for one delivery in 32 with the seconds that it waited, if it did, and

@@ -5,6 +5,9 @@ What is not finished holds memory. Above the high mark of a shard's ledger that 
 reading, and the service queues what it sends; at the low mark, half of it, reading goes on. Above
 the mark of the whole gateway all shards stop. Heartbeats go on all the while.
 
+For the low mark only what those hold counts who drop nothing. What a policy keeps never exceeds the
+high mark by itself, and may stay for ever: nobody may be reading that iterator.
+
 Theory. A ledger is calm, over, or held.
 
     calm -> over    its bytes, or the gateway's, rose above the high mark; or an iterator is full
@@ -13,7 +16,8 @@ Theory. A ledger is calm, over, or held.
                     of members hold the bytes: their requests take them in a moment, and others
                     would fail for nothing. They fail when that has gone on for five seconds
     held -> over    somebody begins to wait, and the second mark is not reached
-    any  -> calm    its bytes, and the gateway's, fell to the low mark, and no iterator is full
+    any  -> calm    its bytes, and the gateway's, fell to the low mark but for what a policy keeps,
+                    which leaves them below the high one; and no iterator is full
 
 So a handler that waits for an event can never be the reason why that event is not read. The
 compiled ledger compares its bytes with two numbers, and calls here only when one is crossed.
@@ -182,6 +186,8 @@ class Pressure:
         by_holder: dict[Holder, int] = {}
         for each in ledgers:
             for delivery in list(each.deliveries):
+                if delivery.drops:
+                    continue
                 holder = delivery.holder
                 by_holder[holder] = by_holder.get(holder, 0) + delivery.size
         shares: Counter[str] = Counter()
@@ -191,9 +197,8 @@ class Pressure:
 
     def _crossed(self, ledger: Ledger) -> None:
         """A number was crossed: the ledger's own, or the gateway's."""
-        held, limit = self._ledgers.bytes, self._limits.gateway_bytes
-        was_over = self._is_over
-        self._is_over = held > (limit * LOW if was_over else limit)
+        limit, was_over = self._limits.gateway_bytes, self._is_over
+        self._is_over = _is_above(self._ledgers, limit, was_above=was_over)
         if self._is_over:
             self._ledgers.rise_at, self._ledgers.fall_at = limit * SECOND, int(limit * LOW)
             self._ledgers.first_rise_at = 0  # a shard that has had nothing open is judged as well
@@ -208,7 +213,7 @@ class Pressure:
 
     def _judge(self, ledger: Ledger, *, is_patient: bool = True) -> None:
         limit = self._limits.shard_bytes
-        if ledger.bytes > (limit * LOW if ledger in self._above else limit):
+        if _is_above(ledger, limit, was_above=ledger in self._above):
             self._above.add(ledger)
         else:
             self._above.discard(ledger)
@@ -252,3 +257,8 @@ class Pressure:
     def _release(self, ledger: Ledger) -> None:
         if self._held_at.pop(ledger, None) is not None and ledger.on_hold is not None:
             ledger.on_hold(False)
+
+
+def _is_above(held: Ledger | Ledgers, limit: int, *, was_above: bool) -> bool:
+    """Tell whether bytes are above their high mark, or were and are not at the low one yet."""
+    return held.bytes > limit or (was_above and held.bytes - held.dropping_bytes > limit * LOW)

@@ -92,9 +92,12 @@ class Mailbox:
 
     def take(self, origin: Any, arguments: tuple[Any, ...]) -> None:
         """Let an event wait, or drop what the policy says."""
+        if self._is_closed:  # by a handler that stands before it in the plan of the event
+            return
         ledger = self._ledgers[origin.shard_id]
-        delivery = Delivery(self, origin, arguments, ledger)
-        if self.policy is not Policy.BLOCK and not self._makes_room(delivery):
+        drops = self.policy is not Policy.BLOCK
+        delivery = Delivery(self, origin, arguments, ledger, drops)
+        if drops and not self._makes_room(delivery):
             self._drops.count(self.name, origin.name)
             return
         delivery.open()

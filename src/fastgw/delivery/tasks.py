@@ -190,8 +190,9 @@ class HandlerTasks:
     def take(self, lane: Lane, origin: Any, arguments: tuple[Any, ...]) -> None:
         """Start the lane's handler with these arguments, or let them wait; never raises."""
         ledger = self._ledgers[origin.shard_id] if lane.is_ledgered else None
-        delivery = Delivery(lane, origin, arguments, ledger)
-        if lane.policy is not Policy.BLOCK and not self._makes_room(lane, delivery):
+        drops = lane.policy is not Policy.BLOCK
+        delivery = Delivery(lane, origin, arguments, ledger, drops)
+        if drops and not self._makes_room(lane, delivery):
             self._drop(delivery)
         elif self._may_begin(lane):
             self._begin(delivery, is_open=False)
