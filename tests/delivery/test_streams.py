@@ -123,6 +123,24 @@ async def test_closing_ends_it(handlers, events, feed, way):
     assert feed("A") is None
 
 
+@pytest.mark.parametrize("bound", [None, 1])
+async def test_an_event_under_way_does_not_reach_one_that_was_closed(handlers, feed, events, bound):
+    """A handler called before closed it; nobody would ever finish what came to it then."""
+    moves = []
+    handlers.ledgers[0].on_hold = moves.append
+
+    def closes(event):
+        with pytest.raises(StopIteration):  # as an async handler of Python 3.12 does it, at once
+            stream.aclose().send(None)
+
+    handlers.on(("A",), closes)
+    stream = events("A", bound=bound)
+    feed("A")
+    assert handlers.ledgers.bytes == 0
+    assert handlers.ledgers[0].handled(1) == 1
+    assert not moves
+
+
 async def test_the_end_of_the_gateway_comes_behind_what_waits(handlers, events, feed):
     """Nothing that was received is lost; then the loop ends."""
     stream = events("A")

@@ -49,8 +49,8 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_drops", "_in_hand", "_is_full", "_ledgers", "_pressure", "_wakeup", "bound", "is_ended",
-        "name", "policy", "waiting",
+        "_drops", "_in_hand", "_is_closed", "_is_full", "_ledgers", "_pressure", "_wakeup", "bound",
+        "is_ended", "name", "policy", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +71,7 @@ class Mailbox:
         self._ledgers = ledgers
         self._pressure = pressure
         self._drops = drops
+        self._is_closed = False  # nobody takes anything out any more
         self._is_full = False
         self._in_hand: Delivery | None = None
         self._wakeup: asyncio.Future[None] | None = None
@@ -82,6 +83,8 @@ class Mailbox:
             return lambda event: self.take(event, (event,))
 
         def put(event: Any) -> None:
+            if self._is_closed:
+                return
             delivery = Delivery(self, event, (event,), ledgers[event.shard_id])
             delivery.open()
             append(delivery)
@@ -113,7 +116,8 @@ class Mailbox:
         self._wake()
 
     def empty(self) -> None:
-        """Throw away what waits: nobody will take it out."""
+        """Throw away what waits and what may come yet: nobody will take it out."""
+        self._is_closed = True
         if self._in_hand is not None:
             self._in_hand.done()
             self._in_hand = None
