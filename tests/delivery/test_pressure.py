@@ -426,6 +426,21 @@ async def test_a_wait_fails_when_the_second_mark_is_reached(handlers, feed, held
     await stream.aclose()
 
 
+async def test_a_wait_that_fails_lets_no_other_shard_read_on():
+    """Nobody waits any more: what is above its mark stops, on every shard."""
+    handlers = Handlers(Intents.all(), limits=DeliveryLimits(shard_bytes=SHARD))
+    held = set()
+    for shard_id in range(2):
+        handlers.ledgers[shard_id].on_hold = lambda is_held, i=shard_id: held.add(i)
+    waiting = asyncio.ensure_future(handlers.wait_for(("B",), None, None))
+    await asyncio.sleep(0)
+    for shard_id, size in ((1, SHARD + 1), (0, 2 * SHARD + 1)):
+        Delivery(Holder("a"), Event(size, shard_id), (), handlers.ledgers[shard_id]).open()
+    with pytest.raises(WaitFailed):
+        await waiting
+    assert held == {0, 1}
+
+
 async def test_handlers_that_wait_for_events_cannot_deadlock(handlers, feed, held):
     """A thousand handlers that each wait, a hundred at once: all end, served or failed."""
     ended = []

@@ -121,6 +121,7 @@ class Waiters:
     def fail(self, shard_id: int, reason: str) -> None:
         """Let those fail who wait for what this shard may receive."""
         self._fail([a for a, only in self._pending.items() if only in (None, shard_id)], reason)
+        self._tell()  # other shards may have read on for them
 
     def _fail(self, answers: list[asyncio.Future[Any]], reason: str) -> None:
         for answer in answers:
