@@ -555,3 +555,23 @@ async def test_returned_coroutines_are_bounded_too(handlers, feed, slow):
     assert handlers.tasks.waiting == 2
     await handlers.tasks.drain(0.01)
     assert len(slow.begun) == 4
+
+
+@pytest.mark.parametrize("handlers", [1], indirect=True)
+async def test_a_returned_coroutine_overtakes_nothing(handlers, feed):
+    """It comes when the handler ends, later than all that waits by then."""
+    begun = []
+
+    async def late(event):
+        begun.append(f"late {event.sequence}")
+
+    async def handler(event):
+        begun.append(event.sequence)
+        await asyncio.sleep(0)
+        return late(event)
+
+    handlers.on(("A",), handler)
+    feed("A")
+    feed("A")
+    await until(lambda: len(begun) == 4)
+    assert begun == [1, 2, "late 1", "late 2"]

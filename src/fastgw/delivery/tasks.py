@@ -278,6 +278,8 @@ class HandlerTasks:
         delivery = self._tasks.pop(task)
         lane = delivery.holder
         lane.running -= 1
+        if lane.is_blocked:  # first of all: what waits comes before what is given back
+            self._lanes.update(lane)
         if self._is_cutting and task.cancelled():
             delivery.abandon()
         else:
@@ -289,8 +291,6 @@ class HandlerTasks:
         else:
             if result is not None:
                 self.returned(delivery.origin, lane.handler, result)
-        if lane.is_blocked:
-            self._lanes.update(lane)
         if self._lanes.lanes:
             self._advance_soon()
         elif self._idle is not None:
