@@ -557,6 +557,20 @@ async def test_returned_coroutines_are_bounded_too(handlers, feed, slow):
     assert len(slow.begun) == 4
 
 
+async def test_returned_coroutines_of_a_handler_wait_in_one_lane(handlers, feed, slow):
+    """However many they are: whose turn it is, is looked for among lanes."""
+    handlers.on(("A",), slow)
+    handlers.on(("B",), lambda event: slow(event))
+    handlers.on(("C",), lambda event: slow(event))
+    for name in "AAAA" + "BC" * 50:
+        feed(name)
+    assert handlers.tasks.waiting == 100
+    assert len(handlers.tasks._lanes.lanes) == 2
+    slow.finish()
+    await until(lambda: len(slow.ended) == 104)
+    assert slow.begun == list(range(1, 105))
+
+
 @pytest.mark.parametrize("handlers", [1], indirect=True)
 async def test_a_returned_coroutine_overtakes_nothing(handlers, feed):
     """It comes when the handler ends, later than all that waits by then."""
@@ -575,3 +589,28 @@ async def test_a_returned_coroutine_overtakes_nothing(handlers, feed):
     feed("A")
     await until(lambda: len(begun) == 4)
     assert begun == [1, 2, "late 1", "late 2"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_returned_coroutine_of_an_interaction_goes_first(handlers, feed, slow, others):
+    """As it does where the handler itself is async."""
+    begun = []
+
+    async def answer(event):
+        begun.append(event.name)
+
+    handlers.on(("A",), slow)
+    handlers.on(("INTERACTION_CREATE",), lambda event: answer(event))
+    for _ in range(others):
+        handlers.on(("INTERACTION_CREATE",), lambda event: None)
+    handlers.on(
+        ("B", "INTERACTION_CREATE"), lambda event: answer(event) if event.name == "B" else None
+    )
+    for name in ("A", "A", "A", "A", "B", "INTERACTION_CREATE"):
+        feed(name)
+    await until(lambda: len(slow.begun) == 4)
+    slow.let_go(1)
+    await until(lambda: len(begun) == 2)
+    assert begun == ["INTERACTION_CREATE", "B"]
+    slow.finish()
+    await until(lambda: len(slow.ended) == 4)

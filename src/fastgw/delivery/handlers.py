@@ -20,7 +20,7 @@ from ..durations import Latencies
 from ..errors import UsageError
 from ..home import Home
 from ..protocol.events import LIBRARY_EVENTS
-from .callables import check_handler, is_async
+from .callables import check_handler, is_async, is_of_event
 from .drops import Drops
 from .failures import HandlerFailures
 from .forms import fields_of, making
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["Handlers"]
 
 log = logging.getLogger("fastgw.delivery")
+
+_INTERACTION = "INTERACTION_CREATE"
 
 
 class Handlers:
@@ -146,7 +148,7 @@ class Handlers:
                 call=making(handler, form),
                 bound=bound,
                 policy=kind,
-                is_urgent=names == ("INTERACTION_CREATE",),  # all it takes is answered in 3 s
+                is_urgent=names == (_INTERACTION,),  # all it takes is answered in 3 s
             )
             target = self.tasks.starter(lane)
         elif bound is not None or kind is not Policy.BLOCK:
@@ -419,7 +421,13 @@ class Handlers:
 
     def returned(self, event: Event, handler: Callable[..., object], result: object) -> None:
         """Take what such a handler gave back: a coroutine, say, which then runs."""
-        self.tasks.returned(event, handler, result)
+        is_urgent = is_of_event(event) and event.name == _INTERACTION and self._is_urgent(handler)
+        self.tasks.returned(event, handler, result, is_urgent=is_urgent)
+
+    def _is_urgent(self, handler: Callable[..., object]) -> bool:
+        """Tell whether a handler of interactions takes nothing else."""
+        line = self._subscriptions.get(_INTERACTION, ())
+        return {s.names for s in line if s.handler is handler} == {(_INTERACTION,)}
 
     def spend(self, subscription: Subscription) -> bool:
         """Take a subscription with `once` off the table: its event has come."""

@@ -41,8 +41,8 @@ class Lane:
     """
 
     __slots__ = (
-        "bound", "call", "handler", "is_blocked", "is_ledgered", "is_urgent", "policy",
-        "running", "waiting",
+        "__weakref__", "bound", "call", "handler", "is_blocked", "is_ledgered", "is_urgent",
+        "policy", "running", "waiting",
     )  # fmt: skip
 
     def __init__(

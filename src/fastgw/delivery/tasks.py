@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from ..errors import UsageError
 from ..log import careful_logger
@@ -85,6 +86,8 @@ class HandlerTasks:
         self._limit = limits.running
         self._tasks: dict[asyncio.Task[object], Delivery] = {}
         self._lanes = WaitingLanes()
+        # Those in use, which their deliveries hold.
+        self._of_returned: WeakValueDictionary[tuple[int, bool, bool], Lane] = WeakValueDictionary()
         self._advancing: asyncio.Handle | None = None
         self._is_cutting = False  # the close has begun to cancel
         self._is_stopped = False  # nothing begins any more
@@ -202,22 +205,44 @@ class HandlerTasks:
             if len(self._tasks) >= self._limit:
                 self._warn_full(lane)
 
-    def returned(self, argument: object, handler: Callable[..., object], result: object) -> None:
+    def returned(
+        self,
+        argument: object,
+        handler: Callable[..., object],
+        result: object,
+        *,
+        is_urgent: bool = False,
+    ) -> None:
         """
         Take what a handler gave back: run a coroutine, refuse a generator, ignore all else.
 
         That is how a lambda, or a wrapper without `async`, around an async handler works.
+
+        Args:
+            is_urgent: the handler takes nothing but interactions.
         """
         if isinstance(result, asyncio.Future):
             return  # somebody's task runs already
         if inspect.isawaitable(result):
-            lane = self.lane(handler, call=_awaiting, is_ledgered=is_of_event(argument))
+            lane = self._lane_of_returned(handler, is_of_event(argument), is_urgent)
             self.take(lane, argument, (result,))
         elif inspect.isgenerator(result) or inspect.isasyncgen(result):
             error = UsageError(
                 f"handler {name_of(handler)} returned a generator, which never runs; do not yield"
             )
             self._failed(argument, handler, error)
+
+    def _lane_of_returned(
+        self, handler: Callable[..., object], is_ledgered: bool, is_urgent: bool
+    ) -> Lane:
+        """Return the lane of what a handler gave back: one, however much of it runs and waits."""
+        key = (id(handler), is_ledgered, is_urgent)  # it need not be hashable; the lane keeps it
+        lane = self._of_returned.get(key)
+        if lane is None:
+            lane = self._of_returned[key] = self.lane(
+                handler, call=_awaiting, is_ledgered=is_ledgered, is_urgent=is_urgent
+            )
+        return lane
 
     def forget(
         self,
