@@ -433,6 +433,29 @@ async def test_taking_back_one_name_leaves_what_waits_for_everything(handlers, f
     await until(lambda: slow.ended == [1, 2, 3])
 
 
+async def test_taking_back_everything_drops_what_waits_for_it(handlers, feed, slow):
+    """Whatever the events are called: none of them is wanted any more."""
+    handlers.on(("*",), slow, bound=1)
+    for name in "AAB":
+        feed(name)
+    assert handlers.off(slow, ("*",))
+    assert handlers.tasks.waiting == 0
+    slow.finish()
+    await until(lambda: slow.ended == [1])
+
+
+@pytest.mark.parametrize(("taken", "left"), [("A", [1, 2, 3]), ("*", [1, 2])])
+async def test_taking_back_drops_only_what_is_wanted_no_more(handlers, feed, slow, taken, left):
+    """Of one registered for everything and for a name, either may be taken back alone."""
+    handlers.on(("*", "A"), slow, bound=1)
+    for name in "AAB":
+        feed(name)
+    assert handlers.off(slow, (taken,))
+    slow.finish()
+    await until(lambda: slow.ended == left)
+    assert not handlers.ledgers.bytes
+
+
 async def test_taking_back_what_one_registration_waits_for_leaves_another(handlers, feed, slow):
     """The same handler may stand under several names, each with a bound of its own."""
     handlers.on(("*",), slow, bound=1)

@@ -182,10 +182,14 @@ class Handlers:
         if names:
             names = check_names(names)
         found = [s for s in self._all() if s.rank is Rank.HANDLER and s.handler == handler]
-        others = [s for s in found if not self.remove(s, names or None)]  # of other names
-        if found and len(others) == len(found):
+        removed = [self.remove(s, names or None) for s in found]
+        if found and not any(removed):  # all of other names
             return False
-        self.tasks.forget(handler, names, others=[s.lane for s in others])
+        kept: dict[Lane | None, set[str]] = {}
+        for s in found:
+            left = {name for name in s.names if s in self._subscriptions.get(name, ())}
+            kept.setdefault(s.lane, set()).update(left)
+        self.tasks.forget(handler, names, kept=kept)
         return bool(found)
 
     def route(self, name: str, target: Handler | None) -> None:

@@ -27,10 +27,11 @@ from .callables import is_of_event, name_of
 from .lanes import Lane, WaitingLanes
 from .ledger import Delivery
 from .limits import Policy
+from .names import EVERYTHING
 from .room import oldest_in_the_way
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 
     from .drops import Drops
     from .ledger import Ledgers
@@ -249,21 +250,27 @@ class HandlerTasks:
         handler: Callable[..., object],
         names: tuple[str, ...] = (),
         *,
-        others: Sequence[Lane | None] = (),
+        kept: Mapping[Lane | None, Collection[str]] | None = None,
     ) -> None:
         """
         Drop what waits for a handler that is not wanted any more.
 
         Args:
-            names: only events of these; none is all.
-            others: its lanes that stay, because they are wanted for other names.
+            names: only events of these; none is all, as is "*".
+            kept: names for which its lanes are wanted all the same, of each; under None those of
+                what it gave back.
         """
+        kept, of_all = kept or {}, not names or EVERYTHING in names
         for lane in [lane for lane in self._lanes.lanes if lane.is_ledgered]:
-            if lane in others or lane.handler != handler:
+            left = kept.get(lane) or kept.get(None) or ()
+            if lane.handler != handler or EVERYTHING in left:
                 continue
-            for delivery in self._lanes.take_all(
-                lane, lambda delivery: not names or delivery.origin.name in names
-            ):
+
+            def goes(delivery: Delivery, left: Collection[str] = left) -> bool:
+                name = delivery.origin.name
+                return name not in left and (of_all or name in names)
+
+            for delivery in self._lanes.take_all(lane, goes):
                 delivery.done()
                 _dispose(delivery)
         self._tell_idle()
