@@ -174,6 +174,7 @@ setup(
                     "src/fastgw/_simd.h",
                     "src/fastgw/_walk.h",
                     "src/fastgw/_zstd.h",
+                    "src/fastgw/connection/_clock.h",
                     str(layout_file),
                     str(wishes),
                 ],

@@ -34,28 +34,6 @@ cdef extern from *:
     #error "build fastgw with its setup.py, which records the picows it compiles against"
     #endif
 
-    /*
-     * Seconds of a clock that only goes on; half the time of calling time.monotonic(). For
-     * differences among its own readings: it need not be the clock of time.monotonic(), which on
-     * macOS stands still during sleep, and on Windows before Python 3.13 goes in steps of 15.6 ms.
-     */
-    #ifdef _WIN32
-    #include <windows.h>
-    static inline double fgw_now(void) {
-        LARGE_INTEGER count, frequency;
-        QueryPerformanceCounter(&count);
-        QueryPerformanceFrequency(&frequency);
-        return (double)count.QuadPart / (double)frequency.QuadPart;
-    }
-    #else
-    #include <time.h>
-    static inline double fgw_now(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    }
-    #endif
-
     /* A coroutine, or another awaitable; a generator of either kind. */
     static inline int fgw_may_run(PyObject* result) {
         PyAsyncMethods* kinds = Py_TYPE(result)->tp_as_async;
@@ -66,6 +44,8 @@ cdef extern from *:
     const char* FASTGW_PICOWS_VERSION
     const char* FASTGW_PICOWS_LAYOUT
     bint fgw_may_run(object result)
+
+cdef extern from "_clock.h":
     double fgw_now() noexcept
 
 # What this module was compiled against, for gate.py: version, digest of picows.pxd, object sizes.
