@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from deadline import until
 from raw_websocket import close_frame, frame, raw_server
@@ -246,3 +247,23 @@ async def test_many_dropped_events_are_bounded_too():
         await client.dial.open(url)
         await until(lambda: len(seen) == 1)
         assert 10 <= turns.cut <= 40
+
+
+async def test_slow_handlers_are_noticed_among_quick_ones():
+    """Quick ones share a look at the clock; of slow ones four pass at most, then one a turn."""
+    turns, cuts = Turns(0.032), []
+
+    class Seen:
+        def append(self, item):
+            cuts.append(turns.cut)
+            if len(cuts) > 40:
+                ends_at = time.monotonic() + 0.04
+                while time.monotonic() < ends_at:
+                    pass
+
+    async with raw_server(sends(events(52))) as url, Client(turns, Seen()) as client:
+        await client.dial.open(url)
+        await until(lambda: len(cuts) == 52)
+    slow = cuts[40:]
+    assert slow[4] > slow[0]
+    assert slow[4:] == list(range(slow[4], slow[4] + 8))

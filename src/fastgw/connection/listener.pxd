@@ -9,7 +9,7 @@ cdef enum:
     CLOSE_FRAME_BYTES = 127  # RFC 6455 5.5: two of header, and at most 125 of payload
     READ_BYTES = 262144  # the most that one read may bring; as many as aiofastnet reads of TLS
     TIMED_EVERY = 32  # deliveries
-    UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock
+    UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock: each takes 1 or 2 us
     FIN = 0x80  # RFC 6455 5.2: the bit beside an opcode
 
 
@@ -30,6 +30,9 @@ cdef class Turns:
     cdef double _bound_s
     cdef object _timed              # called with the times of some deliveries; or None
     cdef double _began_at           # when the turn under way began, or the last few did
+    cdef double _checked_at         # when the clock was looked at last
+    cdef int _untimed               # frames since then; a delivery counts for several
+    cdef int _delivery_frames       # for how many: all, if those before it took long
     cdef bint _is_marked            # the loop will call us in its next turn
     cdef bint _is_over              # nothing more is delivered in this one
     cdef object _behind             # listeners with frames kept, the next to go on first
@@ -37,6 +40,7 @@ cdef class Turns:
     cdef readonly Py_ssize_t kept_bytes
 
     cdef int _begin(self) except -1
+    cdef int _passed(self, int frames) except -1
     cdef int _check(self) except -1
     cdef int _mark(self) except -1
 
@@ -60,7 +64,6 @@ cdef class Listener(WSListener):
                                     # payload; None for those that went; or None: nothing
     cdef Py_ssize_t _next           # of them, the first that did not go
     cdef int _delivered             # since one was timed
-    cdef int _untimed               # frames since the clock was looked at
 
     cdef int _take(self, WSTransport transport, WSFrame frame) except -1
     cdef int _data(self, const char* p, Py_ssize_t size, int opcode, bint fin) except -1
