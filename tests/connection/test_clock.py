@@ -57,7 +57,7 @@ async def test_a_ping_at_the_end_of_a_read_does_not_keep_the_old_time():
 
 
 async def received(url, handler, turns=None):
-    """Take the events X of a connection until the handler has seen the last one, number 32."""
+    """Take the events X of a connection until the handler has seen the last one, number 64."""
     seen = []
 
     def taken(event):
@@ -68,15 +68,15 @@ async def received(url, handler, turns=None):
     interests.want("X", taken)
     dial = Dial(Decoder(interests=interests), Deaf(), close_timeout_s=1.0, turns=turns)
     connection = await dial.open(url)
-    await until(lambda: seen[-1:] == [32])
+    await until(lambda: seen[-1:] == [64])
     connection.abort()
     await settled(connection)
 
 
 async def sends_all(peer):
-    """Send 32 events at once: one delivery in as many is timed."""
+    """Send 64 events at once: one delivery in as many is timed."""
     await peer.upgrade()
-    peer.send(b"".join(frame(TEXT, EVENT % sequence) for sequence in range(1, 33)))
+    peer.send(b"".join(frame(TEXT, EVENT % sequence) for sequence in range(1, 65)))
     await peer.at_end()
 
 
@@ -102,7 +102,7 @@ async def test_a_wait_is_of_one_clock(monkeypatch):
 
     def handler(event):
         nonlocal now
-        if event.sequence == 31:
+        if event.sequence == 63:
             now += 2.0
 
     async with raw_server(sends_all) as url:

@@ -8,7 +8,7 @@ from .._decode cimport Assembler
 cdef enum:
     CLOSE_FRAME_BYTES = 127  # RFC 6455 5.5: two of header, and at most 125 of payload
     READ_BYTES = 262144  # the most that one read may bring; as many as aiofastnet reads of TLS
-    TIMED_EVERY = 32  # deliveries
+    TIMED_EVERY = 64  # deliveries
     UNTIMED_FRAMES = 64  # dropped frames between two looks at the clock: each takes 1 or 2 us
     FIN = 0x80  # RFC 6455 5.2: the bit beside an opcode
 

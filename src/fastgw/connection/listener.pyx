@@ -155,7 +155,7 @@ cdef class Turns:
 
     Args:
         bound_s: seconds.
-        timed: called for one delivery in 32, with the seconds from its read to the call of its
+        timed: called for one delivery in 64, with the seconds from its read to the call of its
             handlers, and the seconds that they took.
     Attributes:
         cut: how often the time was up.

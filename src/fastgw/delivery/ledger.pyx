@@ -27,7 +27,7 @@ OVERHEAD_BYTES = 512
 cdef Py_ssize_t _OVERHEAD_BYTES = OVERHEAD_BYTES
 
 cdef enum:
-    TIMED_EVERY = 32                # deliveries; a power of two
+    TIMED_EVERY = 64                # deliveries; a power of two
 
 
 @cython.final
@@ -187,7 +187,7 @@ cdef class Ledgers:
         dropping_bytes, rise_at, fall_at: as of a ledger, for these bytes.
         first_rise_at: the `rise_at` of a ledger that is made from now on.
         crossed: called with the ledger whose change crossed a number, its own or this one's.
-        waited, took: called for one delivery in 32 with the seconds that it waited, if it did, and
+        waited, took: called for one delivery in 64 with the seconds that it waited, if it did, and
             with those from then on until it was done.
     """
 

@@ -129,11 +129,11 @@ class LatencyStats:
         network: round trips of heartbeats; each holds one wait for our own event loop.
         loop: how late the event loop ran, once a second: the wait of what arrives.
         delivery: from the read of a message to the call of its handlers: events before it in the
-            same read, and turns of the loop that were over. Of one event in 32.
-        queue: how long events waited because too many async handlers were running; of one in 32 of
+            same read, and turns of the loop that were over. Of one event in 64.
+        queue: how long events waited because too many async handlers were running; of one in 64 of
             those that wait, or whose handler does.
-        handler: how long the call of an event's handlers held the loop, of one event in 32; and of
-            one async handler in 32 that did not end at once, and of an iterator's event, how long
+        handler: how long the call of an event's handlers held the loop, of one event in 64; and of
+            one async handler in 64 that did not end at once, and of an iterator's event, how long
             it took until it was finished.
     """
 
