@@ -422,14 +422,17 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_kept(is_secure, server
     assert pongs == sorted(pongs)
 
 
-async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog):
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("a bug"), ProtocolError("a bug", close_code=1002)]
+)
+async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog, error):
     """Whatever takes a message may fail: logged with its traceback, closed resumably, no more."""
     seen = []
 
     class Failing(Recorder):
         def message_received(self, message):
             super().message_received(message)
-            raise ZeroDivisionError("a bug")
+            raise error
 
     async def script(peer):
         await peer.upgrade(frame(1, HELLO) + frame(1, HELLO))
@@ -444,12 +447,12 @@ async def test_an_error_of_our_own_is_reported_as_ours(own_errors, caplog):
     (info,) = receiver.ended
     assert (info.close_code, info.initiator) == (4000, Initiator.CLIENT)
     assert isinstance(info.error, FastgwError)
-    assert isinstance(info.error.__cause__, ZeroDivisionError)
+    assert info.error.__cause__ is error
     assert "an error in fastgw itself" in str(info.error)
     assert len(receiver.messages) == 1
     assert seen == [(8, b"\x0f\xa0")]
     assert len(own_errors) == 1
-    assert "ZeroDivisionError: a bug" in caplog.text
+    assert f"{type(error).__name__}: a bug" in caplog.text
     own_errors.clear()
 
 

@@ -64,6 +64,7 @@ cdef class Listener(WSListener):
                                     # payload; None for those that went; or None: nothing
     cdef Py_ssize_t _next           # of them, the first that did not go
     cdef int _delivered             # since one was timed
+    cdef bint _is_decoding          # the assembler has a frame: its errors are the peer's
 
     cdef int _take(self, WSTransport transport, WSFrame frame) except -1
     cdef int _data(self, const char* p, Py_ssize_t size, int opcode, bint fin) except -1
