@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .delivery.callables import check_handler
 from .delivery.face import EventSource
 from .delivery.handlers import Handlers
+from .errors import FastgwError
 from .fleet.commands.face import CommandSender
 from .fleet.fleet import Fleet
-from .fleet.raising import anew
+from .fleet.raising import anew, without_insides
 from .fleet.settings import FleetOptions
 from .options import (
     DRAIN_S,
@@ -263,7 +264,8 @@ class Gateway(EventSource, CommandSender):
         Args:
             drain_s: takes the place of what the constructor was given.
         Raises:
-            FastgwError: what stopped it: see `start` and `wait_closed`.
+            FastgwError: what stopped it: see `start` and `wait_closed`. Its traceback ends at this
+                call, unless it leads through code of the program.
             SystemExit: the environment has no token. That is one line without a traceback, for
                 whoever started the program, and exit code 1.
             SystemExit, KeyboardInterrupt: a handler's, or a second signal's.
@@ -274,7 +276,10 @@ class Gateway(EventSource, CommandSender):
         if self._no_token is not None:
             raise SystemExit(f"fastgw: {self._no_token}") from self._no_token
         self._fleet.drain_s = drain_s
-        run_until_closed(self, self._fleet)
+        try:
+            run_until_closed(self, self._fleet)
+        except FastgwError as error:
+            raise without_insides(error)  # noqa: B904 - it is the same one
 
     async def start(self) -> None:
         """

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from fastgw.errors import UsageError
-from fastgw.fleet.raising import anew, check_shard_id
+from fastgw.fleet.raising import anew, check_shard_id, without_insides
 
 
 @pytest.mark.parametrize("value", [0, 1, 3])
@@ -84,3 +84,31 @@ def test_one_that_cannot_be_copied_comes_itself():
     kept = raised(Stubborn("kept"))
     assert anew(kept) is kept
     assert kept.__traceback__ is None
+
+
+def of_insides():
+    """Return an error whose traceback is of fastgw alone, as its caller's frame is left out."""
+    try:
+        check_shard_id("no")
+    except UsageError as error:
+        return error.with_traceback(error.__traceback__.tb_next)
+
+
+def test_a_traceback_of_insides_is_left_out():
+    """Of the error and of what caused it: who wrote the program can do nothing with either."""
+    error, cause = of_insides(), of_insides()
+    error.__cause__ = cause
+    assert without_insides(error) is error
+    assert error.__cause__ is cause
+    assert (error.__traceback__, cause.__traceback__) == (None, None)
+
+
+def test_a_traceback_through_the_program_stays():
+    """Such as one of a store of its own."""
+    error, cause = of_insides(), raised(KeyError("of the program"))
+    error.__cause__, whole = cause, cause.__traceback__
+    assert without_insides(error).__traceback__ is None
+    assert cause.__traceback__ is whole
+    error = raised(UsageError("of the program"))
+    whole = error.__traceback__
+    assert without_insides(error).__traceback__ is whole

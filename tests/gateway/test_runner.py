@@ -197,6 +197,23 @@ def test_a_second_signal_shows_no_frames_of_ours(kind, without_uvloop):
     assert said.count("  File ") == 3  # the program, Gateway.run, the runner
 
 
+REFUSING = """
+from fastgw.testing import Moment
+refuse = lambda peer: peer.close(4004, "Authentication failed.")
+shared["fake"].instead_of(Moment.IDENTIFY, refuse, times=None)
+"""
+
+
+@pytest.mark.parametrize("without_uvloop", [False, True])
+def test_a_refused_token_shows_no_frames_of_ours(without_uvloop):
+    """What to do stands below the line of the program that called run()."""
+    after = "    import traceback\n    traceback.print_exception(error)\n"
+    with Program(REFUSING, at_error=after, without_uvloop=without_uvloop) as program:
+        said = program.end()
+    assert "raised AuthenticationFailed close code 4004: the token was refused" in said
+    assert said.count("  File ") == 2  # the program, Gateway.run
+
+
 BLOCKING = {
     "sync": """
     @gateway.on("MESSAGE_CREATE")

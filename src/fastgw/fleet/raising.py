@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import copy
+import traceback
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..quoting import quote
 
-__all__ = ["anew", "check_shard_id"]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["anew", "check_shard_id", "without_insides"]
+
+# Whose frames say nothing to who wrote the program.
+_INSIDES = frozenset({"fastgw", "asyncio", "concurrent", "ssl", "threading", "uvloop"})
 
 
 def check_shard_id(value: object, count: int | None = None) -> None:
@@ -33,3 +41,23 @@ def anew(error: BaseException) -> BaseException:
     fresh.__cause__, fresh.__context__ = error.__cause__, error.__context__
     fresh.__suppress_context__ = error.__suppress_context__
     return fresh.with_traceback(error.__traceback__)
+
+
+def without_insides(error: BaseException) -> BaseException:
+    """
+    Return an error without its traceback where that leads through fastgw and the loop alone.
+
+    The same holds of what caused it. A traceback with any frame of the program, such as one of its
+    session store, stays.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        if _is_inside(one.__traceback__):
+            one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
+
+
+def _is_inside(trace: TracebackType | None) -> bool:
+    names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(trace))
+    return all(name.partition(".")[0] in _INSIDES for name in names)
