@@ -1,10 +1,10 @@
-"""Loggers whose sinks are broken."""
+"""Loggers whose sinks are broken, or are none."""
 
 import logging
 
 import pytest
 
-from fastgw.log import careful_logger
+from fastgw.log import careful_logger, say
 
 
 class Broken(logging.Handler):
@@ -66,3 +66,46 @@ def test_every_record_has_the_three_facts(log, caplog):
     log.warning("of none")
     facts = [(record.shard_id, record.cause, record.attempt) for record in caplog.records]
     assert facts == [(3, "zombied", 2), (None, None, None)]
+
+
+@pytest.fixture
+def bare():
+    """A logger as in a program that has set up nothing: here pytest has."""
+    log = logging.Logger("fastgw.bare")
+    log.manager = logging.Manager(log)
+    log.parent = logging.RootLogger(logging.WARNING)
+    return log
+
+
+def test_what_is_to_be_seen_is_seen_without_logging(bare, capsys):
+    """Where Python shows warnings then: the text alone, once."""
+    say(bare, "it is up, 100 %")
+    assert capsys.readouterr().err == "it is up, 100 %\n"
+
+
+def test_it_is_one_record_where_logging_is_set_up(log, caplog, capsys):
+    """From where it was said, and nothing beside it."""
+    with caplog.at_level(logging.INFO):
+        say(log, "it is up, 100 %")
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.INFO, "it is up, 100 %")
+    assert record.filename == "test_log.py"
+    assert capsys.readouterr().err == ""
+
+
+def no_handler_of_last_resort(bare, monkeypatch):
+    monkeypatch.setattr(logging, "lastResort", None)
+
+
+@pytest.mark.parametrize("silence", [
+    lambda bare, _: bare.setLevel(logging.ERROR),
+    lambda bare, _: bare.parent.setLevel(logging.ERROR),
+    lambda bare, _: bare.addHandler(logging.NullHandler()),
+    lambda bare, _: setattr(bare.manager, "disable", logging.WARNING),
+    no_handler_of_last_resort,
+], ids=["level", "root", "null", "disable", "last resort"])  # fmt: skip
+def test_who_wants_silence_has_it(bare, monkeypatch, capsys, silence):
+    """By any of the ways that there are."""
+    silence(bare, monkeypatch)
+    say(bare, "it is up")
+    assert capsys.readouterr().err == ""

@@ -22,6 +22,7 @@ from .fleet.commands.face import CommandSender
 from .fleet.fleet import Fleet
 from .fleet.raising import anew, without_insides
 from .fleet.settings import FleetOptions
+from .log import careful_logger, say
 from .options import (
     DRAIN_S,
     check_api_url,
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     ProgressHandlerT = TypeVar("ProgressHandlerT", bound=Callable[[StartProgress], object])
 
 __all__ = ["Gateway"]
+
+log = careful_logger("fastgw.gateway")
 
 API_URL = f"https://discord.com/api/v{API_VERSION}"
 
@@ -261,6 +264,9 @@ class Gateway(EventSource, CommandSender):
         and is raised then. A second signal ends it at once. Returns after a clean end; tasks and
         threads that do not end then are left behind after 5 seconds, with a warning.
 
+        One line says that the bot is up, when all shards are READY: INFO of `fastgw.gateway`, and
+        on standard error, as Python shows warnings, in a program that has not set up logging.
+
         Args:
             drain_s: takes the place of what the constructor was given.
         Raises:
@@ -276,6 +282,7 @@ class Gateway(EventSource, CommandSender):
         if self._no_token is not None:
             raise SystemExit(f"fastgw: {self._no_token}") from self._no_token
         self._fleet.drain_s = drain_s
+        self._progress_handlers.append(_say_ready)
         try:
             run_until_closed(self, self._fleet)
         except FastgwError as error:
@@ -410,3 +417,9 @@ class Gateway(EventSource, CommandSender):
 
     def _interrupted(self, error: BaseException) -> None:
         self._fleet.interrupted(error)
+
+
+def _say_ready(progress: StartProgress) -> None:
+    if progress.is_done:
+        which = "its shard is" if progress.shards == 1 else f"all {progress.shards:,} shards are"
+        say(log, f"the bot is up: {which} READY")

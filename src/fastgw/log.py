@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 
-__all__ = ["careful_logger"]
+__all__ = ["careful_logger", "say"]
 
 # Of each record: whose, why, and for the how many-th time since it was READY.
 EXTRA = ("shard_id", "cause", "attempt")
@@ -39,3 +39,22 @@ def careful_logger(name: str) -> logging.Logger:
 
     logger.handle = handle_carefully  # type: ignore[method-assign]
     return logger
+
+
+def say(logger: logging.Logger, message: str) -> None:
+    """
+    Log at INFO; where nobody has set up logging, say it where Python shows warnings then.
+
+    Nobody has when no handler would see the record, and neither levels nor `logging.disable` ask
+    for less than warnings.
+    """
+    last, is_silent = logging.lastResort, logger.manager.disable >= logging.INFO
+    if (
+        is_silent
+        or last is None
+        or logger.hasHandlers()
+        or logger.getEffectiveLevel() > logging.WARNING
+    ):
+        logger.info(message, stacklevel=2)
+    else:
+        last.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, message, (), None))

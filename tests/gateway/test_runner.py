@@ -214,6 +214,27 @@ def test_a_refused_token_shows_no_frames_of_ours(without_uvloop):
     assert said.count("  File ") == 2  # the program, Gateway.run
 
 
+def test_it_says_that_the_bot_is_up():
+    """One line, without any logging set up; a newcomer sees nothing else until an event comes."""
+    with Program(events=0) as program:
+        program.until("the bot is up: its shard is READY")
+        program.process.send_signal(signal.SIGINT)
+        assert program.end().count("the bot is up") == 1
+
+
+@pytest.mark.parametrize(("level", "times"), [("INFO", 1), ("WARNING", 0)])
+def test_whoever_sets_up_logging_has_a_record_of_it(level, times):
+    """And only that: at its level."""
+    with Program(f"logging.basicConfig(level=logging.{level})", "shards=3", events=0) as program:
+        for _ in range(3):
+            program.until("ready uvloop")
+            program.said = program.said.replace("ready uvloop", "one is there")
+        program.process.send_signal(signal.SIGINT)
+        said = program.end()
+    assert said.count("INFO:fastgw.gateway:the bot is up: all 3 shards are READY") == times
+    assert said.count("the bot is up") == times
+
+
 BLOCKING = {
     "sync": """
     @gateway.on("MESSAGE_CREATE")
