@@ -129,6 +129,30 @@ async def test_stop_ends_its_thread_and_ticks():
     assert len(ticks) == count
 
 
+async def test_stop_does_not_wait_for_logging_that_waits_for_the_loop():
+    """A handler may have the loop write its records, and stop() holds that up."""
+    watch = LoopWatch(lambda: None, tick_s=0.01, blocked_s=scaled(0.2))
+    watch.start()
+    thread, held, is_free = watch._thread, threading.Event(), threading.Event()
+
+    def hold(record):
+        if threading.current_thread() is thread:
+            held.set()
+            is_free.wait(scaled(20.0))
+        return True
+
+    log = logging.getLogger("fastgw.loop")
+    log.addFilter(hold)
+    try:
+        this_code_blocks_the_loop(held.is_set)
+        watch.stop()
+        assert thread.is_alive()
+    finally:
+        is_free.set()
+        thread.join()
+        log.removeFilter(hold)
+
+
 def test_stop_without_start():
     """A gateway that never started has nothing to stop."""
     LoopWatch(lambda: None).stop()

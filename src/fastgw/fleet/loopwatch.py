@@ -20,6 +20,10 @@ __all__ = ["LoopWatch"]
 
 log = careful_logger("fastgw.loop")
 
+# What the thread does takes no time, but for its warning: a handler of the program's logging may
+# wait for the very loop that waits here.
+STOP_S = 1.0
+
 
 class LoopWatch:
     """
@@ -80,13 +84,13 @@ class LoopWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; the thread is gone on return."""
+        """End it; the thread is gone on return, unless logging holds it for over a second."""
         self._stop.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_S)
             self._thread = None
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
