@@ -46,7 +46,8 @@ async def test_nothing_is_lost_and_nothing_doubled_across_a_resume():
 
 async def test_an_ack_that_is_kept_is_not_missed():
     """Handlers that are slower than the traffic delay ACKs behind events; that is no zombie."""
-    async with FakeGateway(heartbeat_interval_ms=round(scaled(50))) as fake:
+    # A fraction of what the handlers take, and longer than a busy machine keeps a process waiting.
+    async with FakeGateway(heartbeat_interval_ms=round(scaled(200))) as fake:
         gateway = gateway_to(fake)
         seen = []
 

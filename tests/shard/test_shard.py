@@ -16,8 +16,8 @@ from fastgw.testing import FakeGateway
 
 @pytest.fixture
 async def quick():
-    """A service that wants a heartbeat every 50 ms, or less often where machines are slow."""
-    async with FakeGateway(heartbeat_interval_ms=round(scaled(50))) as fake:
+    """A service that wants a heartbeat every 200 ms: a process that waits for a core has time."""
+    async with FakeGateway(heartbeat_interval_ms=round(scaled(200))) as fake:
         yield fake
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from deadline import scaled
 from partition import Partition
 from redis_server import RedisServer
 from sentinels import SENTINEL, Sentinels
@@ -34,7 +35,7 @@ RULES = (
 
 def run(*command: str) -> None:
     """Run a command; a failure raises with what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60.0))
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 

@@ -34,7 +34,7 @@ async def serve(address: str) -> None:
         host=address, heartbeat_interval_ms=INTERVAL_MS, heartbeat_patience=None
     ) as fake:
         say(url=fake.url)
-        await fake.wait_ready()
+        await fake.wait_ready(timeout_s=60.0)  # the client is a process that starts now
         stopped = asyncio.ensure_future(told())
         sent = 0
         while not stopped.done():
