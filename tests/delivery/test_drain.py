@@ -74,28 +74,32 @@ async def test_events_that_no_handler_can_take_do_not_hold_it(feed_of):
     assert handlers.ledgers[0].handled(4) == 4
 
 
-async def test_what_is_taken_back_does_not_hold_it(handlers, feed):
-    """It waits behind the handler that closes the gateway, and would for the whole grace."""
-    begun, gate, over = [], asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("names", ["AA", "AB"], ids=["its own bound", "the bound of all"])
+async def test_what_waits_behind_who_closes_does_not_hold_it(feed_of, caplog, names):
+    """It could begin only when the drain is over, so the grace would be for nothing."""
+    handlers = Handlers(Intents.all(), limits=DeliveryLimits(running=1 if "B" in names else 4))
+    feed, begun, counts, left = feed_of(handlers), [], [], []
 
     async def closes(event):
         begun.append(event.sequence)
-        await gate.wait()
         with handlers.tasks.caller_spared():
-            assert await drained(handlers) == 0
-        over.set()
+            counts.append(await drained(handlers))
+        left.append(handlers.tasks.waiting)
+
+    async def other(event):
+        begun.append(event.sequence)
 
     handlers.on(("A",), closes, bound=1)
-    feed("A")
-    feed("A")
-    await until(lambda: begun)
-    gate.set()
-    await asyncio.sleep(0.01)
-    assert handlers.tasks.waiting == 1
-    assert not over.is_set()
-    handlers.off(closes)
-    await asyncio.wait_for(over.wait(), scaled(15.0))
-    assert begun == [1]
+    handlers.on(("B",), other)
+    for name in names:
+        feed(name)
+    await until(lambda: handlers.tasks.running == 0)
+    assert (begun, counts, left) == ([1], [0], [0])
+    assert handlers.ledgers[0].handled(2) == 1
+    assert handlers.ledgers.bytes == 0
+    assert caplog.records[-1].message == (
+        "1 event waited behind handlers that wait for the close, and never reached its own"
+    )
 
 
 async def test_who_begins_to_wait_for_the_close_is_not_waited_for(handlers, feed):

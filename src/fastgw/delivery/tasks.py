@@ -273,7 +273,6 @@ class HandlerTasks:
             for delivery in self._lanes.take_all(lane, goes):
                 delivery.done()
                 _dispose(delivery)
-        self._tell_idle()
 
     def _begin(self, delivery: Delivery, *, is_open: bool) -> None:
         """Start a delivery; it is open already when it has waited."""
@@ -404,18 +403,26 @@ class HandlerTasks:
         """
         Wait for async handlers, running and waiting; after `timeout_s` seconds cut them short.
 
-        Those inside `caller_spared()` are not waited for, also when they go there meanwhile.
+        Those inside `caller_spared()` are not waited for, also when they go there meanwhile, nor is
+        what can begin only after one of them.
 
         Returns:
             How many had to be cancelled.
         """
-        if await self._wait_idle(timeout_s):
-            return 0
-        self._is_cutting = True
+        is_over = await self._wait_idle(timeout_s)
         unbegun = [d for lane in list(self._lanes.lanes) for d in self._lanes.take_all(lane)]
         for delivery in unbegun:
             _dispose(delivery)
             delivery.abandon()
+        if is_over:
+            if unbegun:
+                log.warning(
+                    "%s waited behind handlers that wait for the close, and never reached %s",
+                    counted(len(unbegun), "event"),
+                    "its own" if len(unbegun) == 1 else "theirs",
+                )
+            return 0
+        self._is_cutting = True
         late = self._tasks.keys() - self._spared
         for task in late:
             task.cancel()
@@ -462,7 +469,10 @@ class HandlerTasks:
             await self._idle.wait()
 
     def _is_idle(self) -> bool:
-        return not self._lanes.lanes and self._tasks.keys() <= self._spared
+        if not self._tasks.keys() <= self._spared:
+            return False
+        # What waits then, and is not due or has no room, waits behind one that waits for this.
+        return not self._lanes.due or len(self._tasks) >= self._limit
 
     def _tell_idle(self) -> None:
         if self._idle is not None and self._is_idle():
