@@ -342,6 +342,29 @@ async def test_a_handler_that_drops_never_holds_reading(handlers, feed, held, po
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+async def test_a_handler_that_drops_begins_nothing_above_the_mark(handlers, feed, held, policy):
+    """Though it has room to run: what other handlers hold counts as well."""
+    gate, ran = asyncio.Event(), []
+
+    async def slow(event):
+        await gate.wait()
+
+    async def dropping(event):
+        ran.append(event.sequence)
+
+    handlers.on(("A",), slow)
+    handlers.on(("B",), dropping, policy=policy)
+    while handlers.ledgers.bytes < SHARD - 2_000:
+        feed("A", KILOBYTE)
+    feed("B", b'"%s"' % (b"x" * 3_000))
+    assert handlers.drops.by_event == {"B": 1}
+    gate.set()
+    await until(lambda: handlers.ledgers.bytes == 0)
+    assert not held
+    assert not ran
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
 async def test_an_iterator_that_drops_never_holds_reading(handlers, feed, held, policy):
     """The same, by bytes where its number is not reached."""
     stream = handlers.events(("A",), bound=1_000, policy=policy)
