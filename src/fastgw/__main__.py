@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli import main
+from fastgw_command import main  # which ends quietly at a Ctrl-C while it imports the rest
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -161,6 +161,26 @@ def test_an_interrupt_while_it_is_imported_ends_it_quietly(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_an_interrupt_while_python_m_imports_the_command_ends_it_quietly(tmp_path):
+    """The package itself is imported by Python, before anything of ours could catch it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'fastgw.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgw"],
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_the_live_view_of_processes_fits_80_columns():
     """The bar has a line of its own, above the table."""
     console_module = pytest.importorskip("rich.console")
