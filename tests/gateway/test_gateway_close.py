@@ -448,9 +448,9 @@ class _Publisher:
     is_closed = False
 
     async def open(self, handlers, shards):
-        handlers.at_end(lambda: handlers.call(self._close, None))
+        handlers.at_end(lambda: handlers.tasks.run_own(self._close))
 
-    async def _close(self, _):
+    async def _close(self):
         for _ in range(10):
             await asyncio.sleep(0)
         self.is_closed = True

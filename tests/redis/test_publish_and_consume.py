@@ -85,6 +85,29 @@ async def test_only_what_a_group_wants_is_appended(server, prefix, consumer):
     assert publisher.appended == 10
 
 
+async def test_handlers_that_hang_hold_up_no_group(server, prefix, consumer):
+    """What appends events is no handler, and stands in no line with those of the gateway."""
+    got, begun, gate = [], [], asyncio.Event()
+    bot = consumer()
+    bot.on("MESSAGE_CREATE")(lambda event: got.append(event.data["n"]))
+
+    async def hang(event):
+        begun.append(event)
+        await gate.wait()
+
+    async with bot, FakeGateway() as fake:
+        limits = fastgw.DeliveryLimits(running=1)
+        gateway = gateway_to(fake, publish=Publisher(server.url, prefix=prefix), limits=limits)
+        gateway.on("TYPING_START")(hang)
+        async with gateway:
+            fake.dispatch("TYPING_START", {"guild_id": "7"})
+            await until(lambda: begun and gateway.health().handlers_running == 1)
+            for number in range(3):
+                fake.dispatch("MESSAGE_CREATE", message(number))
+            await until(lambda: got == [0, 1, 2])
+            gate.set()
+
+
 async def test_interests_are_followed_at_run_time(server, prefix, consumer):
     """A handler that is registered later gets its events without anybody being restarted."""
     got = []

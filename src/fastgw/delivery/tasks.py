@@ -206,6 +206,15 @@ class HandlerTasks:
             if len(self._tasks) >= self._limit:
                 self._warn_full(lane)
 
+    def run_own(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """
+        Run a coroutine function of the library itself, at once: handlers that hang do not hold it.
+
+        It counts as one of them from then on, and the drain waits for it.
+        """
+        lane = self.lane(function, is_ledgered=False)
+        self._begin(Delivery(lane, None, (), None), is_open=False)
+
     def returned(
         self,
         argument: object,

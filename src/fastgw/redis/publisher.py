@@ -293,9 +293,9 @@ class Publisher:
     def _wake(self) -> None:
         if not self._is_flushing and self._handlers is not None:
             self._is_flushing = True
-            self._handlers.call(self._flush, None)  # a task that the close waits for
+            self._handlers.tasks.run_own(self._flush)
 
-    async def _flush(self, _: None) -> None:
+    async def _flush(self) -> None:
         delay_s = AGAIN_S[0]
         try:
             while True:
