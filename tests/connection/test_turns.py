@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections import Counter
+from contextlib import AsyncExitStack
 
 from deadline import until
 from raw_websocket import close_frame, frame, raw_server
@@ -187,6 +190,33 @@ async def test_connections_take_turns():
         # They came within a few turns of each other, and were done within a few.
         ends = [max(i for i, (n, _) in enumerate(seen) if n == name) for name in "ab"]
         assert abs(ends[0] - ends[1]) < 50
+
+
+async def test_of_many_connections_each_has_its_share():
+    """One that sends much has no more turns than others, while those have any."""
+    all_are_open = asyncio.Event()
+    numbers = itertools.count()
+
+    async def script(peer):
+        number = next(numbers)
+        await peer.upgrade()
+        await all_are_open.wait()
+        peer.send(events(400 if number == 0 else 40))
+        await peer.at_end()
+
+    turns, seen = Turns(0.0), []
+    async with raw_server(script) as url, AsyncExitStack() as clients:
+        for number in range(50):
+            client = await clients.enter_async_context(Client(turns, seen, number))
+            await client.dial.open(url)
+        all_are_open.set()
+        await until(lambda: len(seen) == 400 + 49 * 40)
+        for number in range(1, 50):
+            assert [s for n, s in seen if n == number] == list(range(1, 41))
+        all_had_half = max(seen.index((number, 20)) for number in range(50))
+        assert max(Counter(number for number, _ in seen[:all_had_half]).values()) <= 40
+        others_were_done = max(i for i, (number, _) in enumerate(seen) if number != 0)
+        assert Counter(number for number, _ in seen[:others_were_done])[0] <= 60
 
 
 async def test_a_connection_that_ends_forgets_what_was_kept():
