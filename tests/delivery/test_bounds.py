@@ -75,6 +75,21 @@ async def test_no_more_run_than_the_gateway_allows(handlers, feed, slow):
     assert slow.begun == list(range(1, 11))
 
 
+async def test_as_many_begin_as_have_ended_whosever_they_are(handlers, feed, slow):
+    """A slot is one slot, also where another handler has none of its own bound in use."""
+    other = Slow()
+    handlers.on(("A",), slow)
+    handlers.on(("B",), other)
+    for name in "AAAABB":
+        feed(name)
+    await until(lambda: len(slow.begun) == 4)
+    slow.let_go(1)
+    await until(lambda: other.begun)
+    assert (handlers.tasks.running, handlers.tasks.waiting) == (4, 1)
+    other.finish()
+    await until(lambda: other.ended == [5, 6])
+
+
 async def test_a_new_event_does_not_overtake_those_that_wait(handlers, feed, slow):
     """Also when there is room at the moment it comes."""
     handlers.on(("A",), slow)
@@ -275,6 +290,18 @@ async def test_what_waits_and_runs_stands_in_the_ledger(handlers, feed, slow):
     await until(lambda: len(ledger.deliveries) == 0)
     assert ledger.bytes == 0
     assert ledger.handled(6) == 6
+
+
+async def test_some_say_how_long_they_waited(handlers, feed, slow):
+    """One in 64; and how long its handler took, from when that began."""
+    handlers.on(("A",), slow)
+    for _ in range(128):
+        feed("A")
+    slow.finish()
+    await until(lambda: len(slow.ended) == 128)
+    await until(lambda: handlers.tasks.running == 0)
+    assert sum(handlers.latencies.queue.buckets) == 2
+    assert sum(handlers.latencies.handler.buckets) == 2
 
 
 async def test_a_failing_handler_has_handled_its_event(handlers, feed):
