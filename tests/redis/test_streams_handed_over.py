@@ -138,6 +138,7 @@ async def test_a_publisher_that_starts_before_a_forgotten_group_tells_it_of_the_
     fresh = Consumer(server.url, group="fresh", shards=1)
     fresh.on("MESSAGE_CREATE", "SESSION_RESET")(lambda event: new.append(event.data.get("n")))
     async with bot, FakeGateway() as fake:
+        await until(lambda: bot._turns, 20.0)  # it has looked what Redis knows, for a long time
         await bot._streams.client.flushall()
         publisher = Publisher(server.url)
         async with gateway_to(fake, publish=publisher):
