@@ -6,6 +6,7 @@ anything is made at all.
 """
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -39,4 +40,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.suppress(KeyboardInterrupt):  # of Ctrl-C, when all is closed
+        asyncio.run(main())

@@ -6,6 +6,7 @@ message's text: all others are counted (`stats().events`) and gone, without an o
 """
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -62,4 +63,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.suppress(KeyboardInterrupt):  # of Ctrl-C, when all is closed
+        asyncio.run(main())

@@ -7,6 +7,7 @@ interaction has its own.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from typing import Any
@@ -70,4 +71,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.suppress(KeyboardInterrupt):  # of Ctrl-C, when all is closed
+        asyncio.run(main())

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,43 @@ async def rest(rest_calls):
 
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+PROGRAM = """
+import functools, runpy, sys
+import fastgw
+made = fastgw.Gateway
+fastgw.Gateway = functools.partial(made, api_url=sys.argv[1])
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+@pytest.mark.parametrize("name", ["echo", "prefix", "slash", "quickstart"])
+@pytest.mark.one_loop
+@pytest.mark.usefixtures("rest_calls")
+async def test_a_bot_with_a_loop_of_its_own_ends_quietly_at_ctrl_c(fake, tmp_path, name):
+    """As whoever tries one ends it: sessions are closed, and there is no traceback."""
+    path = EXAMPLES / f"{name}.py"
+    if name == "quickstart":
+        path = tmp_path / "bot.py"
+        page = (EXAMPLES.parent / "docs" / "quickstart.md").read_text("utf-8")
+        path.write_text(page.split("```python\n")[1].split("```")[0])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, fake.api_url, str(path),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=os.environ | {"DISCORD_TOKEN": "not.a.token"},
+    )  # fmt: skip
+    try:
+        await until(lambda: fake.service.sessions or process.returncode is not None, 30.0)
+        process.send_signal(signal.SIGINT)
+        _, said = await asyncio.wait_for(process.communicate(), scaled(30.0))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, said.decode()) == (0, "")
+    assert not fake.service.sessions
 
 
 async def take(queue):
