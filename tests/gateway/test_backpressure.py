@@ -98,6 +98,21 @@ async def test_the_hold_outlives_its_connection(fake, limits):
         assert [event.data["n"] async for event in take(stream, 600)] == list(range(600))
 
 
+async def test_the_hold_outlives_its_shard(fake, limits):
+    """One that is stopped and started again finds what is not handled yet, and waits as well."""
+    gateway = gateway_to(fake, compress="none", limits=limits)
+    stream = gateway.events("MESSAGE_CREATE")
+    async with gateway:
+        flood(fake, 0, 300)
+        await until(lambda: gateway.shards[0].health().reading_paused_by, 10.0)
+        await gateway.stop_shard(0)
+        shard = await gateway.start_shard(0)
+        await until(lambda: shard.status is State.READY, 20.0)
+        assert shard.health().reading_paused_by == ("too much is not handled yet",)
+        await stream.aclose()
+        await until(lambda: not shard.health().reading_paused_by)
+
+
 async def take(stream, count):
     """Yield that many of its events."""
     for _ in range(count):

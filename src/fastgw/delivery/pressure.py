@@ -110,6 +110,12 @@ class Pressure:
         """Tell whether the shard of a ledger must not read."""
         return ledger in self._held_at
 
+    def obeyed(self, ledger: Ledger, hold: Callable[[bool], object]) -> None:
+        """Call `hold` from now on when a shard must not read, and when it may; at once if held."""
+        ledger.on_hold = hold
+        if self.is_held(ledger):
+            hold(True)
+
     def excess(self, ledger: Ledger, size: int) -> tuple[int, int]:
         """Return by how many bytes `size` more are above the high marks of shard and gateway."""
         return (

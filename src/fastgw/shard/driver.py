@@ -112,7 +112,7 @@ class ShardDriver:
             early_heartbeat=setup.early_heartbeat,
         )
         self._reading = Reading(self._protocol)
-        self._ledger.on_hold = self._reading.hold
+        setup.delivery.pressure.obeyed(self._ledger, self._reading.hold)
         self._origin = SessionOrigin(session)
         self._policy = ReconnectPolicy(setup.random, setup.backoff_s)
         self._outbox = Outbox(self._id, setup.may_speak)
