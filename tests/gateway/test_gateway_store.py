@@ -13,6 +13,7 @@ from child_bot import ChildBot
 from deadline import scaled, until
 from gateways import gateway_to, no_jitter
 from inside import drivers
+from stored import stored
 
 from fastgw import (
     Intents,
@@ -350,6 +351,7 @@ async def crash_again_and_again(fake, path, times, seed):
             bot = ChildBot("gateway_child.py", fake.url, str(path))
             await bot.start()
             await until(bot.is_ready, 30.0)
+            await until(lambda: stored(path), 30.0)
             if life == times:  # the last one catches up
                 feed.cancel()
                 last = fake.service.session().sequence

@@ -108,6 +108,7 @@ async def test_kills_cost_no_identify_and_no_event(run_fleet, processes, shards,
     chance = random.Random(7)
     async with service(shards) as fake:
         fleet = await ready_fleet(run_fleet, fake, processes, shards)
+        await fleet.wait_stored(shards)
         traffic = Traffic(fake, shards, rate)
         kills = 0
         for _ in range(seconds):

@@ -96,6 +96,7 @@ async def test_all_processes_are_served(run_fleet, address):
         assert 'fastgw_shard_identifies_total{shard="3"} 1.0' in metrics
         assert "not.a.token" not in metrics + json.dumps(document)
 
+        await fleet.wait_stored(4)
         kill(fleet.workers[0]["pid"])
 
         def has_resumed(text):

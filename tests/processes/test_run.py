@@ -94,7 +94,7 @@ async def test_the_token_of_a_file(run_fleet, tmp_path, where):
 async def test_a_killed_worker_comes_back_by_resume(fake, run_fleet):
     """What came meanwhile comes afterwards, and nobody identifies again."""
     fleet = await run_fleet(fake, "--processes", "2")
-    await fleet.wait_ready(SHARDS)
+    await fleet.wait_stored(SHARDS)
     before = fleet.workers[0]["pid"]
     kill(before)
     send(fake, "meanwhile")
@@ -108,7 +108,7 @@ async def test_a_killed_worker_comes_back_by_resume(fake, run_fleet):
 async def test_what_was_counted_never_falls(fake, run_fleet):
     """Neither when a worker dies nor when it is replaced: the supervisor keeps what it told."""
     fleet = await run_fleet(fake, "--processes", "2")
-    await fleet.wait_ready(SHARDS)
+    await fleet.wait_stored(SHARDS)
     before = fleet.workers[0]["pid"]
     kill(before)
     await until(lambda: fleet.workers[0]["pid"] not in (None, before), PATIENCE_S)
@@ -131,7 +131,7 @@ async def test_what_was_counted_never_falls(fake, run_fleet):
 async def test_kills_while_a_worker_starts_end_nothing(fake, run_fleet):
     """They say nothing about the program, however many there are."""
     fleet = await run_fleet(fake)
-    await fleet.wait_ready(SHARDS)
+    await fleet.wait_stored(SHARDS)
     killed = set()
     while len(killed) < 4:  # one more than failures that would
         await until(lambda: fleet.workers[0]["pid"] not in {None, *killed}, PATIENCE_S)
@@ -156,7 +156,7 @@ async def test_no_worker_outlives_the_supervisor(fake, run_fleet):
 async def test_the_next_command_resumes(fake, run_fleet):
     """After a kill of all of it, too."""
     fleet = await run_fleet(fake, "--processes", "2")
-    await fleet.wait_ready(SHARDS)
+    await fleet.wait_stored(SHARDS)
     await fleet.kill()
     send(fake, "between")
     fleet = await run_fleet(fake, "--processes", "3")

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from deadline import until
+from stored import stored
 
 SUPPORT = Path(__file__).parent
 StartFleet = Callable[..., Awaitable["FleetCommand"]]
@@ -99,6 +100,11 @@ class FleetCommand:
         """Wait until all shards are READY."""
         await until(lambda: self.is_ready(shards) or self.has_ended, PATIENCE_S)
         assert not self.has_ended, self.errors
+
+    async def wait_stored(self, shards: int) -> None:
+        """Wait until all shards are READY, and a kill costs none of them its session."""
+        await self.wait_ready(shards)
+        await until(lambda: stored(self.path) == shards, PATIENCE_S)
 
     # --- its end ---------------------------------------------------------------------------------
 
