@@ -50,6 +50,16 @@ def consumer_of(server, prefix, **options):
     return consumer
 
 
+async def until_removed(consumer):
+    """Wait until Redis holds nothing for its group."""
+    streams = consumer._streams
+    for _ in range(3_000):
+        if await streams.client.hget(streams.key("held"), consumer._group) == b"0":
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the group still holds something")
+
+
 def message(number, size=10):
     return {"id": str(number), "guild_id": "7", "n": number, "content": "x" * size}
 
@@ -87,12 +97,13 @@ async def test_losses_are_counted_by_bound(server, prefix):
     """Of the group that lost them: full, and too big; the other group lost nothing."""
     async with consumer_of(server, prefix, group="slow"):
         pass
-    async with consumer_of(server, prefix, group="quick"), FakeGateway() as fake:
+    async with consumer_of(server, prefix, group="quick") as quick, FakeGateway() as fake:
         publisher = Publisher(server.url, prefix=prefix, max_entries=6, max_entry_bytes=1_000)
         async with gateway_to(fake, publish=publisher) as gateway:
             for number in range(12):
                 fake.dispatch("MESSAGE_CREATE", message(number, 2_000 if number == 3 else 10))
                 await until(lambda: publisher.stats().appended == number + 1)  # noqa: B023
+                await until_removed(quick)
             counted = gateway.stats().publisher
     assert counted.lost_full == {"slow": 6}  # the mark of the session is an entry, too
     assert counted.lost_too_big == {"slow": 1, "quick": 1}
