@@ -129,6 +129,13 @@ def test_readmes_attach_line_stands_on_its_first_screen():
     assert README[: README.index(ATTACH)].count("\n") < 30
 
 
+def test_readme_counts_the_cases_of_reliability():
+    """As many as its table has."""
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    cases = len(re.findall(r"^\| \d+ \|", page, re.M))
+    assert f"names the test of each of {cases} cases" in " ".join(README.split())
+
+
 def test_readmes_test_names_what_it_needs():
     """What the test and the example import beside fastgw stands in the command above it."""
     command = blocks("sh")[-1]
