@@ -11,6 +11,7 @@ from child_bot import ChildBot
 from deadline import until
 from gateways import gateway_to
 from inside import inside
+from stored import stored
 
 from fastgw import SQLiteSessionStore, UsageError
 from fastgw.testing import FakeGateway
@@ -34,6 +35,7 @@ async def lives(fake, path, acknowledge, kind, times):
             bot = ChildBot("handled_child.py", fake.url, str(path), acknowledge, kind)
             await bot.start()
             await until(bot.is_ready, 30.0)
+            await until(lambda: stored(path), 30.0)
             if life == times:  # the last one catches up
                 feed.cancel()
                 await until(
