@@ -220,6 +220,26 @@ async def test_what_is_too_much_is_dropped_and_told(handlers, events, feed, capl
     assert "events('A') cannot keep up" in record.message
 
 
+async def test_without_a_bound_any_number_waits(handlers, events, feed):
+    """Only the marks of memory end that; nothing is lost."""
+    held = []
+    handlers.ledgers[0].on_hold = held.append
+    stream = events("A")
+    for _ in range(1_001):
+        feed("A")
+    assert not held
+    assert await take(stream, 1_001) == list(range(1, 1_002))
+
+
+async def test_without_a_bound_a_policy_keeps_a_thousand(handlers, events, feed):
+    """What it does where nobody said how many."""
+    stream = events("A", policy="drop_newest")
+    for _ in range(1_003):
+        feed("A")
+    assert handlers.drops.counts == {"events('A')": 3}
+    assert await take(stream, 1_000) == list(range(1, 1_001))
+
+
 def test_it_is_named_by_what_it_iterates_over(events):
     """In logs, and when printed."""
     assert repr(events("A", "B")) == "<EventStream events('A', 'B'), 0 waiting>"
