@@ -422,6 +422,20 @@ async def test_a_full_iterator_holds_reading_until_half_is_taken(handlers, feed,
     assert [(await stream.__anext__()).sequence for _ in range(2)] == [4, 5]
 
 
+async def test_an_iterator_is_full_when_as_many_wait_as_may(handlers, feed, held):
+    """With the last of them; one that a policy keeps within its bound never is."""
+    stream = handlers.events(("A",), bound=4, policy="block")
+    dropping = handlers.events(("A",), bound=2, policy="drop_newest")
+    for _ in range(3):
+        feed("A")
+    assert not held
+    feed("A")
+    assert held == [True]
+    await stream.aclose()
+    assert held == [True, False]
+    await dropping.aclose()
+
+
 async def test_a_full_iterator_does_not_hold_what_is_waited_for(handlers, feed, held):
     """Its own reader may be the one who waits."""
     stream = handlers.events(("A",), bound=2, policy="block")

@@ -5,7 +5,7 @@ import gc
 import logging
 
 import pytest
-from deadline import until
+from deadline import scaled, until
 
 from fastgw.delivery.handlers import Handlers
 from fastgw.delivery.limits import DeliveryLimits
@@ -36,14 +36,17 @@ async def test_events_come_in_order_from_the_call_on(events, feed):
     assert await take(stream, 3) == [2, 3, 5]
 
 
-async def test_it_waits_for_what_has_not_come(events, feed):
+@pytest.mark.parametrize(
+    "options", [{}, {"bound": 5}, {"bound": 5, "policy": "drop_oldest"}], ids=str
+)
+async def test_it_waits_for_what_has_not_come(events, feed, options):
     """One wake-up for all events of a read."""
-    stream = events("A")
+    stream = events("A", **options)
     taking = asyncio.ensure_future(take(stream, 3))
     await asyncio.sleep(0)
     for _ in range(3):
         feed("A")
-    assert await taking == [1, 2, 3]
+    assert await asyncio.wait_for(taking, scaled(5.0)) == [1, 2, 3]
 
 
 async def test_break_frees_what_waited(handlers, events, feed):
