@@ -144,6 +144,18 @@ async def test_an_event_under_way_does_not_reach_one_that_was_closed(handlers, f
     assert not moves
 
 
+async def test_what_was_in_hand_at_the_closing_is_handled_once(handlers, events, feed):
+    """Whatever is done with the iterator after that; else bytes would be freed that others hold."""
+    stream = events("A")
+    feed("A")
+    await take(stream, 1)
+    await stream.aclose()
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await stream.__anext__()
+    assert handlers.ledgers.bytes == 0
+
+
 async def test_the_end_of_the_gateway_comes_behind_what_waits(handlers, events, feed):
     """Nothing that was received is lost; then the loop ends."""
     stream = events("A")
