@@ -202,6 +202,19 @@ async def test_cancelling_takes_no_event_along(events, feed):
     assert await take(stream, 1) == [1]
 
 
+async def test_a_cancelled_wait_for_the_next_has_handled_the_last_once(handlers, events, feed):
+    """It was handled when the next was asked for; leaving the iterator frees nothing of it."""
+    stream = events("A")
+    feed("A")
+    await take(stream, 1)
+    waiting = asyncio.ensure_future(take(stream, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    await stream.aclose()
+    assert handlers.ledgers.bytes == 0
+
+
 async def test_a_second_task_is_refused(events, feed):
     """It could not be told which of them has handled what."""
     stream = events("A")
