@@ -74,7 +74,8 @@ static inline const char *fgw_skip_string(const char *p, const char *end)
  * Kinds are not matched against each other; that is orjson's work.
  *
  * A block in which the container cannot end costs the same whatever is in it, about 0.1 ns a byte
- * (bench/test_feed.py, "name and guild_id"); stopping at every quote and bracket costs 0.5.
+ * (bench/test_feed.py, "name and guild_id"), 0.06 with AVX2; stopping at every quote and bracket costs
+ * 0.5. `classify` stands there once, as its constants then stay in registers: 0.93 of the time.
  */
 #define FGW_SKIP_CONTAINER(name, classify, parity, popcount)                                     \
     static inline const char *name(const char *p, const char *end)                               \
@@ -83,15 +84,15 @@ static inline const char *fgw_skip_string(const char *p, const char *end)
         uint64_t in_string = 0, escape = 0;                                                      \
         char tail[64];                                                                           \
         for (; p < end; p += 64) {                                                               \
+            const char *at = p;                                                                  \
             fgw_block block;                                                                     \
             uint64_t string;                                                                     \
-            if (end - p >= 64) {                                                                 \
-                block = classify(p);                                                             \
-            } else {                                                                             \
+            if (end - p < 64) {                                                                  \
                 memset(tail, ' ', sizeof(tail));                                                 \
                 memcpy(tail, p, (size_t)(end - p));                                              \
-                block = classify(tail);                                                          \
+                at = tail;                                                                       \
             }                                                                                    \
+            block = classify(at);                                                                \
             if (block.backslashes | escape)                                                      \
                 block.quotes &= ~fgw_escaped(block.backslashes, &escape);                        \
             string = parity(block.quotes) ^ in_string;                                           \
