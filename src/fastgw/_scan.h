@@ -270,8 +270,9 @@ typedef struct {
 /*
  * Matches a whole message byte for byte with the template, which is what Discord has sent since
  * 2018; N has 18 digits at most, as an int64_t holds any 18. Returns 1 with `found` filled, or 0: then
- * somebody has to look closer. What NAME and D are is not looked into, except that D is not empty
- * and does not begin with space; that D is the last member is likely, and not certain.
+ * somebody has to look closer. What NAME and D are is not looked into, except that NAME has no escapes
+ * and that D is not empty and does not begin with space; that D is the last member is likely, and not
+ * certain.
  */
 static inline int fgw_match_envelope(const char *p, const char *end, fgw_envelope *found)
 {
@@ -280,7 +281,7 @@ static inline int fgw_match_envelope(const char *p, const char *end, fgw_envelop
     if (!FGW_TAKE(p, end, "{\"t\":\""))
         return 0;
     found->name = p;
-    p = (const char *)memchr(p, '"', (size_t)(end - p));
+    p = fgw_to_quote_or_backslash(p, end);
     if (p == NULL)
         return 0;
     found->name_size = p - found->name;
@@ -322,6 +323,18 @@ static inline uint64_t fgw_hash_name(const char *p, ptrdiff_t size)
     }
     h = (h ^ (uint64_t)size) * UINT64_C(0xD6E8FEB86659FD93);
     return h ^ h >> 32;
+}
+
+/* Whether two names of a size are the same: words, as to call memcmp costs more than most names. */
+static inline int fgw_is_same_name(const char *a, const char *b, ptrdiff_t size)
+{
+    if (size < 8)
+        return memcmp(a, b, (size_t)size) == 0;
+    for (ptrdiff_t i = 0; i < size - 8; i += 8) {
+        if (fgw_load8(a + i) != fgw_load8(b + i))
+            return 0;
+    }
+    return fgw_load8(a + size - 8) == fgw_load8(b + size - 8);
 }
 
 #endif

@@ -31,24 +31,26 @@ cdef class Sequence:
 
 
 cdef class Route:
-    cdef str name
-    cdef bytes key                  # the name as it stands on the wire
-    cdef const char* text           # and where: key's own bytes
-    cdef Py_ssize_t size
+    # What an event that nobody wants is compared with and counted in stands together: it is as long
+    # as a line of the cache, and an object begins anywhere.
     cdef uint64_t hash
-    cdef object target              # whom the listener calls with the event, or None
-    cdef object plan                # or the Plan that says who is called, and with what
+    cdef const char* text           # key's own bytes
+    cdef Py_ssize_t size
     cdef bint wanted                # does anybody want it
     cdef bint plain                 # A-Z 0-9 _ only: stands on the wire as it stands here
+    cdef int64_t seen
+    cdef int64_t bytes
+    cdef object target              # whom the listener calls with the event, or None
+    cdef object plan                # or the Plan that says who is called, and with what
     cdef bint internal              # the library needs the event too
     cdef bint session_event         # READY, RESUMED: never dropped as a duplicate
     cdef bint guild_is_id           # d.id is the guild's id
     cdef bint own                   # asked for by name, with `own_target`
-    cdef object own_target
-    cdef int64_t seen
     cdef int64_t delivered
     cdef int64_t filtered           # every filter of the plan rejected it
-    cdef int64_t bytes
+    cdef str name
+    cdef bytes key                  # the name as it stands on the wire
+    cdef object own_target
 
 
 cdef class Interests:

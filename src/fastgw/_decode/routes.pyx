@@ -5,7 +5,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memmove, memset
+from libc.string cimport memmove, memset
 
 # Names beyond these are not entered in the table: nothing a peer sends may grow it for ever.
 cdef Py_ssize_t MAX_NAMES = 2048
@@ -241,7 +241,7 @@ cdef class Interests:
         cdef void* slot = self._slots[index]
         while slot != NULL:
             if ((<Route>slot).hash == wanted_hash and (<Route>slot).size == size
-                    and memcmp((<Route>slot).text, name, size) == 0):
+                    and fgw_is_same_name((<Route>slot).text, name, size)):
                 return slot
             distance += 1
             if distance > self._farthest:

@@ -23,3 +23,4 @@ cdef extern from "_scan.h" nogil:
     int fgw_parse_int(const char* p, const char* end, int64_t* out)
     int fgw_parse_snowflake(const char* p, const char* end, int64_t* out)
     uint64_t fgw_hash_name(const char* p, Py_ssize_t size)
+    int fgw_is_same_name(const char* a, const char* b, Py_ssize_t size)
