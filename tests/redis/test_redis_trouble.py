@@ -288,6 +288,8 @@ async def test_who_waits_for_a_turn_waits_while_the_server_is_away(server, caplo
     server.start()
     (await asyncio.wait_for(waiting, scaled(20))).release()
     assert caplog.text.count("no identify turn") == 1
+    assert "which is tried again: shards that must identify wait meanwhile" in caplog.text
+    assert "is there again: identify turns are given" in caplog.text
 
 
 async def test_a_turn_of_a_process_that_is_gone_counts_as_written(server, monkeypatch):

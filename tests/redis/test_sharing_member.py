@@ -38,6 +38,7 @@ class Redis:
     """Knows one member, and writes down which scripts it was asked to run."""
 
     def __init__(self, url, prefix):
+        self.shown = url
         self.asked = []
         self.owners = {}
 
@@ -194,8 +195,9 @@ async def test_a_table_that_cannot_be_read_ends_no_thread(bot, caplog):
     member = await joined(bot)
     member._server.owners = {"no shard": "me"}
     member._thread.look()
-    await until(lambda: "they stay as they are" in caplog.text)
+    await until(lambda: ", which is tried again: they stay as they are" in caplog.text)
     member._server.owners = {}
     bot.shards.pop()
     member._thread.look()
     await until(lambda: len(bot.shards) == 2)
+    assert "is there again: shards are shared out" in caplog.text

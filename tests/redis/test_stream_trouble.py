@@ -192,6 +192,47 @@ async def flow(server, fake, got, first):
     await until(lambda: len(got) == first + 5)
 
 
+async def test_an_outage_is_said_once_by_each_side_and_so_is_its_end(tmp_path, caplog):
+    """With the server, what waits, and that it is tried again; not with the password."""
+    server = RedisServer(tmp_path, "--requirepass", SECRET)
+    url, shown = f"unix://:{SECRET}@{server.socket}", f"unix://{server.socket}"
+    consumer = Consumer(url, group="bot", shards=1, lease_s=3.0)
+    consumer.on("MESSAGE_CREATE")(lambda event: None)
+    try:
+        async with (
+            consumer,
+            FakeGateway() as fake,
+            gateway_to(fake, publish=Publisher(url)),
+        ):
+            server.stop()
+            consumer.set_presence({"status": "idle", "afk": False, "since": None, "activities": []})
+            await until(lambda: "events wait in memory" in caplog.text)
+            await until(lambda: "events wait there" in caplog.text)
+            server.start()
+            await until(lambda: f"{shown} is there again: events are appended" in caplog.text)
+            await until(lambda: f"{shown} is there again: events are taken" in caplog.text)
+    finally:
+        server.stop()
+    said = [r.getMessage() for r in caplog.records if r.name == "fastgw.streams"]
+    begun = [line for line in said if line.startswith("the Redis of event streams cannot be used")]
+    assert len(begun) == 2
+    for line in begun:
+        assert f"({shown}: " in line
+        assert "), which is tried again: " in line
+    assert caplog.text.count("is there again") == 2
+    assert "presence" not in caplog.text  # which waits, too
+    assert SECRET not in caplog.text
+
+
+async def test_an_outage_without_an_event_is_said(server, caplog):
+    """Nothing has to come for somebody to notice that nothing could be appended."""
+    async with FakeGateway() as fake, gateway_to(fake, publish=Publisher(server.url)):
+        server.stop()
+        await until(lambda: "events wait in memory" in caplog.text)
+        server.start()
+        await until(lambda: "is there again: events are appended" in caplog.text)
+
+
 async def test_scripts_that_the_server_forgot_are_sent_again(server):
     """SCRIPT FLUSH: nothing is lost, and nobody says anything."""
     got = []
@@ -216,7 +257,7 @@ async def test_a_full_server_is_said_and_waited_for(server, caplog):
             command(server, "CONFIG", "SET", "maxmemory", "1")
             for number in range(5, 10):
                 fake.dispatch("MESSAGE_CREATE", {"n": number})
-            await until(lambda: "they cannot be appended" in caplog.text)
+            await until(lambda: "events wait in memory" in caplog.text)
             await until(lambda: publisher.health().waiting == 5)  # one alone may have been tried
             command(server, "CONFIG", "SET", "maxmemory", "0")
             await until(lambda: len(got) == 10)
@@ -235,11 +276,11 @@ async def test_a_mailbox_of_another_type_is_said_and_waited_for(server, caplog):
             command(server, "SET", "{fgw}:mailbox:bot:0", "x")
             for number in range(5, 10):
                 fake.dispatch("MESSAGE_CREATE", {"n": number})
-            await until(lambda: "they cannot be appended" in caplog.text)
+            await until(lambda: "events wait in memory" in caplog.text)
             await asyncio.to_thread(command, server, "DEL", "{fgw}:mailbox:bot:0")
             await until(lambda: len(got) == 10)
     assert got == list(range(10))
-    assert "WRONGTYPE" in caplog.text
+    assert "something else under the keys {fgw}" in caplog.text
 
 
 async def test_a_publisher_that_opens_while_its_gateway_closes_ends(server, fake):

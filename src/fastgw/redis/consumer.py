@@ -98,7 +98,12 @@ class Consumer(EventSource, GuildCommands):
         if not isinstance(command_timeout_s, (int, float)) or not 0 < command_timeout_s <= 300.0:
             raise UsageError(f"command_timeout_s={command_timeout_s!r} is not 0 to 300 seconds")
         ids = _ids_of(shards)
-        self._streams = EventStreams(check_url(url, "Consumer"), prefix)
+        self._streams = EventStreams(
+            check_url(url, "Consumer"),
+            prefix,
+            meanwhile="events wait there, and commands fail",
+            again="events are taken",
+        )
         self._group = group
         self._shard_ids = ids
         self._lease_s = check_lease(lease_s)
@@ -252,15 +257,14 @@ class Consumer(EventSource, GuildCommands):
     # --- inside ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        is_away = False
         while not self._is_closing:  # redis-py may swallow a cancellation that meets its timeout
+            asked_at = time.monotonic()
             try:
                 await self._turn()
-                is_away = False
-            except Exception as error:  # noqa: PERF203 - an error is rare
-                if not is_away:
-                    log.warning("no events can be taken: %s", error)
-                is_away = True
+                if (self._figures.answered_at or 0.0) >= asked_at:  # a turn may ask nothing
+                    self._streams.outage.ended("events")
+            except Exception as error:
+                self._streams.outage.failed("events", error)
                 if time.monotonic() >= self._lease_until:
                     self._lose_all()
                     self._renew_at = 0.0

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..fleet.stores.boot_clock import wall_seconds
 from ..fleet.stores.job_thread import JobThread
-from ..fleet.stores.trouble import Trouble
 from ..fleet.turns.budget import DAY_S, check_budget
 from ..fleet.turns.queue_options import check_rules
 from ..fleet.turns.turn_lines import LastSeen, TurnLines
 from ..health.figures import IdentifyBudget
 from ..log import careful_logger
 from ..protocol.wire import IDENTIFY_INTERVAL_S, IDENTIFY_PAD_S
+from .outage import outage
 from .server import Server, check_prefix, check_url, reaching
 
 if TYPE_CHECKING:
@@ -147,10 +147,12 @@ class RedisDesk:
         self._rules = rules
         self._seen = seen
         self._me = uuid.uuid4().hex
-        self._trouble = Trouble(
+        self._trouble = outage(
             log,
-            lambda error: f"no identify turn ({error}); asking again until it works",
-            "identify turns are given again",
+            server.shown,
+            what="no identify turn can be had",
+            meanwhile="shards that must identify wait",
+            again="identify turns are given",
         )
         self._last = 0  # the thread's: number of an attempt
         self._live: set[int] = set()  # and of those that wait or hold

@@ -107,7 +107,7 @@ class OrderTaker:
                 else:
                     await asyncio.sleep(WINDOW_LOOK_S)
             except Exception as error:  # noqa: PERF203 - an error is rare
-                log.debug("commands of consumers cannot be taken: %s", error)
+                self._streams.outage.failed("commands", error)
                 await asyncio.sleep(AGAIN_S)
 
     async def _announce(self) -> None:
@@ -121,6 +121,7 @@ class OrderTaker:
             ],
         )  # fmt: skip
         await self._follow_presence()
+        self._streams.outage.ended("commands")
         self._announce_at = time.monotonic() + ANNOUNCE_S
 
     # --- presence: what is wanted, not a command -------------------------------------------------

@@ -95,7 +95,12 @@ class Publisher:
         for what, limit in limits.items():
             if type(limit) is not int or limit < 1:
                 raise UsageError(f"max_{what}={limit!r} is not an int of at least 1")
-        self._streams = EventStreams(check_url(url, "Publisher"), prefix)
+        self._streams = EventStreams(
+            check_url(url, "Publisher"),
+            prefix,
+            meanwhile="events wait in memory, and no commands of consumers are taken",
+            again="events are appended",
+        )
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._max_entry_bytes = max_entry_bytes
@@ -199,8 +204,9 @@ class Publisher:
                 await self._follow()
                 self._answered_at = time.monotonic()
                 await self._lags.look(self._streams, self._shards.ids)
+                self._streams.outage.ended("interests")
             except Exception as error:
-                log.debug("what groups want cannot be read: %s", error)
+                self._streams.outage.failed("interests", error)
 
     def _forget_who_left(self) -> None:
         """A shard that comes back, after another process had it, begins with a claim of its own."""
@@ -301,12 +307,13 @@ class Publisher:
             while True:
                 await asyncio.sleep(0 if self._is_ended else FLUSH_S)
                 try:
-                    if not await self._turn():
+                    is_more = await self._turn()
+                    self._streams.outage.ended("events")
+                    if not is_more:
                         break
                     delay_s = AGAIN_S[0]
                 except Exception as error:
-                    if delay_s == AGAIN_S[0]:
-                        log.warning("events wait, they cannot be appended: %s", error)
+                    self._streams.outage.failed("events", error)
                     await asyncio.sleep(delay_s)
                     delay_s = min(2 * delay_s, AGAIN_S[1])
         finally:

@@ -341,9 +341,10 @@ class RemoteShards:
             try:
                 await pipeline.execute()
             except Exception as error:
-                log.warning("a presence cannot be told yet: %s", error)
+                self._streams.outage.failed("presences", error)
                 await asyncio.sleep(AGAIN_S)
             else:
+                self._streams.outage.ended("presences")
                 del self._presences[0]
 
 

@@ -30,6 +30,7 @@ from ..log import careful_logger
 from ..protocol.states import State
 from ..quoting import ranges
 from .fair_share import Table, moves_of
+from .outage import outage
 from .server import Server, with_advice
 
 if TYPE_CHECKING:
@@ -89,7 +90,13 @@ class Sharing:
         self._kept_out: set[int] = set()  # the program stopped them, and has not started them since
         self._moved_at = 0.0
         self._is_leaving = False
-        self._is_failing = False
+        self._trouble = outage(
+            log,
+            self._server.shown,
+            what="nobody can say how shards are shared out",
+            meanwhile="they stay as they are",
+            again="shards are shared out",
+        )
         self._told = 0  # the thread's: my deadline, in the server's ms
         self._running: set[int] = set()  # at the last look, without those given up since
         self._looked_at = 0.0  # when the newest table was asked for
@@ -154,7 +161,7 @@ class Sharing:
         """Do what the table of that moment says, unless it is old."""
         if self._is_leaving or at < max(self._moved_at, self._looked_at):
             return
-        self._is_failing = False
+        self._trouble.ended()
         self.members = len(table.members)
         for shard_id in self._starting:  # another one was faster: it need not be waited for
             if table.owners.get(shard_id, self._me) != self._me:
@@ -214,11 +221,8 @@ class Sharing:
             log.error("shard %d could not be taken, it is tried again", shard_id, exc_info=error)
 
     def _failed(self, error: Exception) -> None:
-        if not self._is_failing and not self._is_leaving:
-            self._is_failing = True
-            log.warning(
-                "nobody can say how shards are shared out, they stay as they are: %s", error
-            )
+        if not self._is_leaving:
+            self._trouble.failed(error)
 
     def _check_counts(self, said: list[str | None]) -> None:
         """Refuse to share shards out with members that count them otherwise."""

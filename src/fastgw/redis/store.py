@@ -24,17 +24,16 @@ from ..fleet.stores.boot_clock import BootClock, check_clock
 from ..fleet.stores.bot_binding import BotBinding
 from ..fleet.stores.job_thread import JobThread
 from ..fleet.stores.sqlite_store import process_name
-from ..fleet.stores.trouble import Trouble
 from ..fleet.stores.write_behind import Changes, WriteBehind
 from ..log import careful_logger
 from ..protocol.session import Session
+from .outage import outage
 from .server import (
     CONNECT_S,
     Server,
     check_lease,
     check_prefix,
     check_url,
-    is_for_good,
     reaching,
 )
 
@@ -144,7 +143,13 @@ class OpenRedisStore:
         self._me = owner or uuid.uuid4().hex
         self._is_closed = False
         self._bot = BotBinding(self._other_bot)
-        self._trouble = Trouble(log, _said, f"{server.shown} is there again: sessions are stored")
+        self._trouble = outage(
+            log,
+            server.shown,
+            what="the session store cannot be used",
+            meanwhile="sessions are kept in memory",
+            again="sessions are stored",
+        )
         self._rows = WriteBehind(self._thread, self._write, self._trouble)
         self._guard = threading.Lock()  # of what follows, which the thread takes
         self._mine: set[int] = set()
@@ -414,13 +419,6 @@ class OpenRedisStore:
             f"{self._server.shown} holds the sessions of bot {bound} under "
             f"{self._server.key('*')}, and this is bot {bot_id}: give each bot its own prefix"
         )
-
-
-def _said(error: Exception) -> str:
-    again = "" if is_for_good(error) else ", which is tried again"
-    return (
-        f"the session store cannot be used ({error}){again}: sessions are kept in memory meanwhile"
-    )
 
 
 def _encoded(stored: StoredSession) -> str:

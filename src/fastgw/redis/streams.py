@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..log import careful_logger
 from .address import Redis, clients_of, make_loop_client, shown_url
+from .outage import SharedOutage, outage
 from .server import check_prefix, check_version, explained, with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["EventStreams", "entries_of"]
+
+log = careful_logger("fastgw.streams")
 
 TIMEOUT_S = 5.0  # of a connection, and of an answer
 ENTRY_BYTES = 48  # of an entry beside name and data; append.lua reckons with the same
@@ -35,13 +39,33 @@ class EventStreams:
     Args:
         url: of the server.
         prefix: of all keys; it is their hash tag.
+        meanwhile: what happens while the server is away; see `outage`.
+        again: what happens from then on.
     Attributes:
+        outage: hears of each loop that uses the server whether it answers.
         shown: the URL without its password.
         client: redis-py's, after `open`.
     """
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        meanwhile: str = "what uses it waits",
+        again: str = "it is used",
+    ) -> None:
         self.shown = shown_url(url)
+        self.outage = SharedOutage(
+            outage(
+                log,
+                self.shown,
+                what="the Redis of event streams cannot be used",
+                meanwhile=meanwhile,
+                again=again,
+                read=lambda error: explained(error, self._url, self._tag),
+            )
+        )
         self.client: Redis = None
         self._url = url
         self._tag = f"{{{check_prefix(prefix)}}}"
