@@ -27,6 +27,8 @@ class ConsumerHealth:
         share: of how many it should have them, as it was told last.
         lease_age_s: since its leases were renewed; None before the first time.
         answer_age_s: since Redis answered; None before it did.
+        is_published: whether a gateway with a `Publisher` was there, as it was seen last: with each
+            renewal; None before the first.
         lag: how far the group is behind on these shards, as it was seen last: with each renewal.
         backlog: entries that were read and that no handler has got yet.
         handlers_running, handlers_waiting, unhandled, unhandled_bytes, reading_held_by: as those of
@@ -39,6 +41,7 @@ class ConsumerHealth:
     share: int
     lease_age_s: float | None
     answer_age_s: float | None
+    is_published: bool | None
     lag: GroupLag
     backlog: int
     handlers_running: int

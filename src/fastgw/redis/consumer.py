@@ -27,6 +27,7 @@ from ..log import careful_logger
 from ..options import DRAIN_S, check_drain, check_limits, check_metrics, check_shards
 from ..words import Intents
 from .consumer_figures import ConsumerFigures
+from .counterpart import Counterpart
 from .interests import encode_interests
 from .mailbox import ConsumerHandlers, Mailbox
 from .remote import RemoteShards
@@ -110,7 +111,11 @@ class Consumer(EventSource, GuildCommands):
         self.drain_s = check_drain(drain_s)
         self._me = uuid.uuid4().hex
         self._mailboxes: dict[int, Mailbox] = {}
-        self._figures = ConsumerFigures(group, self._mailboxes, check_metrics(metrics))
+        shard_count = shards if isinstance(shards, int) else 0  # 0: of some, by their ids
+        self._counterpart = Counterpart(self._streams, group, shard_count, ids)
+        self._figures = ConsumerFigures(
+            group, self._mailboxes, self._counterpart, check_metrics(metrics)
+        )
         self._lease_until = 0.0
         self._renew_at = 0.0
         self._turns = 0
@@ -118,13 +123,9 @@ class Consumer(EventSource, GuildCommands):
         self._told: bytes | None = None  # what the group is known to want
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._shard_count = shards if isinstance(shards, int) else 0  # 0: of some, by their ids
-        self._wrong = ""
         EventSource.__init__(self, ConsumerHandlers(Intents.all(), limits=check_limits(limits)))
         home = self._handlers.home
-        self._shards = RemoteShards(
-            self._streams, self._shard_count, float(command_timeout_s), home
-        )
+        self._shards = RemoteShards(self._streams, shard_count, float(command_timeout_s), home)
 
     def __repr__(self) -> str:
         return f"<Consumer of group {self._group!r}, {len(self._mailboxes)} mailboxes>"
@@ -159,7 +160,7 @@ class Consumer(EventSource, GuildCommands):
         try:
             self._streams.open()
             await self._streams.check()
-            if wrong := await self._wrong_count():
+            if wrong := await self._counterpart.look():
                 raise UsageError(wrong)
             await self._streams.load("lease", "give_back", "finish", "tell")
             await self._tell()
@@ -275,7 +276,7 @@ class Consumer(EventSource, GuildCommands):
         if now >= self._renew_at:
             await self._lease(now)
             await self._tell()
-            await self._watch_count()
+            await self._counterpart.watch()
             await self._acknowledge(tells=True)
             await self._figures.look_back(self._streams)
             self._handlers.tick(names_overdue=True)
@@ -323,25 +324,6 @@ class Consumer(EventSource, GuildCommands):
         is_lost = int(self._told is not None and not is_known)
         await self._streams.run("tell", keys, [self._group, wanted, uuid.uuid4().hex, is_lost])
         self._told = wanted
-
-    async def _wrong_count(self) -> str:
-        """Return what is wrong with the number of shards, if a gateway runs that has another."""
-        key = self._streams.key
-        count = await self._streams.run("count", [key("about"), key("owners")], [key("alive", "")])
-        here = self._shard_count or max(self._shard_ids) + 1
-        if not count or here == int(count) or (not self._shard_count and here < int(count)):
-            return ""
-        return (
-            f"the bot has {int(count)} shards, and this consumer of group {self._group!r} reads of "
-            f"{here}: start all of its consumers with shards={int(count)}"
-        )
-
-    async def _watch_count(self) -> None:
-        """Say so, once, when the bot has another number of shards by now."""
-        wrong = await self._wrong_count()
-        if wrong and wrong != self._wrong:
-            log.error("%s", wrong)
-        self._wrong = wrong
 
     async def _lease(self, now: float) -> None:
         """Renew what is leased, take what is free, and give back what is too much."""

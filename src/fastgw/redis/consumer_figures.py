@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..health.consumers import ConsumerHealth, ConsumerStats
     from ..metrics.document import Document
     from ..metrics.endpoint import Endpoint
+    from .counterpart import Counterpart
     from .mailbox import Mailbox
     from .streams import EventStreams
 
@@ -31,6 +32,7 @@ class ConsumerFigures:
     Args:
         group: whose.
         mailboxes: those that are leased now, by shard; read from any thread.
+        counterpart: the gateways that publish for it.
         where: host and port of its endpoint; None serves nothing.
     Attributes:
         counts: what is counted.
@@ -40,7 +42,11 @@ class ConsumerFigures:
     """
 
     def __init__(
-        self, group: str, mailboxes: Mapping[int, Mailbox], where: tuple[str, int] | None
+        self,
+        group: str,
+        mailboxes: Mapping[int, Mailbox],
+        counterpart: Counterpart,
+        where: tuple[str, int] | None,
     ) -> None:
         self.counts = ConsumerCounts()
         self.share = 0
@@ -48,6 +54,7 @@ class ConsumerFigures:
         self.answered_at: float | None = None
         self._group = group
         self._mailboxes = mailboxes
+        self._counterpart = counterpart
         self._where = where
         self._watch = LoopWatch(lambda: None)
         self._lag = lag_of((), ())
@@ -92,6 +99,7 @@ class ConsumerFigures:
             share=self.share,
             lease_age_s=None if self.leased_at is None else now - self.leased_at,
             answer_age_s=None if self.answered_at is None else now - self.answered_at,
+            is_published=self._counterpart.is_there,
             lag=self._lag,
             backlog=sum(len(mailbox.backlog) for mailbox in mailboxes.values()),
             handlers_running=handlers.tasks.running,

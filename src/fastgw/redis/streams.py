@@ -43,7 +43,7 @@ class EventStreams:
         again: what happens from then on.
     Attributes:
         outage: hears of each loop that uses the server whether it answers.
-        shown: the URL without its password.
+        prefix, shown: as they were given, the URL without its password.
         client: redis-py's, after `open`.
     """
 
@@ -68,7 +68,8 @@ class EventStreams:
         )
         self.client: Redis = None
         self._url = url
-        self._tag = f"{{{check_prefix(prefix)}}}"
+        self.prefix = check_prefix(prefix)
+        self._tag = f"{{{prefix}}}"
         self._scripts: dict[str, str] = {}  # by name, its SHA1
 
     def key(self, *parts: object) -> str:
