@@ -10,10 +10,13 @@ import re
 import reprlib
 from collections.abc import Iterable
 
-__all__ = ["MAX_QUOTED", "counted", "cut", "quote", "ranges", "without_credentials"]
+__all__ = ["MAX_QUOTED", "counted", "cut", "few", "quote", "ranges", "span", "without_credentials"]
 
 # Characters of a value that a reader still takes in; a log line with two of them stays one line.
 MAX_QUOTED = 200
+
+# How many of many shards a line names.
+_NAMED = 8
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_QUOTED
@@ -35,6 +38,17 @@ def cut(text: str) -> str:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return "1 handler", "2,000 handlers"; `many` where that is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def few(numbers: Iterable[int]) -> str:
+    """Write the first numbers, such as shard ids, as `0, 1, 2, ...`."""
+    those = sorted(numbers)
+    return ", ".join(map(str, those[:_NAMED])) + (", ..." if len(those) > _NAMED else "")
+
+
+def span(seconds: float) -> str:
+    """Return "12 s", or "less than a second": nobody is away for 0 s."""
+    return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"
 
 
 def without_credentials(url: str) -> str:

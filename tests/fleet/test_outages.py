@@ -226,3 +226,10 @@ def test_the_token_is_not_told(one):
     """Whatever error it stands in."""
     one.fails(error=f"the proxy said: {TOKEN}", times=FAILURES)
     assert "the proxy said: <token>" in one.passes(1)[0]
+
+
+def test_nobody_is_away_for_0_s(one):
+    """A tick may come at the very moment."""
+    one.fails(times=FAILURES)
+    one.outages.tick(one.now, 1)
+    assert "shard 0 has been away for less than a second; it failed" in one.caplog.text

@@ -612,6 +612,21 @@ async def test_the_token_is_in_no_error_of_the_api(fake):
     assert TOKEN not in text
 
 
+@pytest.mark.parametrize("is_outage", [False, True])
+async def test_a_lost_session_is_told(fake, caplog, is_outage):
+    """case 55: by a warning, whether its RESUME was refused or op 9 came out of the blue."""
+    caplog.set_level(logging.WARNING, "fastgw")
+    async with gateway_to(fake):
+        if is_outage:
+            fake.service.kill_sessions()
+            fake.cut()
+        else:
+            fake.invalid_session(resumable=False)
+        await until(lambda: caplog.records)
+        (told,) = caplog.messages
+        assert told.startswith("shard 0 lost its session (invalid session): events from ")
+
+
 async def test_an_outage_is_told_and_its_end(fake, caplog, monkeypatch):
     """case 55: by a warning, which Python's own logging shows as well; and once when it is over."""
     caplog.set_level(logging.WARNING, "fastgw")

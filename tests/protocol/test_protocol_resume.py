@@ -90,7 +90,7 @@ def test_a_refused_resume_drops_everything_together():
     client.serve(Opcode.INVALID_SESSION, False)
     assert client.proto.session is None
     assert client.proto.sequence.last is None
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.INVALID_SESSION)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.INVALID_SESSION)]
     outcome = client.obey()
     assert outcome.action is Action.IDENTIFY
     assert 1.0 <= outcome.delay_s <= 5.0
@@ -130,7 +130,7 @@ def test_what_does_not_refuse_a_session_ends_it_by_its_age_alone(answer):
         attempts += 1
     client.pump()
     assert attempts == 30
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.EXPIRED)]
     client.become_ready("second")
 
 
@@ -140,7 +140,7 @@ def test_silence_to_resume_ends_in_a_new_session():
     client.end()
     actions = [meet_silence(client) for _ in range(3)]
     assert actions == [Action.RESUME, Action.RESUME, Action.IDENTIFY]
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.EXPIRED)]
     client.become_ready("second")
 
 
@@ -157,7 +157,7 @@ def test_a_resume_that_met_a_lost_connection_is_no_answer(close_code):
         attempts += 1
     client.pump()
     assert attempts == 30
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.EXPIRED)]
 
 
 @pytest.mark.parametrize("leave", ["op 7", "zombied", "reset"])
@@ -417,7 +417,7 @@ def test_a_session_ages_from_its_drop():
     plan = client.proto.plan(client.now)
     assert (plan.resume, plan.url) == (False, MAIN_URL + QUERY)
     client.pump()
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.EXPIRED)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.EXPIRED)]
 
 
 def test_a_session_ages_from_its_last_byte():
@@ -579,7 +579,27 @@ def test_a_lost_session_is_reported_so_that_waiting_commands_fail():
     assert client.of(SessionEnded) == []  # a drop alone loses nothing
     client.start_resume()
     client.serve(Opcode.INVALID_SESSION, False)
-    assert client.of(SessionEnded) == [SessionEnded("first", Cause.INVALID_SESSION)]
+    assert [end[:2] for end in client.of(SessionEnded)] == [("first", Cause.INVALID_SESSION)]
+
+
+def test_the_end_of_a_session_says_how_far_it_came():
+    """Its sequence, and when its own connection was heard last, not one that tried to resume it."""
+    client = Client().become_ready()
+    client.dispatch("MESSAGE_CREATE")
+    heard_at, last = client.now, client.proto.sequence.last
+    client.end()
+    client.advance(9.0)
+    client.start_resume()
+    client.serve(Opcode.INVALID_SESSION, False)
+    assert [end[2:] for end in client.of(SessionEnded)] == [(last, heard_at)]
+
+
+def test_a_session_that_ends_out_of_the_blue_was_heard_just_now():
+    """Op 9 on a connection that is READY is its last byte."""
+    client = Client().become_ready()
+    client.advance(9.0)
+    client.serve(Opcode.INVALID_SESSION, False)
+    assert [end.last_byte_at for end in client.of(SessionEnded)] == [client.now]
 
 
 def test_nothing_but_the_protocols_own_is_written_before_ready():

@@ -26,6 +26,14 @@ def test_a_session_of_this_process_is_never_cold():
     assert not origin.is_cold_resume()
 
 
+def test_a_session_that_was_never_ready_here_is_no_loss_of_ours():
+    """A stored one that is refused; the next one was READY, and so is one that was resumed."""
+    origin = SessionOrigin(STORED)
+    assert not origin.ended()
+    origin.is_cold_resume()
+    assert origin.ended()
+
+
 @pytest.mark.parametrize(
     ("looks", "told"),
     [

@@ -180,7 +180,7 @@ class Host:
     def session_began(self, session: Any, ready: Any) -> None:
         self.story.append(("began", session.session_id, ready["session_id"]))
 
-    def session_ended(self, shard_id: int) -> None:
+    def session_ended(self, shard_id: int, end: object) -> None:
         self.story.append(("ended", shard_id))
 
     def shard_stopped(self, shard: Any, error: Any) -> None:

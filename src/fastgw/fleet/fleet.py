@@ -36,6 +36,7 @@ from .figures import FleetFigures
 from .http.asking import ApiQuestion
 from .http.url_watch import UrlWatch
 from .loopwatch import LoopWatch
+from .lost_sessions import LostSessions
 from .outages import Outages
 from .publishing import open_publisher
 from .raising import anew, check_shard_id
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from ..health.figures import GatewayHealth
     from ..metrics.endpoint import Endpoint
     from ..protocol.session import Session
+    from ..protocol.signals import SessionEnded
     from ..shard.driver import ShardDriver
     from ..shard.face import Shard, StatusChange
     from .http.gateway_info import GatewayInfo
@@ -115,6 +117,7 @@ class Fleet:
         self._sessions: SessionWriter | None = None
         self._end_session: bool | None = None  # as close() was told
         self._outages = Outages(options.identity.token)
+        self._lost_sessions = LostSessions()
         self._watch = LoopWatch(self._tick)
         self._turns = Turns(TURN_S, handlers.latencies.delivered)
         self._relief = Relief(options.relief_bytes)
@@ -278,9 +281,10 @@ class Fleet:
         if self._sessions is not None:
             self._sessions.began(session, ready)
 
-    def session_ended(self, shard_id: int) -> None:
+    def session_ended(self, shard_id: int, end: SessionEnded | None) -> None:
         """The session of a shard is over."""
         self.members.session_ended(shard_id)
+        self._lost_sessions.note(shard_id, end, time.monotonic())
         if self._sessions is not None:
             self._sessions.ended(shard_id)
 
@@ -457,6 +461,7 @@ class Fleet:
             await close_store(self._sessions)  # now: the last of what handlers have handled
         finally:
             self._watch.stop()
+            self._lost_sessions.tell(time.monotonic())
             self._end(None)
 
     def _end(self, error: Exception | None) -> None:
@@ -485,6 +490,7 @@ class Fleet:
         for driver in drivers.values():
             driver.tick(now, wall)
         self._outages.tick(now, len(drivers))
+        self._lost_sessions.tick(now, len(drivers))
         self._relief.tick(now, drivers)
         if self._url_watch is not None:
             failures = (driver.main_failures for driver in drivers.values())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..log import careful_logger
 from ..protocol.states import State
 from ..protocol.token import redact
-from ..quoting import counted
+from ..quoting import counted, few, span
 from ..shard.reconnect import STABLE_S
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ FAILURES = 3
 LONG_S = 60.0
 # Between two lines, unless the number of shards has doubled; then no sooner than LONG_S.
 AGAIN_S = 600.0
-# How many shards a line names.
-_NAMED = 8
 
 
 class _Outage:
@@ -148,17 +146,17 @@ class Outages:
             who, it = f"shard {shard_id} has been away", "it"
         else:
             it = f"shard {shard_id}"
-            who = f"{len(self._told)} of {shards} shards are away ({_named(self._told)})"
+            who = f"{len(self._told)} of {shards} shards are away ({few(self._told)})"
         log.warning(
-            "%s for %.0f s; %s failed %s in a row and goes on trying; the last time: %s",
-            who, now - self._since, it, counted(worst.failures, "time"), worst.reason,
+            "%s for %s; %s failed %s in a row and goes on trying; the last time: %s",
+            who, span(now - self._since), it, counted(worst.failures, "time"), worst.reason,
         )  # fmt: skip
 
     def _say_back(self, now: float, shards: int) -> None:
         log.warning(
-            "%s back after %.0f s and at most %s failed in a row",
+            "%s back after %s and at most %s failed in a row",
             "the shard is" if shards == 1 else "the shards that were away are",
-            now - self._since,
+            span(now - self._since),
             counted(self._worst, "attempt"),
         )
 
@@ -166,8 +164,3 @@ class Outages:
         if change.error is not None:
             return redact(str(change.error), self._token)
         return "unknown" if change.cause is None else change.cause.value
-
-
-def _named(shard_ids: dict[int, _Outage]) -> str:
-    few = sorted(shard_ids)[:_NAMED]
-    return ", ".join(map(str, few)) + (", ..." if len(shard_ids) > len(few) else "")

@@ -84,6 +84,13 @@ class Attempt:
             self._bytes_received = bytes_received
             self.last_byte_at = now
 
+    @property
+    def had_session(self) -> bool:
+        """Whether it is READY, or was until we began to close it."""
+        return self.ready_at is not None or (
+            self.ending is not None and self.ending.ready_for_s is not None
+        )
+
     def ready_for_s(self, now: float) -> float | None:
         """Return for how long it has been READY; None while it is not."""
         return None if self.ready_at is None else now - self.ready_at

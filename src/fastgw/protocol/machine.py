@@ -624,10 +624,13 @@ class GatewayProtocol:
         self.signals.append(StateChanged(old, new, cause))
 
     def _end_session(self, cause: Cause) -> None:
-        session_id = self._keeper.session_id
-        self._keeper.forget()
+        keeper = self._keeper
+        session_id, last, last_byte_at = keeper.session_id, self.sequence.last, keeper.last_byte_at
+        if last_byte_at is None and self._attempt is not None and self._attempt.had_session:
+            last_byte_at = self._attempt.last_byte_at
+        keeper.forget()
         if session_id is not None:
-            self.signals.append(SessionEnded(session_id, cause))
+            self.signals.append(SessionEnded(session_id, cause, last, last_byte_at))
 
     def _leave(
         self,

@@ -125,10 +125,19 @@ class Resumed(NamedTuple):
 
 
 class SessionEnded(NamedTuple):
-    """The session cannot be resumed any more: commands that wait for it fail, chunks too."""
+    """
+    The session cannot be resumed any more: commands that wait for it fail, chunks too.
+
+    Attributes:
+        sequence: of the last dispatch that came in it; None when none had one.
+        last_byte_at: when its last connection was heard from last, in monotonic seconds; None
+            when nobody knows, as of a stored session without an age.
+    """
 
     session_id: str
     cause: Cause
+    sequence: int | None = None
+    last_byte_at: float | None = None
 
 
 class CloseWanted(NamedTuple):

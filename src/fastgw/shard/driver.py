@@ -406,8 +406,8 @@ class ShardDriver:
             case Resumed():
                 self._announcer.resumed(signal)
             case SessionEnded():
-                self._origin.ended()
-                self._host.session_ended(self._id)
+                is_loss = self._origin.ended() and self._protocol.state is not State.STOPPED
+                self._host.session_ended(self._id, signal if is_loss else None)
                 why = f"the session of shard {self._id} was lost ({signal.cause.value})"
                 self._queue.fail(SessionLost(f"{why}; the command was not sent"))
             case CloseWanted():

@@ -34,9 +34,15 @@ class SessionOrigin:
         is_first, self._was_ready = not self._was_ready, True
         return is_first and self.is_cold
 
-    def ended(self) -> None:
-        """Take note that this session is over: the next one is of this process."""
+    def ended(self) -> bool:
+        """
+        Take note that this session is over: the next one is of this process.
+
+        Returns:
+            Whether the shard was READY with it here; not with a stored one that was refused.
+        """
         self.is_cold = False
+        return self._was_ready
 
     def sequence(self, reached: int | None, state: State) -> int | None:
         """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..errors import FastgwError, FatalError
     from ..protocol.session import Session
+    from ..protocol.signals import SessionEnded
     from .face import Shard, StatusChange
 
 __all__ = ["IdentifyDoor", "IdentifyTurn", "ShardHost"]
@@ -69,8 +70,14 @@ class ShardHost(Protocol):
     def session_began(self, session: Session, ready: Mapping[str, Any]) -> None:
         """READY came: a new session, and READY's `d`."""
 
-    def session_ended(self, shard_id: int) -> None:
-        """The session of a shard is over."""
+    def session_ended(self, shard_id: int, end: SessionEnded | None) -> None:
+        """
+        The session of a shard is over.
+
+        Args:
+            end: of one that the shard lost, and goes on without; None when it has stopped, or was
+                never READY with it here: a stored one was refused.
+        """
 
     def shard_stopped(self, shard: Shard, error: FastgwError | None) -> None:
         """A shard has stopped for good; called once. error is None when it was asked to."""
