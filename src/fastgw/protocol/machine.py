@@ -609,9 +609,8 @@ class GatewayProtocol:
             case DeadlineKind.CLOSE:
                 self._abort(attempt, now)
             case DeadlineKind.ABORT if attempt.ending is not None:
-                self._end(
-                    now, attempt.ending
-                )  # not even the abort was answered: it counts as ended
+                # Not even the abort was answered: it counts as ended.
+                self._end(now, attempt.ending)
 
     # --- moves -----------------------------------------------------------------------------------
 
