@@ -8,6 +8,7 @@ import pytest
 
 from fastgw import field
 from fastgw.delivery.handlers import Handlers
+from fastgw.delivery.subscription import Subscription
 from fastgw.errors import UsageError
 from fastgw.words import Intents
 
@@ -37,6 +38,16 @@ def test_the_library_keeps_its_own_interests(handlers, feed):
         assert handlers.target_of(name) is None
     for name in ("RATE_LIMITED", "GUILD_MEMBERS_CHUNK"):  # nobody has asked for members
         assert feed(name) is None
+
+
+def test_what_is_wanted_by_name_is_wanted_by_the_program(handlers):
+    """Neither everything nor what is fastgw's own counts."""
+    own = Subscription(("READY", "GUILD_CREATE"), print, is_own=True)
+    handlers.add(own)
+    handlers.on(("*",), lambda event: None)
+    assert handlers.wanted_by_name(("READY", "GUILD_CREATE")) == []
+    handlers.on(("READY",), lambda event: None)
+    assert handlers.wanted_by_name(("READY", "GUILD_CREATE")) == ["READY"]
 
 
 def test_a_handler_may_want_several_names(handlers, feed):

@@ -158,6 +158,31 @@ async def test_who_misses_events_of_stored_sessions_is_told(caplog, makes_driver
     assert ("no READY and no GUILD_CREATE comes for them" in caplog.text) is stored
 
 
+async def test_it_is_told_once_however_shards_come_in(caplog, makes_drivers):
+    """Those that machines share come one by one, some of them with new sessions."""
+    rig = Rig()
+    for shard_id in range(1, 4):
+        session = Session("a", 1, "ws://main")
+        rig.sessions.stored[shard_id] = StoredSession(session=session, terms="")
+    for shard_id in range(4):
+        await rig.shards.take((shard_id,), nothing)
+        assert len(caplog.records) == (shard_id > 0)
+
+
+async def test_nobody_is_told_of_what_no_handler_wants(caplog, makes_drivers):
+    """Until one does."""
+    rig = Rig()
+    session = Session("a", 1, "ws://main")
+    rig.sessions.stored = {i: StoredSession(session=session, terms="") for i in range(2)}
+    wanted = []
+    rig.shards._handlers.wanted_by_name = lambda names: wanted
+    await rig.shards.take((0,), nothing)
+    assert not caplog.records
+    wanted.append("READY")
+    await rig.shards.take((1,), nothing)
+    assert "no READY comes for them" in caplog.text
+
+
 async def test_a_shard_that_nobody_wants_any_more_does_not_come_in(makes_drivers):
     """It may be asked for again."""
     rig = Rig()

@@ -207,7 +207,7 @@ async def test_handlers_that_will_wait_in_vain_are_told(fake, store, caplog, nam
         assert len(loud(caplog)) == expected
     if said is not None:
         assert said in caplog.text
-        assert "run without a durable store" in caplog.text
+        assert "keeps its sessions in memory" in caplog.text
 
 
 async def test_a_refused_cold_resume_is_normal(fake, store, caplog):

@@ -85,6 +85,17 @@ async def test_only_what_a_group_wants_is_appended(server, prefix, consumer):
     assert publisher.appended == 10
 
 
+async def test_what_is_published_is_no_wish_of_the_program(server, prefix, consumer):
+    """Nobody is warned for it that sessions of a store bring no READY."""
+    bot = consumer()
+    bot.on("READY", "GUILD_CREATE")(lambda event: None)
+    async with bot, FakeGateway() as fake:
+        publisher = Publisher(server.url, prefix=prefix)
+        async with gateway_to(fake, publish=publisher) as gateway:
+            assert gateway._handlers.target_of("GUILD_CREATE") is not None
+            assert gateway._handlers.wanted_by_name(("READY", "GUILD_CREATE")) == []
+
+
 async def test_handlers_that_hang_hold_up_no_group(server, prefix, consumer):
     """What appends events is no handler, and stands in no line with those of the gateway."""
     got, begun, gate = [], [], asyncio.Event()

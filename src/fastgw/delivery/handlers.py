@@ -230,8 +230,9 @@ class Handlers:
         call_each([self._rare(handler)], self)(argument)
 
     def wanted_by_name(self, names: Iterable[str]) -> list[str]:
-        """Return those of these names that a handler asks for, "*" not counted."""
-        return [name for name in names if self._subscriptions.get(name)]
+        """Return those of these names that a handler asks for; neither "*" nor our own count."""
+        lines = {name: self._subscriptions.get(name, ()) for name in names}
+        return [name for name, line in lines.items() if any(not one.is_own for one in line)]
 
     # --- iterators and waiters -------------------------------------------------------------------
 

@@ -44,12 +44,13 @@ class Subscription:
         where: which events of these names, as a predicate over fields; None is all of them.
         form: what the target is called with: None is the Event; see `forms`.
         missing: what stands for values of fields that are not there.
+        is_own: of fastgw itself, such as a publisher's: no handler of the program wants it.
 
     `where` and `form` are for the compiled plan, which evaluates them before anything is made.
     """
 
     __slots__ = (
-        "form", "handler", "lane", "missing", "names", "once", "rank", "target", "where",
+        "form", "handler", "is_own", "lane", "missing", "names", "once", "rank", "target", "where",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Subscription:
         where: Filter | None = None,
         form: Any = None,
         missing: object = None,
+        is_own: bool = False,
     ) -> None:
         self.names = tuple(dict.fromkeys(names))
         self.handler = handler
@@ -74,3 +76,4 @@ class Subscription:
         self.where = where
         self.form = form
         self.missing = missing
+        self.is_own = is_own

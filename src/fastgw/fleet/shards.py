@@ -53,6 +53,7 @@ class Shards:
         self._presences = Presences(identity)
         self._setup: ShardSetup | None = None
         self._sessions: SessionWriter | None = None
+        self._has_warned = False  # of cold resumes; shards of other processes come one by one
         self._stops: set[asyncio.Task[None]] = set()  # of single ones
 
     def open(self, setup: ShardSetup, count: int, sessions: SessionWriter) -> None:
@@ -90,7 +91,11 @@ class Shards:
         assert setup is not None
         identities = {i: self._presences.identity(i, self.count) for i in shard_ids}
         stored = await sessions.take(identities)
-        warn_of_cold_resumes(len(stored), self._handlers.wanted_by_name(("READY", "GUILD_CREATE")))
+        if stored and not self._has_warned:
+            missed = self._handlers.wanted_by_name(("READY", "GUILD_CREATE"))
+            self._has_warned = bool(missed)
+            if missed:
+                warn_of_cold_resumes(missed)
         now, drivers = time.monotonic(), {}
         for shard_id, identity in identities.items():
             one = stored.get(shard_id)

@@ -181,7 +181,7 @@ class Publisher:
             if not isinstance(error, Exception):
                 raise
             raise self._streams.refusal(error) from error
-        handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE))
+        handlers.add(Subscription(("READY",), self._began, rank=Rank.ROUTE, is_own=True))
         self._poll = asyncio.get_running_loop().create_task(self._keep_following())
         handlers.at_end(self.end)  # last: the end may have come meanwhile
 
@@ -246,7 +246,7 @@ class Publisher:
                     self._wake()  # it may have missed something
             target = self._taking(1 << self._groups.index(name))
             for event_name, where in interests.items():
-                one = Subscription((event_name,), target, where=where)
+                one = Subscription((event_name,), target, where=where, is_own=True)
                 self._subscriptions.append(one)
                 self._handlers.add(one)
         for one in old:

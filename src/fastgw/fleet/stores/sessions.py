@@ -99,14 +99,15 @@ def _changed_terms(before: str, now: str) -> str:
     return ", ".join(parts)
 
 
-def warn_of_cold_resumes(count: int, missed: list[str]) -> None:
+def warn_of_cold_resumes(missed: list[str]) -> None:
     """Tell which of the events that handlers want stored sessions do not bring."""
-    if count and missed:
-        log.warning(
-            "%d of the sessions are resumed from the store: no %s comes for them, which handlers "
-            "want. If they cannot do without, run without a durable store (docs/sessions.md)",
-            count, " and no ".join(missed),
-        )  # fmt: skip
+    log.warning(
+        "sessions are resumed from the store: no %s comes for them, which handlers want. A bot "
+        "that cannot do without keeps its sessions in memory: no store=, or `fastgw run` with "
+        "--in-memory and without --redis; any other learns from @gateway.on_status when a shard "
+        "is READY (docs/sessions.md)",
+        " and no ".join(missed),
+    )
 
 
 async def open_sessions(store: SessionStore, identity: Identity) -> SessionWriter:
