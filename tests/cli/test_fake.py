@@ -58,13 +58,15 @@ async def test_it_says_how_to_point_a_bot_at_it():
     with keep_port() as kept:
         port = port_of(kept)
         async with started("fake", "--profile", "quiet", "--port", port) as fake:
-            lines = [await next_line(fake.stdout) for _ in range(10)]
+            lines = [await next_line(fake.stdout) for _ in range(13)]
             fake.send_signal(signal.SIGTERM)
             done = await finished(fake)
     assert f'api_url="http://127.0.0.1:{port}/api/v10"' in lines[3]
     assert lines[6].startswith("And a bot of another library, ")
     assert lines[7] == f'  discord.http.Route.BASE = "http://127.0.0.1:{port}/api/v10"\n'
     assert lines[8].endswith(f'rest_url="http://127.0.0.1:{port}/api/v10")\n')
+    assert lines[9].startswith("A discord.py bot without fastgw.attach(bot) connects to Discord")
+    assert lines[11].endswith(f'DEFAULT_GATEWAY = yarl.URL("ws://127.0.0.1:{port}")\n')
     assert max(map(len, lines)) <= 81
     assert "any token but the real one" in lines[2]
     assert (done.returncode, done.stderr) == (143, "")

@@ -51,13 +51,17 @@ def announce(fake: FakeGateway, what: str, *, as_json: bool) -> None:
             f"A fake Discord gateway listens on {fake.url}",
             f"  {what}",
             # Stores are each bot's own: the real one's would keep sessions of the fake.
-            "Point a bot at it, with any token but the real one, as by DISCORD_TOKEN=token:",
-            f'  Gateway("token", intents=..., api_url="{fake.api_url}")',
+            "Point a bot at it, with any token but the real one: DISCORD_TOKEN=fake-token",
+            f'  Gateway("fake-token", intents=..., api_url="{fake.api_url}")',
             f"  fastgw run bot:gateway --api-url {fake.api_url}",
             f"  fastgw tail --api-url {fake.api_url}",
-            "And a bot of another library, attached or not, before it runs:",
+            "And a bot of another library, before it runs:",
             f'  discord.http.Route.BASE = "{fake.api_url}"',
-            f'  hikari.GatewayBot("token", rest_url="{fake.api_url}")',
+            f'  hikari.GatewayBot("fake-token", rest_url="{fake.api_url}")',
+            # Its Client asks nobody where the gateway is, and that would be Discord's.
+            "A discord.py bot without fastgw.attach(bot) connects to Discord, unless you add:",
+            "  from discord.gateway import DiscordWebSocket, yarl",
+            f'  DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL("{fake.url}")',
             "Ctrl-C ends it.",
         ]
     sys.stdout.write("\n".join(lines) + "\n")
