@@ -53,6 +53,7 @@ __all__ = [
     "check_timeouts",
     "check_token",
     "token_of",
+    "token_of_command",
     "token_or_refusal",
 ]
 
@@ -62,6 +63,7 @@ DRAIN_S = 5.0
 MIN_RELIEF_BYTES = 64 * 1024
 # Stands where there is no token, and is never sent: what has it does not start.
 NO_TOKEN = "there-is-no-token"  # noqa: S105
+_THERE_IS_NONE = "there is no token: set DISCORD_TOKEN or DISCORD_TOKEN_FILE"
 # What the Decoder calls it; "auto" is decided when the number of shards is known.
 _COMPRESSIONS = {
     "auto": None,
@@ -87,9 +89,15 @@ def check_token(token: str | None) -> str:
     if token is None:
         token = token_of(os.environ)
     if token is None:
-        raise UsageError(
-            "there is no token: set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or pass token="
-        )
+        raise UsageError(f"{_THERE_IS_NONE}, or pass token=")
+    return normalise_token(token)
+
+
+def token_of_command() -> str:
+    """Return the bare token of a command, which no argument can hold: see `token_of`."""
+    token = token_of(os.environ)
+    if token is None:
+        raise UsageError(_THERE_IS_NONE)
     return normalise_token(token)
 
 

@@ -29,7 +29,7 @@ async def test_a_bot_that_can_run_passes():
     async with FakeGateway(token=TOKEN, recommended_shards=7, max_concurrency=2) as fake:
         checks, code = await doctor(fake)
         assert (code, fake.identifies, fake.connections) == (0, [], [])
-    assert checks["token"]["found"] == f"accepted, of bot {BOT_ID}"
+    assert checks["token"]["found"] == f"accepted by the API, of bot {BOT_ID}"
     assert checks["identifies"]["found"].startswith("1000 of 1000 left")
     assert checks["shards"]["found"].startswith("7 recommended, 2 identify at once")
     assert checks["privileged intents"]["found"].startswith("all enabled")
@@ -74,6 +74,7 @@ async def test_no_token_is_said_in_a_screen_of_80_columns():
         done = await fastgw("doctor", "--api-url", fake.api_url, token=None)
     assert done.returncode == 1
     assert "fail  token" in done.stdout
+    assert "token=" not in done.stdout  # no command has such an argument
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stdout.endswith("1 failed, 0 warned\n") or "warned" in done.stdout

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from deadline import scaled, until
 from fleet_command import PATIENCE_S, SUPPORT, is_alive, kill
 
 from fastgw.errors import AuthenticationFailed, WorkerFailed
-from fastgw.processes import child, restarts, supervisor
+from fastgw.processes import child, restarts, supervisor, worker
 from fastgw.processes.settings import ProcessOptions
 from fastgw.testing import FakeGateway
 
@@ -173,6 +174,31 @@ def plain_fleet(fake, tmp_path, monkeypatch):
         target="plain:gateway", store=tmp_path / "fastgw.sqlite", api_url=fake.api_url
     )
     return supervisor.Supervisor(options)
+
+
+async def test_more_processes_than_shards_are_told(fake, plain_fleet, caplog):
+    """With the number that starts."""
+    plain_fleet._options = replace(plain_fleet._options, processes=2)
+    plain_fleet._token = "not.a.token"
+    assert await plain_fleet._ask()
+    assert "2 processes are more than 1 shard can use: starting 1 process" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AuthenticationFailed("copy a fresh bot token"), "copy a fresh bot token"),
+        (ValueError("bad token"), "ValueError: bad <token>"),
+    ],
+)
+def test_a_worker_hides_the_token_in_what_the_program_said(monkeypatch, error, said):
+    """Not in a sentence of ours, where a test's token is a word like any other."""
+    monkeypatch.setenv("DISCORD_TOKEN", "token")
+    told = []
+    line = SimpleNamespace(say_last=lambda kind, **facts: told.append(facts))
+    worker._failed(line, "run", error)
+    assert told[0]["error"] == said
+    assert "bad token" not in told[0]["details"]
 
 
 def is_up(fleet):

@@ -67,6 +67,17 @@ async def test_a_part_of_a_bot(fake, run_fleet):
     assert sorted(tuple(d["shard"]) for d in fake.identifies) == [(1, 8), (2, 8), (3, 8)]
 
 
+async def test_a_part_of_nobody_knows_how_much_is_refused(fake, run_fleet):
+    """By the names that the command has for them, before anything is asked."""
+    fleet = await run_fleet(fake, "--shards", "0-3")
+    assert await fleet.wait_ended() == 2
+    assert fleet.errors == (
+        "fastgw: --shards 0-3 says nothing without --shard-count, the number of all shards of the "
+        "bot\n"
+    )
+    assert fake.api_requests == 0
+
+
 async def test_the_api_is_asked_through_the_proxy(fake, run_fleet):
     """`--proxy` is the supervisor's: workers go by what the program's Gateway says."""
     async with proxy_server() as proxy:

@@ -45,6 +45,12 @@ def test_these_close_codes_stop(code, name):
     assert not str(error).endswith(".")
 
 
+def test_too_few_shards_are_answered_with_who_knows_how_many():
+    """4011 names the option that asks."""
+    error = fatal_error(4011, intents=Intents.none(), shard_id=0, shard_count=1)
+    assert str(error).endswith("; use more shards: shards='auto' asks Discord how many")
+
+
 def test_a_rule_has_an_error_exactly_when_it_stops():
     """The table is consistent with itself."""
     for rule in CLOSE_RULES.values():

@@ -30,8 +30,8 @@ from ..errors import AuthenticationFailed, ConnectFailed, FastgwError, UsageErro
 from ..fleet.http.gateway_info import GatewayInfo, SessionStartLimit, ask_api
 from ..fleet.turns.budget import default_reserve
 from ..gateway import API_URL
-from ..options import check_token
-from ..protocol.token import bot_id_of, redact_value
+from ..options import token_of_command
+from ..protocol.token import bot_id_of, redact
 from ..protocol.wire import IDENTIFY_INTERVAL_S
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def check_all(
         yield check
     token = ""
     try:
-        token = check_token(None)
+        token = token_of_command()
     except UsageError as error:
         yield Check("token", Verdict.FAIL, str(error), "set DISCORD_TOKEN, as the bot has it")
     proxies = proxies or Proxies()
@@ -308,7 +308,7 @@ async def _api(api_url: str, token: str, proxies: Proxies) -> AsyncIterator[Chec
     except FastgwError as error:
         is_token = isinstance(error, AuthenticationFailed)
         yield Check(
-            "token" if is_token else "API", Verdict.FAIL, redact_value(str(error), token),
+            "token" if is_token else "API", Verdict.FAIL, redact(str(error), token),
             "take the token from the developer portal: Bot, Reset Token" if is_token else
             _advice_on(api_url, error),
         )  # fmt: skip
@@ -316,7 +316,9 @@ async def _api(api_url: str, token: str, proxies: Proxies) -> AsyncIterator[Chec
             yield Check(name, Verdict.SKIP, "the API did not say")
         return
     bot_id = bot_id_of(token)
-    yield Check("token", Verdict.OK, f"accepted{'' if bot_id is None else f', of bot {bot_id}'}")
+    # Not by the gateway: who asks that spends an identify.
+    whose = "" if bot_id is None else f", of bot {bot_id}"
+    yield Check("token", Verdict.OK, f"accepted by the API{whose}")
     yield _clock(headers)
     yield _identifies(info.session_start_limit, info.shards)
     yield _shards(info)
@@ -387,7 +389,7 @@ async def _intents(api_url: str, token: str, proxies: Proxies) -> Check:
         flags: Any = data["flags"]
         allowed = {name: bool(flags & bits) for name, bits in PRIVILEGED_FLAGS.items()}
     except FastgwError as error:
-        return Check(name, Verdict.WARN, redact_value(str(error), token), "ask again later")
+        return Check(name, Verdict.WARN, redact(str(error), token), "ask again later")
     except (KeyError, TypeError):
         return Check(name, Verdict.SKIP, "the API did not say which are enabled")
     enabled = ", ".join(name for name, on in allowed.items() if on) or "none"

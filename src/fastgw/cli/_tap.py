@@ -86,11 +86,11 @@ async def make_gateway(options: argparse.Namespace, waiting: Waiting) -> tuple[G
     """
     from ..fleet.http.gateway_info import fetch_gateway_info
     from ..fleet.turns.sqlite_queue import SQLiteIdentifyQueue
-    from ..options import check_proxy, check_token
+    from ..options import check_proxy, token_of_command
     from ..processes.state_dir import default_store
     from ..protocol.token import bot_id_of
 
-    token = check_token(None)
+    token = token_of_command()
     waiting.show(text="asking the API")
     info = await fetch_gateway_info(
         options.api_url, token, timeout_s=TIMEOUT_S, proxies=check_proxy(options.proxy)

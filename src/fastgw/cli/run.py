@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import FastgwError, WorkerFailed
+from ..errors import FastgwError, UsageError, WorkerFailed
 from ..gateway import API_URL
 from ..log import careful_logger
 from ..processes.layout import parse_shards
@@ -41,6 +41,11 @@ log = careful_logger("fastgw.processes")
 
 def run(options: argparse.Namespace) -> int:
     """Run the bot until its end; returns the exit code."""
+    if options.shards is not None and options.shard_count is None:
+        raise UsageError(
+            f"--shards {options.shards} says nothing without --shard-count, the number of all "
+            "shards of the bot"
+        )
     settings = ProcessOptions(
         target=options.target,
         processes=options.processes,

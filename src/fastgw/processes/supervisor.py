@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import WorkerFailed
 from ..log import careful_logger
-from ..options import check_token
+from ..options import token_of_command
 from ..protocol.token import bot_id_of
-from ..quoting import ranges
+from ..quoting import counted, ranges
 from .child import Child
 from .layout import split
 from .restarts import Restarts
@@ -100,7 +100,7 @@ class Supervisor:
             WorkerFailed: a worker cannot be started, or was refused for good.
         """
         check_module(self._options.target)
-        self._token = check_token(None)
+        self._token = token_of_command()
         self._path = choose_store(self._options, bot_id_of(self._token))
         with self._signals_heard():
             try:
@@ -156,8 +156,9 @@ class Supervisor:
             parts = [None] * self._options.processes
         if len(parts) < self._options.processes:
             log.warning(
-                "%d processes are more than %d shards need: %d are started",
-                self._options.processes, len(started.shard_ids), len(parts),
+                "%d processes are more than %s can use: starting %s",
+                self._options.processes, counted(len(started.shard_ids), "shard"),
+                counted(len(parts), "process", "processes"),
             )  # fmt: skip
         self._seats = [Seat(i, ids, Restarts(self._random)) for i, ids in enumerate(parts)]
         return True

@@ -27,9 +27,9 @@ from ..fleet.stores.sqlite_store import SQLiteSessionStore
 from ..fleet.turns.sqlite_queue import SQLiteIdentifyQueue
 from ..log import careful_logger
 from ..metrics.document import document_of
-from ..options import check_token
+from ..options import token_of_command
 from ..protocol.states import State
-from ..protocol.token import redact_value
+from ..protocol.token import redact, redact_value
 from ..runner import run_until_closed
 from .counting import Counting
 from .lifeline import end_with
@@ -266,17 +266,18 @@ def main(arguments: list[str]) -> int:
 
 def _failed(line: Line, at: str, error: BaseException) -> int:
     """Say why; the traceback where it is not an error that says all by itself."""
-    said = str(error) if isinstance(error, FastgwError) else f"{type(error).__name__}: {error}"
+    is_ours = isinstance(error, FastgwError)
+    said = str(error) if is_ours else f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
         said = f"the module ended the process while it was imported (SystemExit: {error.code})"
-    details = "" if isinstance(error, FastgwError) else _traceback(error)
+    details = "" if is_ours else _traceback(error)
     token = ""
     with suppress(UsageError):
-        token = check_token(None)
+        token = token_of_command()
     line.say_last(
         "failed",
         at=at,
-        error=_first(redact_value(said, token)),
+        error=_first((redact if is_ours else redact_value)(said, token)),
         details=_last(redact_value(details, token)),
         final=is_final(error),
     )

@@ -106,7 +106,8 @@ CLOSE_RULES: MappingProxyType[int, CloseRule] = MappingProxyType(
             "sharding required",
             Action.STOP,
             ShardingRequired,
-            "too many guilds for shard {shard_id} of {shard_count}; use more shards",
+            "too many guilds for shard {shard_id} of {shard_count}; use more shards: "
+            "shards='auto' asks Discord how many",
         ),
         4012: CloseRule(
             "invalid API version",

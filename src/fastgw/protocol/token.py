@@ -29,7 +29,7 @@ def normalise_token(token: str) -> str:
     if words and words[0].lower() == "bot":
         words = words[1:]
     if not words:
-        raise UsageError("the token is empty; pass token= or set DISCORD_TOKEN")
+        raise UsageError("the token is empty; set DISCORD_TOKEN, or what token= was given")
     if words[0][0] in _QUOTES or words[-1][-1] in _QUOTES:
         raise UsageError("the token stands in quotes; leave them out, as an env file's value does")
     if len(words) > 1 or not all("!" <= character <= "~" for character in words[0]):
@@ -61,7 +61,8 @@ def redact(text: str, token: str) -> str:
     Return a text of ours with every occurrence of a real token replaced.
 
     A short token stays: as a word of the sentence it says nothing about the token. What the other
-    side sent goes through `redact_value` before it becomes part of a sentence.
+    side sent, and what the program itself said, goes through `redact_value` before it becomes part
+    of a sentence.
     """
     return text.replace(token, "<token>") if len(token) >= SHORT_TOKEN else text
 
