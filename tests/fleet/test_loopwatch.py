@@ -84,6 +84,14 @@ def test_silence_is_reported_at_the_second_look(caplog, looks, reported):
     assert all("test_silence_is_reported" in record.message for record in caplog.records)
 
 
+def test_what_an_interaction_would_die_of_is_reported():
+    """It has to be answered within 3 s."""
+    watch = LoopWatch(lambda: None)
+    for now in (3.4, 3.6):
+        watch._look(now, threading.get_ident())
+    assert watch.blocked == 1
+
+
 async def test_each_blockage_is_reported(watch, caplog):
     """The second one as well."""
     for count in (1, 2):

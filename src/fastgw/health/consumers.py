@@ -70,7 +70,7 @@ class ConsumerStats:
         mailboxes_lost: how often one was another's, or might be, before it was given back.
         events: by name, as those of `GatewayStats`.
         latency: where the time went; nothing is measured of the network.
-        loop_blocked: how often the event loop stood still for 5 s.
+        loop_blocked: how often the event loop stood still for 2.5 s.
         handler_failures: event name -> how often a handler of it raised.
         events_dropped: handler or iterator -> how many events its policy dropped.
     """

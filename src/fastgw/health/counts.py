@@ -153,7 +153,7 @@ class GatewayStats:
         shards: one entry a shard that runs here, by id.
         events: what came, by event name, that nobody wanted included; at most 2048 names.
         latency: where the time went.
-        loop_blocked: how often the loop stood still long enough to endanger a heartbeat.
+        loop_blocked: how often the event loop stood still for 2.5 s.
         turns_cut: how often events had to wait for the next turn of the event loop, because those
             of this turn had taken their 10 ms.
         relieved: connections that were replaced because of a large read buffer.

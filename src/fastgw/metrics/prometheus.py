@@ -94,7 +94,7 @@ SHARING_COUNTS = {
     "fenced": ("fenced", "Shards that it put out because their leases were over"),
 }
 WHOLE_COUNTS = {
-    "loop_blocked": ("loop_blocked", "How often the event loop stood still for 5 s"),
+    "loop_blocked": ("loop_blocked", "How often the event loop stood still for 2.5 s"),
     "turns_cut": ("turns_cut", "How often events had to wait for the next turn of the loop"),
     "relieved": ("connections_relieved", "Connections replaced because of a large buffer"),
 }
