@@ -70,6 +70,15 @@ async def test_nothing_is_written_to_a_client_that_is_gone(tls, caplog):
     assert caplog.messages == []
 
 
+async def test_a_slip_in_the_name_of_an_event_is_told_at_its_line():
+    """It is sent all the same: Discord has events that it does not document."""
+    async with FakeGateway() as fake, connected(fake):
+        with pytest.warns(UserWarning, match=r"; did you mean MESSAGE_CREATE\?$") as said:
+            assert fake.dispatch("MESSAGE_CREAT", {}) == 1
+        assert said[0].filename == __file__
+        assert fake.dispatch("BRAND_NEW", {}) == 1
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize("compress", COMPRESSIONS)
 async def test_traffic_arrives_whole(tls, compress):

@@ -18,10 +18,12 @@ import re
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ...delivery.names import likely_meant
 from ...errors import UsageError
 from ...fleet.http.gateway_info import GatewayInfo, SessionStartLimit
 from ...protocol.wire import Opcode
@@ -202,7 +204,9 @@ class FakeGateway:
         guild_id: int | None = None,
         shard_id: int | None = None,
     ) -> int:
-        """Send an event to the sessions it concerns; see `FakeService.dispatch`."""
+        """Send an event, with a warning of a slip in its name; see `FakeService.dispatch`."""
+        if meant := likely_meant(name):
+            warnings.warn(f"{name} is not a documented event; did you mean {meant}?", stacklevel=2)
         taken = self.service.dispatch(name, data, guild_id=guild_id, shard_id=shard_id)
         self._flush_soon()
         return taken
