@@ -91,7 +91,7 @@ def test_the_version_is_told(module):
         (["run"], "MODULE:NAME"),
         (["run", "bot.py"], "names a file"),
         (["run", "bot:gateway", "--shards", "3-1"], "does not name shards"),
-        (["run", "bot:gateway", "--shards", "0-3"], "without shard_count="),
+        (["run", "bot:gateway", "--shards", "0-3"], "without --shard-count"),
         (["demo", "--seconds", "0"], "between 2 and 3600"),
         (["demo", "--rate", "many"], "'many' is no whole number between 100 and 1000000"),
         (["demo", "--seconds", "nan"], "'nan' is no number between 2 and 3600"),

@@ -41,7 +41,8 @@ log = careful_logger("fastgw.processes")
 
 def run(options: argparse.Namespace) -> int:
     """Run the bot until its end; returns the exit code."""
-    if options.shards is not None and options.shard_count is None:
+    shard_ids = None if options.shards is None else parse_shards(options.shards)
+    if shard_ids is not None and options.shard_count is None:
         raise UsageError(
             f"--shards {options.shards} says nothing without --shard-count, the number of all "
             "shards of the bot"
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     settings = ProcessOptions(
         target=options.target,
         processes=options.processes,
-        shard_ids=None if options.shards is None else parse_shards(options.shards),
+        shard_ids=shard_ids,
         shard_count=options.shard_count,
         store=options.store,
         keeps_sessions=not options.in_memory,
