@@ -75,6 +75,8 @@ async def test_a_bot_with_a_loop_of_its_own_ends_quietly_at_ctrl_c(fake, tmp_pat
         sys.executable, "-c", PROGRAM, fake.api_url, str(path),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=os.environ | {"DISCORD_TOKEN": "not.a.token"},
+        # As a terminal starts it: a shell has what it runs in the background ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         await until(lambda: fake.service.sessions or process.returncode is not None, 30.0)
