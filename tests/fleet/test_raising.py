@@ -103,6 +103,14 @@ def test_a_traceback_of_insides_is_left_out():
     assert (error.__traceback__, cause.__traceback__) == (None, None)
 
 
+def test_an_error_that_is_its_own_cause_ends():
+    """`raise error from error` is allowed, and a ring of two as well."""
+    error, cause = of_insides(), of_insides()
+    error.__cause__, cause.__cause__ = cause, error
+    assert without_insides(error) is error
+    assert (error.__traceback__, cause.__traceback__) == (None, None)
+
+
 def test_a_traceback_through_the_program_stays():
     """Such as one of a store of its own."""
     error, cause = of_insides(), raised(KeyError("of the program"))

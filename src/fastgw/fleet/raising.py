@@ -51,7 +51,9 @@ def without_insides(error: BaseException) -> BaseException:
     session store, stays.
     """
     one: BaseException | None = error
-    while one is not None:
+    seen: set[int] = set()  # a program may raise an error from itself
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
         if _is_inside(one.__traceback__):
             one.__traceback__ = None
         one = one.__cause__ or one.__context__
