@@ -60,6 +60,12 @@ async def slow(handlers):
     await handlers.tasks.drain(5.0)
 
 
+async def the_turn_with_room(handlers):
+    """Come back in the very turn of the loop in which fewer than four run, and nothing has begun."""
+    while handlers.tasks.running == 4:  # noqa: ASYNC110 - a moment later others have begun
+        await asyncio.sleep(0)
+
+
 async def test_no_more_run_than_the_gateway_allows(handlers, feed, slow):
     """The rest waits, in order, and begins as others end."""
     handlers.on(("A",), slow)
@@ -97,8 +103,7 @@ async def test_a_new_event_does_not_overtake_those_that_wait(handlers, feed, slo
         feed("A")
     await until(lambda: len(slow.begun) == 4)
     slow.let_go(2)
-    while handlers.tasks.running == 4:  # noqa: ASYNC110 - the very turn in which there is room
-        await asyncio.sleep(0)
+    await the_turn_with_room(handlers)
     feed("A")
     slow.finish()
     await until(lambda: len(slow.ended) == 7)
@@ -118,8 +123,7 @@ async def test_a_new_event_overtakes_nothing_of_another_handler_either(handlers,
         feed("A")
     await until(lambda: len(slow.begun) == 4)
     slow.let_go(2)
-    while handlers.tasks.running == 4:  # noqa: ASYNC110 - the very turn in which there is room
-        await asyncio.sleep(0)
+    await the_turn_with_room(handlers)
     feed("B")
     assert (begun, handlers.tasks.waiting) == ([], 3)
     slow.finish()
@@ -140,8 +144,7 @@ async def test_an_interaction_begins_where_there_is_room(handlers, feed, slow):
         feed("A")
     await until(lambda: len(slow.begun) == 4)
     slow.let_go(2)
-    while handlers.tasks.running == 4:  # noqa: ASYNC110 - the very turn in which there is room
-        await asyncio.sleep(0)
+    await the_turn_with_room(handlers)
     feed("INTERACTION_CREATE")
     assert handlers.tasks.waiting == 2
     await until(lambda: begun)
