@@ -61,7 +61,7 @@ async def slow(handlers):
 
 
 async def the_turn_with_room(handlers):
-    """Come back in the very turn of the loop in which fewer than four run, and nothing has begun."""
+    """Come back in the very turn of the loop in which fewer than four run, none of them new."""
     while handlers.tasks.running == 4:  # noqa: ASYNC110 - a moment later others have begun
         await asyncio.sleep(0)
 
