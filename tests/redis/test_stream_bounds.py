@@ -8,6 +8,7 @@ import pytest
 from deadline import until
 from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
+from stream_groups import until_nothing_is_held
 
 pytest.importorskip("redis")
 
@@ -41,16 +42,6 @@ def message(number, size=10):
     return {"id": str(number), "guild_id": "7", "n": number, "content": "x" * size}
 
 
-async def until_empty(consumer):
-    """Wait until its group holds nothing."""
-    streams = consumer._streams
-    for _ in range(3_000):
-        if await streams.client.hget(streams.key("held"), consumer._group) == b"0":
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the group still holds something")
-
-
 async def test_a_group_that_stands_still_holds_what_it_may(server):
     """Another group gets everything, its own loss is counted exactly, and Redis stays small."""
     slow, lost, quick, count = [], [], [], 3_000
@@ -70,7 +61,7 @@ async def test_a_group_that_stands_still_holds_what_it_may(server):
             used = (await client.info("memory"))["used_memory"] - before
             lags = await publisher.lag()
             async with consumer_of(server, "slow", slow, lost) as reader:
-                await until_empty(reader)
+                await until_nothing_is_held(reader)
                 fake.dispatch("MESSAGE_CREATE", message(count))
                 await until(lambda: slow[-1] == count, 30.0)
     assert quick[:count] == list(range(count))

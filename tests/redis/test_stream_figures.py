@@ -10,6 +10,7 @@ import pytest
 from deadline import until
 from gateways import gateway_to
 from redis_server import RedisServer, needs_redis
+from stream_groups import until_nothing_is_held
 
 pytest.importorskip("redis")
 
@@ -48,16 +49,6 @@ def consumer_of(server, prefix, **options):
     consumer = Consumer(server.url, prefix=prefix, **options)
     consumer.on("MESSAGE_CREATE")(lambda event: None)
     return consumer
-
-
-async def until_removed(consumer):
-    """Wait until Redis holds nothing for its group."""
-    streams = consumer._streams
-    for _ in range(3_000):
-        if await streams.client.hget(streams.key("held"), consumer._group) == b"0":
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the group still holds something")
 
 
 def message(number, size=10):
@@ -103,7 +94,7 @@ async def test_losses_are_counted_by_bound(server, prefix):
             for number in range(12):
                 fake.dispatch("MESSAGE_CREATE", message(number, 2_000 if number == 3 else 10))
                 await until(lambda: publisher.stats().appended == number + 1)  # noqa: B023
-                await until_removed(quick)
+                await until_nothing_is_held(quick)
             counted = gateway.stats().publisher
     assert counted.lost_full == {"slow": 6}  # the mark of the session is an entry, too
     assert counted.lost_too_big == {"slow": 1, "quick": 1}
